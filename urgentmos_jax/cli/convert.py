@@ -1,0 +1,35 @@
+"""`urgentmos convert`: the authors' checkpoint -> a model folder."""
+
+import argparse
+from pathlib import Path
+
+from urgentmos_jax.cli.common import UsageError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of the subcommand."""
+    parser.add_argument("checkpoint", type=Path, metavar="model.pt", help="the authors' file")
+    parser.add_argument("output", type=Path, metavar="OUT", help="model folder to write")
+    parser.add_argument(
+        "--encoder",
+        action="append",
+        default=[],
+        metavar="DIR_OR_ID",
+        help="folder or hub id with the config of an encoder; once for each, in the order of the checkpoint "
+        "(not needed for microsoft/wavlm-base-plus)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Converts."""
+    from urgentmos_jax.authors import read_checkpoint
+    from urgentmos_jax.model.released import save_folder
+
+    try:
+        checkpoint = read_checkpoint(arguments.checkpoint, arguments.encoder)
+        save_folder(arguments.output, checkpoint.module, checkpoint.origin)
+    except (ValueError, OSError) as error:
+        raise UsageError(str(error)) from None
+    metrics = ", ".join(checkpoint.module.config.metrics)
+    print(f"{arguments.output}: {metrics}")
+    return 0

@@ -1,0 +1,73 @@
+"""`urgentmos score`: one row of scores for each recording, in order."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from urgentmos_jax.cli.common import (
+    UsageError,
+    add_model_arguments,
+    add_output_arguments,
+    chosen_metrics,
+    find_recordings,
+    load,
+    locate,
+    metadata,
+    read_list,
+    write_rows,
+)
+
+_LISTS = (".jsonl", ".csv", ".scp", ".txt")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of the subcommand."""
+    parser.add_argument(
+        "inputs", nargs="+", metavar="INPUT", help="recording, folder, list (.jsonl, .csv, .scp, .txt), or - for stdin"
+    )
+    add_model_arguments(parser)
+    add_output_arguments(parser)
+    parser.add_argument("--frames", action="store_true", help="add score and weight of each frame (JSONL)")
+    parser.add_argument("--audio-root", type=Path, metavar="DIR", help="where relative paths of a list are looked up")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Scores; 1 where a recording failed."""
+    if arguments.frames and arguments.output and arguments.output.suffix == ".csv":
+        raise UsageError("--frames: a CSV file has no place for frames, give an --output that ends in .jsonl")
+    inputs = [item for name in arguments.inputs for item in expand(name, arguments.audio_root)]
+    model = load(arguments)
+    metrics = chosen_metrics(arguments, model.metrics)
+    rows = model.iter_scores(
+        [path for _, path in inputs], uids=[uid for uid, _ in inputs], metrics=metrics, frames=arguments.frames
+    )
+    columns = metrics or list(model.metrics)
+    return write_rows(rows, arguments, total=len(inputs), table=lambda row: _cells(row, columns), meta=metadata(model))
+
+
+def expand(name: str, audio_root: Path | None) -> list[tuple[str, str]]:
+    """(uid, path) of each recording an INPUT stands for."""
+    path = Path(name)
+    if name == "-":
+        lines = [line.strip() for line in sys.stdin if line.strip()]
+        return [(line, locate(line, Path("stdin"), audio_root)) for line in lines]
+    if path.is_dir():
+        return [(str(found.relative_to(path).with_suffix("")), str(found)) for found in find_recordings(path)]
+    if path.suffix in _LISTS:
+        return read_list(path, audio_root)
+    return [(name, name)]
+
+
+def _cells(row: dict[str, Any], metrics: list[str]) -> dict[str, Any]:
+    error = row["error"] or {}
+    return {
+        "uid": row["uid"],
+        "path": row["path"],
+        **{name: (row["scores"] or {}).get(name) for name in metrics},
+        "duration_s": row["duration_s"],
+        "windows": row["windows"],
+        "flags": " ".join(row["flags"]),
+        "error": error.get("code"),
+        "message": error.get("message"),
+    }

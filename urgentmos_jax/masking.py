@@ -1,0 +1,44 @@
+"""Lengths, masks and masked statistics over time. A mask is True where a value is valid, everywhere."""
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+import jax
+import jax.numpy as jnp
+
+Lengths = TypeVar("Lengths")
+
+__all__ = ["conv_lengths", "length_mask", "masked_mean"]
+
+
+def conv_lengths(lengths: Lengths, layers: Iterable[tuple[int, int]]) -> Lengths:
+    """Output lengths of unpadded convolutions, layer by layer: floor((length - kernel) / stride) + 1, at least 0.
+
+    Args:
+        lengths: int, or an integer array of numpy or jax.
+        layers: (kernel, stride) of each layer.
+    """
+    for kernel, stride in layers:
+        lengths = (lengths - kernel) // stride + 1
+        # (x > 0) * x is max(x, 0) for Python, numpy and jax integers alike.
+        lengths = (lengths > 0) * lengths
+    return lengths
+
+
+def length_mask(lengths: jax.Array, size: int) -> jax.Array:
+    """[B] lengths -> [B, size] mask of the first `lengths` places."""
+    return jnp.arange(size) < lengths[:, None]
+
+
+def masked_mean(x: jax.Array, mask: jax.Array) -> jax.Array:
+    """Mean over time of the valid frames, in float32; 0 where there is none.
+
+    Args:
+        x: [B, L, D].
+        mask: [B, L].
+
+    Returns:
+        [B, D].
+    """
+    valid = jnp.where(mask[..., None], x, 0).astype(jnp.float32)
+    return valid.sum(1) / jnp.maximum(mask.sum(1), 1)[:, None]

@@ -1,0 +1,1 @@
+"""The UrgentMOS model: fusion, transformers, pooling, heads, and the model folder."""

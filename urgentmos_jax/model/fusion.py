@@ -1,0 +1,62 @@
+"""Fusion of several encoders: features resampled in time to the longest, concatenated, projected."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from urgentmos_jax.layers import layer_norm, linear
+
+__all__ = ["Fusion", "resample_time"]
+
+
+def resample_time(x: jax.Array, lengths: jax.Array, targets: jax.Array, size: int) -> jax.Array:
+    """Linear resampling of each clip's frames, half-pixel centres, edges clamped.
+
+    Args:
+        x: [B, L, D].
+        lengths: [B], valid frames of `x`.
+        targets: [B], frames wanted.
+        size: Frames of the result, at least the largest target.
+
+    Returns:
+        [B, size, D]; frames beyond a clip's target are meaningless. Where lengths equal targets the valid frames are
+        unchanged.
+    """
+    ratio = lengths / jnp.maximum(targets, 1)
+    position = (jnp.arange(size) + 0.5) * ratio[:, None] - 0.5
+    top = jnp.maximum(lengths - 1, 0)[:, None]
+    position = jnp.clip(position, 0, top)
+    low = jnp.floor(position).astype(jnp.int32)
+    high = jnp.minimum(low + 1, top)
+    part = (position - low).astype(x.dtype)[..., None]
+
+    def take(index: jax.Array) -> jax.Array:
+        return jnp.take_along_axis(x, index[..., None], axis=1)
+
+    return take(low) * (1 - part) + take(high) * part
+
+
+class Fusion(nnx.Module):
+    """[B, L, sum of widths] -> Linear -> LayerNorm -> [B, L, D]."""
+
+    def __init__(self, widths: list[int], width: int, *, rngs: nnx.Rngs):
+        self.project = linear(sum(widths), width, rngs=rngs)
+        self.norm = layer_norm(width, rngs=rngs)
+
+    def __call__(self, features: list[jax.Array], lengths: list[jax.Array]) -> tuple[jax.Array, jax.Array]:
+        """Fuses the encoders' features.
+
+        Args:
+            features: One [B, L_i, D_i] an encoder.
+            lengths: One [B] an encoder, valid frames.
+
+        Returns:
+            [B, L, D] with L the largest L_i, and the length of each clip's longest features [B].
+        """
+        if len(features) > 1:
+            size = max(x.shape[1] for x in features)
+            longest = jnp.stack(lengths).max(0)
+            features = [resample_time(x, n, longest, size) for x, n in zip(features, lengths, strict=True)]
+        else:
+            (longest,) = lengths
+        return self.norm(self.project(jnp.concatenate(features, -1))), longest

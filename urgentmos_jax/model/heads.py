@@ -1,0 +1,107 @@
+"""Heads: absolute scores of one recording, and comparisons (CMOS) of two."""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from urgentmos_jax.layers import Attention, linear
+from urgentmos_jax.metrics import Metric
+from urgentmos_jax.model.pooling import Pooling, pooling
+from urgentmos_jax.model.transformer import TransformerConfig, transformer
+
+__all__ = ["AbsoluteHead", "CMOSHead", "HeadConfig", "range_activation"]
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadConfig:
+    """Pooling and, optionally, a transformer encoder of each metric's own."""
+
+    pooling: Pooling = "mean"
+    transformer: TransformerConfig | None = None
+
+
+def range_activation(x: jax.Array, minimum: float, maximum: float) -> jax.Array:
+    """Maps a real number into the range of a metric: sigmoid between two bounds, softplus from one, else identity."""
+    if math.isfinite(minimum) and math.isfinite(maximum):
+        return minimum + (maximum - minimum) * jax.nn.sigmoid(x)
+    if math.isfinite(minimum):
+        return minimum + jax.nn.softplus(x - minimum)
+    if math.isfinite(maximum):
+        return maximum - jax.nn.softplus(maximum - x)
+    return x
+
+
+class AbsoluteHead(nnx.Module):
+    """Score of a clip and of each of its frames, in one metric."""
+
+    def __init__(self, width: int, metric: Metric, config: HeadConfig, *, rngs: nnx.Rngs):
+        self.metric = metric
+        self.encoder = transformer(width, config.transformer, rngs=rngs) if config.transformer else None
+        self.pool = pooling(config.pooling, width, rngs=rngs)
+        self.score = linear(width, 1, rngs=rngs)
+
+    def __call__(
+        self, x: jax.Array, mask: jax.Array, *, dropout_key: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Scores a batch.
+
+        Args:
+            x: [B, L, D], features of the metric's category.
+            mask: [B, L].
+            dropout_key: Random key, or None.
+
+        Returns:
+            Scores [B], frame scores [B, L], weights of the frames [B, L], float32.
+        """
+        if self.encoder is not None:
+            x = self.encoder(x, mask, dropout_key=dropout_key)
+        pooled, frames, weights = self.pool(x, mask)
+        return self._activate(pooled), self._activate(frames), weights
+
+    def _activate(self, x: jax.Array) -> jax.Array:
+        y = self.score(x)[..., 0].astype(jnp.float32)
+        return range_activation(y, self.metric.minimum, self.metric.maximum)
+
+
+class CMOSHead(nnx.Module):
+    """How much better A is than B, one-sided: query A, keys and values B."""
+
+    heads = 4
+
+    def __init__(self, width: int, config: HeadConfig, *, rngs: nnx.Rngs):
+        self.encoder = transformer(width, config.transformer, rngs=rngs) if config.transformer else None
+        self.cross = Attention(width, self.heads, rngs=rngs)
+        self.pool = pooling(config.pooling, width, rngs=rngs)
+        self.regression = linear(width, 1, rngs=rngs)
+        self.classification = linear(width, 3, rngs=rngs)
+
+    def __call__(
+        self,
+        a: jax.Array,
+        mask_a: jax.Array,
+        b: jax.Array,
+        mask_b: jax.Array,
+        *,
+        dropout_key: jax.Array | None = None,
+    ) -> tuple[jax.Array, jax.Array]:
+        """Compares pairs.
+
+        Args:
+            a, b: [P, L_a, D] and [P, L_b, D], features of the metric's category.
+            mask_a, mask_b: [P, L_a], [P, L_b].
+            dropout_key: Random key, or None.
+
+        Returns:
+            CMOS [P] (positive: A better) and logits [P, 3] (A better, B better, tie), float32.
+        """
+        if self.encoder is not None:
+            keys = (None, None) if dropout_key is None else jax.random.split(dropout_key)
+            a = self.encoder(a, mask_a, dropout_key=keys[0])
+            b = self.encoder(b, mask_b, dropout_key=keys[1])
+        crossed, _ = self.cross(a, b, mask=mask_b)
+        pooled, _, _ = self.pool(crossed, mask_a)
+        cmos = self.regression(pooled)[..., 0]
+        return cmos.astype(jnp.float32), self.classification(pooled).astype(jnp.float32)

@@ -1,0 +1,187 @@
+"""The UrgentMOS model (arXiv 2601.18438): encoders, fusion, category encoders, absolute and CMOS heads."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from urgentmos_jax.encoders import ENCODERS
+from urgentmos_jax.layers import scale_gradient
+from urgentmos_jax.masking import length_mask
+from urgentmos_jax.metrics import Metric
+from urgentmos_jax.model.fusion import Fusion
+from urgentmos_jax.model.heads import AbsoluteHead, CMOSHead, HeadConfig
+from urgentmos_jax.model.transformer import TransformerConfig, transformer
+
+__all__ = ["Absolute", "EncoderConfig", "Features", "ModelConfig", "UrgentMOS"]
+
+
+@dataclasses.dataclass(frozen=True)
+class EncoderConfig:
+    """One encoder and how the model takes its features.
+
+    Args:
+        architecture: Config of the encoder's family.
+        layer_aggregation: Softmax-weighted sum of all hidden states, or the last layer.
+        freeze: Whether training leaves its weights as they are.
+        gradient_scale: Factor on the gradient into an encoder that is trained.
+    """
+
+    architecture: Any
+    layer_aggregation: bool = True
+    freeze: bool = True
+    gradient_scale: float = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """Architecture; defaults are the published sizes.
+
+    Args:
+        encoders: One or several.
+        categories: {category: {metric: Metric}}; their order is the order of the metrics everywhere.
+        width: Features D behind the fusion.
+        shared: Transformer encoder before the categories, or None.
+        category: Transformer encoder of each category, or None.
+        absolute: Absolute heads.
+        comparative: CMOS heads.
+    """
+
+    encoders: tuple[EncoderConfig, ...]
+    categories: dict[str, dict[str, Metric]]
+    width: int = 768
+    shared: TransformerConfig | None = None
+    category: TransformerConfig | None = dataclasses.field(default_factory=TransformerConfig)
+    absolute: HeadConfig = dataclasses.field(default_factory=HeadConfig)
+    comparative: HeadConfig = dataclasses.field(default_factory=HeadConfig)
+
+    @property
+    def metrics(self) -> dict[str, Metric]:
+        """All metrics, in order."""
+        return {name: metric for metrics in self.categories.values() for name, metric in metrics.items()}
+
+    @property
+    def comparative_metrics(self) -> tuple[str, ...]:
+        """Names of the metrics with a CMOS head, in order."""
+        return tuple(name for name, metric in self.metrics.items() if metric.comparative)
+
+    def category_of(self, metric: str) -> str:
+        """Category of a metric."""
+        return next(category for category, metrics in self.categories.items() if metric in metrics)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Features:
+    """What the heads see: features [B, L, D] by category, and the mask of valid frames [B, L]."""
+
+    by_category: dict[str, jax.Array]
+    mask: jax.Array
+
+    def take(self, rows: jax.Array) -> "Features":
+        """Features of some clips, in the order of `rows` [P]."""
+        return jax.tree.map(lambda x: x[rows], self)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Absolute:
+    """Scores [B], frame scores [B, L] and weights of the frames [B, L] in one metric."""
+
+    score: jax.Array
+    frame_scores: jax.Array
+    frame_weights: jax.Array
+
+
+class UrgentMOS(nnx.Module):
+    """Speech quality model.
+
+    `encode` once, then `absolute` and `compare` on its features. All three are pure; a clip's results do not depend
+    on the other clips of the batch or on padding.
+
+    Args:
+        config: Architecture.
+        rngs: Stream `params` of the initialisation.
+    """
+
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
+        self.config = config
+        width = config.width
+        self.encoders = nnx.List(
+            ENCODERS[encoder.architecture.model_type](encoder.architecture, rngs=rngs) for encoder in config.encoders
+        )
+        self.layer_weights = nnx.List(
+            nnx.Param(jnp.zeros(encoder.state_count)) if setting.layer_aggregation else None
+            for encoder, setting in zip(self.encoders, config.encoders, strict=True)
+        )
+        self.fusion = Fusion([encoder.width for encoder in self.encoders], width, rngs=rngs)
+        self.shared = transformer(width, config.shared, rngs=rngs) if config.shared else None
+        self.categories = nnx.Dict(
+            {
+                category: transformer(width, config.category, rngs=rngs) if config.category else None
+                for category in config.categories
+            }
+        )
+        self.absolute_heads = nnx.Dict(
+            {name: AbsoluteHead(width, metric, config.absolute, rngs=rngs) for name, metric in config.metrics.items()}
+        )
+        self.cmos_heads = nnx.Dict(
+            {name: CMOSHead(width, config.comparative, rngs=rngs) for name in config.comparative_metrics}
+        )
+
+    def encode(self, waveform: jax.Array, lengths: jax.Array, *, dropout_key: jax.Array | None = None) -> Features:
+        """Features of a batch of clips.
+
+        Args:
+            waveform: [B, T] float32, 16 kHz; what lies beyond a clip's length has no influence.
+            lengths: [B] samples; a clip shorter than the encoders' least length has no valid frame.
+            dropout_key: Random key of training, None in evaluation.
+        """
+        keys = iter([None] * 99 if dropout_key is None else jax.random.split(dropout_key, 99))
+        features, frames = [], []
+        for encoder, weights, setting in zip(self.encoders, self.layer_weights, self.config.encoders, strict=True):
+            states = "last" if weights is None else jax.nn.softmax(weights[...])
+            scale = 1.0 if setting.freeze else setting.gradient_scale
+            x, n = encoder(waveform, lengths, states=states, gradient_scale=scale)
+            features.append(x if weights is not None else scale_gradient(x, scale))
+            frames.append(n)
+        x, longest = self.fusion(features, frames)
+        mask = length_mask(longest, x.shape[1])
+        if self.shared is not None:
+            x = self.shared(x, mask, dropout_key=next(keys))
+        by_category = {
+            category: x if encoder is None else encoder(x, mask, dropout_key=next(keys))
+            for category, encoder in self.categories.items()
+        }
+        return Features(by_category, mask)
+
+    def absolute(self, features: Features, *, dropout_key: jax.Array | None = None) -> dict[str, Absolute]:
+        """Scores by metric, in the order of the config."""
+        keys = _split(dropout_key, len(self.config.metrics))
+        return {
+            name: Absolute(
+                *self.absolute_heads[name](
+                    features.by_category[self.config.category_of(name)], features.mask, dropout_key=key
+                )
+            )
+            for name, key in zip(self.config.metrics, keys, strict=True)
+        }
+
+    def compare(
+        self, a: Features, b: Features, *, dropout_key: jax.Array | None = None
+    ) -> dict[str, tuple[jax.Array, jax.Array]]:
+        """One-sided comparisons f(A, B) of clips row by row: {metric: (cmos [P], logits [P, 3])}."""
+        names = self.config.comparative_metrics
+        found = {}
+        for name, key in zip(names, _split(dropout_key, len(names)), strict=True):
+            category = self.config.category_of(name)
+            found[name] = self.cmos_heads[name](
+                a.by_category[category], a.mask, b.by_category[category], b.mask, dropout_key=key
+            )
+        return found
+
+
+def _split(key: jax.Array | None, count: int) -> list[jax.Array | None]:
+    return [None] * count if key is None else list(jax.random.split(key, count))

@@ -1,0 +1,600 @@
+"""Scores and comparisons of recordings: decoding, windows, batches by length, results in the order of the inputs."""
+
+import collections
+import dataclasses
+import hashlib
+import itertools
+import os
+import platform
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from urgentmos_jax import authors
+from urgentmos_jax.audio import SAMPLE_RATE_HZ, AudioError, Clip, load_audio
+from urgentmos_jax.data.batching import Batch, ladder, plan_batches
+from urgentmos_jax.encoders.pretrained import find_folder
+from urgentmos_jax.model.released import file_hash, is_model_folder, load_folder, save_folder
+from urgentmos_jax.model.urgentmos import Features, UrgentMOS
+
+__all__ = ["Model", "load_model"]
+
+Precision = Literal["float32", "bfloat16"]
+Row = dict[str, Any]
+
+# Clips are decoded and batched in groups of so many: enough for batches of like length, little to hold in memory.
+_GROUP = 256
+# Batches computed or waiting at a time; the device never waits for the host to pack the next.
+_IN_FLIGHT = 3
+
+
+def load_model(
+    source: str | Path,
+    *,
+    revision: str | None = None,
+    precision: Precision = "float32",
+    batch_seconds: float | None = None,
+    compile_cache: bool = True,
+) -> "Model":
+    """Loads a model.
+
+    Args:
+        source: A model folder (made by `urgentmos convert` or training), or a hub id of a model folder or of the
+            authors' checkpoints, which are downloaded, converted once and kept in the user's cache folder.
+        revision: Of the hub repository.
+        precision: float32 at highest matmul precision, or the encoders in bfloat16.
+        batch_seconds: Audio a batch, padding included; None suits the device.
+        compile_cache: Keep compiled programs in the user's cache folder, unless jax has such a folder already.
+
+    Raises:
+        ModelNotFound: no such folder, and no hub repository that can be reached.
+        ModelFolderError, DamagedFile, WeightsError, UnsafeCheckpoint: the files are not whole or do not fit.
+    """
+    if compile_cache and not jax.config.jax_compilation_cache_dir:
+        jax.config.update("jax_compilation_cache_dir", str(_private_folder("compiled", _processor())))
+    folder = find_folder(source, files=("config.json", "model.safetensors", "model.pt"), revision=revision)
+    if not is_model_folder(folder) and (folder / "model.pt").is_file() and not Path(source).is_dir():
+        folder = _converted(folder)
+    module, content = load_folder(folder)
+    return Model(module, origin=content["origin"], folder=folder, precision=precision, batch_seconds=batch_seconds)
+
+
+class Model:
+    """A speech quality model on the local devices.
+
+    Args:
+        module: Model with its weights.
+        origin: Where the weights come from.
+        folder: Folder it was loaded from, or None.
+        precision: "float32", or "bfloat16" for the encoders.
+        batch_seconds: Audio a batch, padding included; None suits the device.
+        window_seconds: Longer clips are cut into windows of this length, whose results are averaged by length.
+    """
+
+    def __init__(
+        self,
+        module: UrgentMOS,
+        *,
+        origin: dict[str, Any] | None = None,
+        folder: Path | None = None,
+        precision: Precision = "float32",
+        batch_seconds: float | None = None,
+        window_seconds: float = 60.0,
+    ):
+        if precision not in ("float32", "bfloat16"):
+            raise ValueError(f"precision is {precision!r}, choose float32 or bfloat16")
+        self.config = module.config
+        self.origin = origin or {}
+        self.folder = folder
+        self.precision = precision
+        devices = jax.local_devices()
+        mesh = jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
+        self._by_row = NamedSharding(mesh, PartitionSpec("data"))
+        self._devices = len(devices)
+        self._graph, params = nnx.split(module)
+        if precision == "bfloat16":
+            params["encoders"] = jax.tree.map(lambda x: jnp.asarray(x, jnp.bfloat16), params["encoders"])
+        self.params = jax.device_put(params, NamedSharding(mesh, PartitionSpec()))
+        self._encoders = list(module.encoders)
+        self.min_samples = max(_least_samples(encoder) for encoder in self._encoders)
+        if batch_seconds is None:
+            # A CPU works best while a batch stays in its cache; an accelerator wants many rows.
+            batch_seconds = 24.0 if devices[0].platform == "cpu" else 400.0
+        self.batch_seconds = batch_seconds * self._devices
+        self.window_samples = round(window_seconds * SAMPLE_RATE_HZ)
+        self._buckets = ladder(SAMPLE_RATE_HZ // 2, self.window_samples, multiple=SAMPLE_RATE_HZ // 10)
+        self._score = jax.jit(self._traced_score, static_argnames="frames")
+        self._encode = jax.jit(self._traced_encode)
+        self._compare = jax.jit(self._traced_compare)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Metrics of a score, in order."""
+        return tuple(self.config.metrics)
+
+    @property
+    def comparative_metrics(self) -> tuple[str, ...]:
+        """Metrics of a comparison, in order."""
+        return self.config.comparative_metrics
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """Sample rate the model works at."""
+        return SAMPLE_RATE_HZ
+
+    @property
+    def frame_rate_hz(self) -> float:
+        """Frame scores a second: those of the fastest encoder."""
+        return SAMPLE_RATE_HZ / min(encoder.samples_per_frame for encoder in self._encoders)
+
+    def apply(self, waveform: jax.Array, lengths: jax.Array, *, params: Any = None) -> dict[str, jax.Array]:
+        """Scores of a batch as a pure function, for use inside jit and grad.
+
+        Args:
+            waveform: [B, T] float32, 16 kHz.
+            lengths: [B] int32, samples.
+            params: Parameters in place of the model's own (`model.params`); as an argument of the jitted function
+                they are not compiled into it.
+
+        Returns:
+            {metric: [B]} float32.
+        """
+        params = self.params if params is None else params
+        scores = self._traced_score(params, waveform, lengths, frames=False)
+        return {name: score for name, (score,) in scores.items()}
+
+    def score(
+        self,
+        inputs: Iterable[Any],
+        *,
+        sample_rate: int | None = None,
+        frames: bool = False,
+        metrics: Sequence[str] | None = None,
+        uids: Iterable[str] | None = None,
+    ) -> list[Row]:
+        """Scores recordings.
+
+        Args:
+            inputs: Paths, or arrays [T] or [T, channels] with `sample_rate`.
+            sample_rate: Of the arrays, in Hz.
+            frames: Add the score and weight of each frame.
+            metrics: Some of the model's metrics; None = all.
+            uids: Name of each input; None = its path, or `array-<place>`.
+
+        Returns:
+            One row for each input, in order: `uid`, `path`, `scores` {metric: number}, `duration_s`, `windows`,
+            `flags`, `error`. A recording that cannot be scored has `scores` None and `error` {code, message}.
+        """
+        return list(self.iter_scores(inputs, sample_rate=sample_rate, frames=frames, metrics=metrics, uids=uids))
+
+    def iter_scores(
+        self,
+        inputs: Iterable[Any],
+        *,
+        sample_rate: int | None = None,
+        frames: bool = False,
+        metrics: Sequence[str] | None = None,
+        uids: Iterable[str] | None = None,
+    ) -> Iterator[Row]:
+        """Rows of `score`, in order, as soon as each group of recordings is done."""
+        metrics = self._chosen(metrics)
+        sources = _named(inputs, uids)
+        with _Decoder(sources, sample_rate, self.min_samples) as groups:
+            for group in groups:
+                yield from self._score_group(group, metrics, frames)
+
+    def compare(
+        self,
+        pairs: Iterable[tuple[Any, Any]],
+        *,
+        sample_rate: int | None = None,
+        order: Literal["both", "ab"] = "both",
+        metrics: Sequence[str] | None = None,
+        uids: Iterable[str] | None = None,
+    ) -> list[Row]:
+        """Compares recordings: how much better the first of each pair is than the second.
+
+        Args:
+            pairs: (A, B), each a path or an array.
+            sample_rate: Of the arrays, in Hz.
+            order: "both": (f(A, B) - f(B, A)) / 2, antisymmetric; "ab": f(A, B) alone, the authors' number, with
+                `logits` in the order A better, B better, tie.
+            metrics: Some of the model's comparative metrics; None = all.
+            uids: Name of each pair; None = `A B`.
+
+        Returns:
+            One row for each pair, in order: `uid`, `paths`, `comparison` {metric: {cmos, p_a, p_b, p_tie}},
+            `durations_s`, `windows`, `flags`, `error`.
+        """
+        return list(self.iter_comparisons(pairs, sample_rate=sample_rate, order=order, metrics=metrics, uids=uids))
+
+    def iter_comparisons(
+        self,
+        pairs: Iterable[tuple[Any, Any]],
+        *,
+        sample_rate: int | None = None,
+        order: Literal["both", "ab"] = "both",
+        metrics: Sequence[str] | None = None,
+        uids: Iterable[str] | None = None,
+    ) -> Iterator[Row]:
+        """Rows of `compare`, in order. Features of a recording are computed once and kept until its last pair."""
+        if order not in ("both", "ab"):
+            raise ValueError(f"order is {order!r}, choose both or ab")
+        if not self.comparative_metrics:
+            raise ValueError("this model has no comparative metric; compare scores instead")
+        metrics = self._chosen(metrics, self.comparative_metrics)
+        pairs = [tuple(pair) for pair in pairs]
+        names = None if uids is None else list(uids)
+        keys = [tuple(_key(side) for side in pair) for pair in pairs]
+        uses = collections.Counter(key for pair in keys for key in pair)
+        sources: dict[Any, Any] = {}
+        for pair, key in zip(pairs, keys, strict=True):
+            for side, name in zip(pair, key, strict=True):
+                sources.setdefault(name, side)
+        ready: dict[Any, _Encoded | AudioError] = {}
+        done = 0
+        with _Decoder([(str(k), s) for k, s in sources.items()], sample_rate, self.min_samples) as groups:
+            arrived = iter(sources)
+            for group in groups:
+                for key, encoded in zip(itertools.islice(arrived, len(group)), self._encode_group(group), strict=True):
+                    ready[key] = encoded
+                last = done
+                while last < len(pairs) and all(key in ready for key in keys[last]):
+                    last += 1
+                rows = self._compare_pairs([[ready[k] for k in pair] for pair in keys[done:last]], metrics, order)
+                for place, row in enumerate(rows, done):
+                    sides = [side if isinstance(side, (str, Path)) else None for side in pairs[place]]
+                    paths = [None if side is None else str(side) for side in sides]
+                    uid = names[place] if names else " ".join(p or f"array-{place}" for p in paths)
+                    yield {"uid": uid, "paths": paths, **row}
+                for pair in keys[done:last]:
+                    for key in pair:
+                        uses[key] -= 1
+                        if not uses[key]:
+                            ready.pop(key, None)
+                done = last
+
+    # What is compiled. All three are pure functions of the parameters and the batch.
+
+    def _module(self, params: Any) -> UrgentMOS:
+        return nnx.merge(self._graph, params)
+
+    def _traced_score(
+        self, params: Any, waveform: jax.Array, lengths: jax.Array, *, frames: bool
+    ) -> dict[str, tuple[jax.Array, ...]]:
+        with jax.default_matmul_precision("highest"):
+            module = self._module(params)
+            found = module.absolute(module.encode(waveform, lengths))
+        return {
+            name: (value.score, value.frame_scores, value.frame_weights) if frames else (value.score,)
+            for name, value in found.items()
+        }
+
+    def _traced_encode(self, params: Any, waveform: jax.Array, lengths: jax.Array) -> dict[str, jax.Array]:
+        with jax.default_matmul_precision("highest"):
+            features = self._module(params).encode(waveform, lengths)
+        wanted = {self.config.category_of(name) for name in self.comparative_metrics}
+        return {name: x for name, x in features.by_category.items() if name in wanted}
+
+    def _traced_compare(
+        self,
+        params: Any,
+        a: dict[str, jax.Array],
+        b: dict[str, jax.Array],
+        masks: tuple[jax.Array, jax.Array],
+    ) -> dict[str, tuple[jax.Array, ...]]:
+        """f(A, B) and f(B, A): {metric: (cmos, probabilities, logits) of AB, then of BA}."""
+        with jax.default_matmul_precision("highest"):
+            module = self._module(params)
+            sides = Features(a, masks[0]), Features(b, masks[1])
+            both = [module.compare(*sides), module.compare(*reversed(sides))]
+        return {
+            name: tuple(x for found in both for x in (found[name][0], jax.nn.softmax(found[name][1]), found[name][1]))
+            for name in both[0]
+        }
+
+    # Groups of clips -> windows -> batches -> results.
+
+    def _windows(self, group: Sequence["_Decoded"]) -> list["_Window"]:
+        return [window for place, item in enumerate(group) for window in item.windows(place, self)]
+
+    def _run(self, windows: list["_Window"], compute: Callable) -> Iterator[tuple[Batch, Any]]:
+        """Computes windows in batches by length, a few in flight; results as numpy arrays."""
+        budget = round(self.batch_seconds * SAMPLE_RATE_HZ)
+        plan = plan_batches([w.samples for w in windows], self._buckets, budget=budget, multiple=self._devices)
+        flight: collections.deque = collections.deque()
+        for batch in plan:
+            waveform = np.zeros((batch.rows, batch.size), np.float32)
+            lengths = np.zeros(batch.rows, np.int32)
+            for row, index in enumerate(batch.indices):
+                samples = windows[index].waveform
+                waveform[row, : len(samples)], lengths[row] = samples, len(samples)
+            flight.append((batch, compute(self.params, *jax.device_put((waveform, lengths), self._by_row))))
+            if len(flight) >= _IN_FLIGHT:
+                batch, result = flight.popleft()
+                yield batch, jax.tree.map(np.asarray, result)
+        for batch, result in flight:
+            yield batch, jax.tree.map(np.asarray, result)
+
+    def _score_group(self, group: list["_Decoded"], metrics: Sequence[str], frames: bool) -> Iterator[Row]:
+        windows = self._windows(group)
+        values: dict[int, dict[str, tuple]] = {}
+        for batch, result in self._run(windows, partial(self._score, frames=frames)):
+            for row, index in enumerate(batch.indices):
+                count = self._frame_count(windows[index].samples)
+                values[index] = {
+                    name: (float(x[0][row]), *(part[row, :count] for part in x[1:])) for name, x in result.items()
+                }
+        places = collections.defaultdict(list)
+        for index, window in enumerate(windows):
+            places[window.place].append(index)
+        for place, item in enumerate(group):
+            row: Row = {"uid": item.uid, "path": item.path, "scores": None, "duration_s": None}
+            if item.error is not None:
+                yield {**row, "windows": 0, "flags": [], "error": _error(item.error)}
+                continue
+            mine = places[place]
+            weights = np.array([windows[i].samples for i in mine], np.float64)
+            weights /= weights.sum()
+            row["scores"] = {
+                name: float(sum(w * values[i][name][0] for w, i in zip(weights, mine, strict=True))) for name in metrics
+            }
+            row["duration_s"] = item.clip.duration_s
+            row |= {"windows": len(mine), "flags": item.flags(self), "error": None}
+            if frames:
+                row["frame_rate_hz"] = self.frame_rate_hz
+                row["frames"] = {
+                    name: {
+                        "scores": np.concatenate([values[i][name][1] for i in mine]).tolist(),
+                        "weights": np.concatenate(
+                            [w * values[i][name][2] for w, i in zip(weights, mine, strict=True)]
+                        ).tolist(),
+                    }
+                    for name in metrics
+                }
+            yield row
+
+    def _frame_count(self, samples: int) -> int:
+        return max(int(encoder.frame_lengths(samples)) for encoder in self._encoders)
+
+    def _encode_group(self, group: list["_Decoded"]) -> "list[_Encoded | AudioError]":
+        windows = self._windows(group)
+        found = [item.error or _Encoded(item.clip.duration_s, item.flags(self), []) for item in group]
+        features: dict[int, dict[str, np.ndarray]] = {}
+        for batch, result in self._run(windows, self._encode):
+            for row, index in enumerate(batch.indices):
+                count = self._frame_count(windows[index].samples)
+                features[index] = {name: x[row, :count].copy() for name, x in result.items()}
+        for index, window in enumerate(windows):
+            found[window.place].windows.append((window.samples, features[index]))
+        return found
+
+    def _compare_pairs(
+        self, pairs: list[list["_Encoded | AudioError"]], metrics: Sequence[str], order: str
+    ) -> Iterator[Row]:
+        # One item for each place where both sides of a pair have a window.
+        items = [
+            (place, a, b)
+            for place, pair in enumerate(pairs)
+            if not any(isinstance(side, AudioError) for side in pair)
+            for a, b in zip(pair[0].windows, pair[1].windows, strict=False)
+        ]
+        frames = [max(len(next(iter(side[1].values()))) for side in (a, b)) for _, a, b in items]
+        sizes = [self._frame_count(size) for size in self._buckets]
+        budget = round(self.batch_seconds * self.frame_rate_hz)
+        found: dict[int, list] = collections.defaultdict(list)
+        plan = plan_batches(frames, sizes, budget=budget, multiple=self._devices) if items else []
+        for batch in plan:
+            sides = [[items[i][side][1] for i in batch.indices] for side in (1, 2)]
+            (a, mask_a), (b, mask_b) = (_stack(side, batch.rows, batch.size) for side in sides)
+            inputs = jax.device_put((a, b, (mask_a, mask_b)), self._by_row)
+            result = jax.tree.map(np.asarray, self._compare(self.params, *inputs))
+            for row, index in enumerate(batch.indices):
+                place, one, other = items[index]
+                values = {name: [x[row] for x in result[name]] for name in metrics}
+                found[place].append((one[0] + other[0], values))
+        for place, pair in enumerate(pairs):
+            failed = [side for side in pair if isinstance(side, AudioError)]
+            if failed:
+                row = {"comparison": None, "durations_s": None, "windows": 0, "flags": []}
+                yield {**row, "error": _error(failed[0])}
+                continue
+            weights = np.array([weight for weight, _ in found[place]], np.float64)
+            weights /= weights.sum()
+            flags = [f"{name}_{flag}" for name, side in zip("ab", pair, strict=True) for flag in side.flags]
+            if len(pair[0].windows) != len(pair[1].windows):
+                flags.append("excess_left_out")
+            yield {
+                "comparison": {
+                    name: _combine(weights, [values[name] for _, values in found[place]], order) for name in metrics
+                },
+                "durations_s": [side.duration_s for side in pair],
+                "windows": len(weights),
+                "flags": flags,
+                "error": None,
+            }
+
+    def _chosen(self, metrics: Sequence[str] | None, known: Sequence[str] | None = None) -> tuple[str, ...]:
+        known = self.metrics if known is None else known
+        if metrics is None:
+            return tuple(known)
+        if unknown := [name for name in metrics if name not in known]:
+            raise ValueError(f"metrics {unknown} are not among those of the model: {list(known)}")
+        return tuple(metrics)
+
+    def describe(self) -> dict[str, Any]:
+        """What was computed with what: model id and hash, origin, precision, window rule."""
+        weights = None if self.folder is None else file_hash(self.folder / "model.safetensors")
+        return {
+            "model": None if self.folder is None else str(self.folder),
+            "model_sha256": weights,
+            "origin": self.origin,
+            "precision": self.precision,
+            "window_rule": f"clips over {self.window_samples / SAMPLE_RATE_HZ:g} s are cut into windows of that "
+            "length, results averaged by length",
+        }
+
+
+@dataclasses.dataclass
+class _Window:
+    """Part of a clip that is computed at once."""
+
+    place: int
+    waveform: np.ndarray
+
+    @property
+    def samples(self) -> int:
+        return len(self.waveform)
+
+
+@dataclasses.dataclass
+class _Decoded:
+    """One input after decoding: a clip or an error."""
+
+    uid: str
+    path: str | None
+    clip: Clip | None = None
+    error: AudioError | None = None
+
+    def windows(self, place: int, model: Model) -> Iterator[_Window]:
+        if self.clip is not None:
+            for start in range(0, len(self.clip.waveform), model.window_samples):
+                part = self.clip.waveform[start : start + model.window_samples]
+                if start == 0 or len(part) >= model.min_samples:
+                    yield _Window(place, part)
+
+    def flags(self, model: Model) -> list[str]:
+        flags, samples = list(self.clip.flags), len(self.clip.waveform)
+        if samples > model.window_samples:
+            flags.append("windowed")
+            if 0 < samples % model.window_samples < model.min_samples:
+                flags.append("tail_left_out")
+        return flags
+
+
+@dataclasses.dataclass
+class _Encoded:
+    """Features of a recording: for each window its samples and {category: [L, D]}."""
+
+    duration_s: float
+    flags: list[str]
+    windows: list[tuple[int, dict[str, np.ndarray]]]
+
+
+class _Decoder:
+    """Decodes inputs in threads, one group ahead of the computation. Iterates over lists of `_Decoded`."""
+
+    def __init__(self, sources: Iterable[tuple[str, Any]], sample_rate: int | None, min_samples: int):
+        self._sources = iter(sources)
+        self._sample_rate, self._min_samples = sample_rate, min_samples
+
+    def __enter__(self) -> Iterator[list[_Decoded]]:
+        self._pool = ThreadPoolExecutor(max(2, os.cpu_count() or 2), thread_name_prefix="decode")
+        return self._groups()
+
+    def __exit__(self, *error: object) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _groups(self) -> Iterator[list[_Decoded]]:
+        # The first group is small, so that the device has work early.
+        ahead = self._submit(_GROUP // 8)
+        while ahead:
+            now, ahead = ahead, self._submit(_GROUP)
+            yield [future.result() for future in now]
+
+    def _submit(self, count: int) -> list[Future]:
+        return [
+            self._pool.submit(self._decode, uid, source)
+            for (uid, source), _ in zip(self._sources, range(count), strict=False)
+        ]
+
+    def _decode(self, uid: str, source: Any) -> _Decoded:
+        path = str(source) if isinstance(source, (str, os.PathLike)) else None
+        rate = None if path is not None else self._sample_rate
+        try:
+            clip = load_audio(source, rate, name=path or uid, min_samples=self._min_samples)
+        except AudioError as error:
+            return _Decoded(uid, path, error=error)
+        return _Decoded(uid, path, clip)
+
+
+def _named(inputs: Iterable[Any], uids: Iterable[str] | None) -> Iterator[tuple[str, Any]]:
+    if uids is not None:
+        yield from zip(uids, inputs, strict=True)
+        return
+    for place, source in enumerate(inputs):
+        yield (str(source) if isinstance(source, (str, os.PathLike)) else f"array-{place}"), source
+
+
+def _key(source: Any) -> Any:
+    """Equal for the same file, and for the same array object."""
+    return str(source) if isinstance(source, (str, os.PathLike)) else id(source)
+
+
+def _error(error: AudioError) -> dict[str, str]:
+    return {"code": error.code, "message": error.message}
+
+
+def _stack(items: list[dict[str, np.ndarray]], rows: int, size: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Features of several clips as [rows, size, D] by category, and their mask."""
+    mask = np.zeros((rows, size), bool)
+    arrays = {name: np.zeros((rows, size, x.shape[1]), x.dtype) for name, x in items[0].items()}
+    for row, item in enumerate(items):
+        for name, x in item.items():
+            arrays[name][row, : len(x)] = x
+            mask[row, : len(x)] = True
+    return arrays, mask
+
+
+def _combine(weights: np.ndarray, windows: list[list[np.ndarray]], order: str) -> dict[str, Any]:
+    """Windows of a pair -> one comparison."""
+    parts = [np.asarray(part, np.float64) for part in zip(*windows, strict=True)]
+    cmos_ab, p_ab, logits_ab, cmos_ba, p_ba, _ = (np.tensordot(weights, part, 1) for part in parts)
+    if order == "ab":
+        cmos, (a, b, tie) = cmos_ab, p_ab
+    else:
+        cmos = (cmos_ab - cmos_ba) / 2
+        a, b, tie = (p_ab + p_ba[[1, 0, 2]]) / 2
+    values: dict[str, Any] = {"cmos": float(cmos), "p_a": float(a), "p_b": float(b), "p_tie": float(tie)}
+    return {**values, "logits": logits_ab.tolist()} if order == "ab" else values
+
+
+def _least_samples(encoder: nnx.Module) -> int:
+    """Samples of the shortest clip with one frame."""
+    return next(n for n in range(1, SAMPLE_RATE_HZ) if encoder.frame_lengths(n) > 0)
+
+
+def _private_folder(*parts: str) -> Path:
+    """A folder of ours in the user's cache folder that no one else can write to."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(base, "urgentmos", *parts)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder
+
+
+def _processor() -> str:
+    """Name for the kind of processor: compiled CPU programs run on their own kind only."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        features = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    except OSError:
+        features = platform.processor()
+    return f"{platform.machine()}-{hashlib.sha256(features.encode()).hexdigest()[:12]}"
+
+
+def _converted(folder: Path) -> Path:
+    """The model folder of an authors' checkpoint, converted once for each revision of the file."""
+    checkpoint = folder / "model.pt"
+    target = _private_folder("models") / file_hash(checkpoint)[:32]
+    if not is_model_folder(target):
+        converted = authors.read_checkpoint(checkpoint)
+        save_folder(target, converted.module, converted.origin)
+    return target
