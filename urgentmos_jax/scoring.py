@@ -511,10 +511,7 @@ class _Decoder:
             yield [future.result() for future in now]
 
     def _submit(self, count: int) -> list[Future]:
-        return [
-            self._pool.submit(self._decode, uid, source)
-            for (uid, source), _ in zip(self._sources, range(count), strict=False)
-        ]
+        return [self._pool.submit(self._decode, *named) for named in itertools.islice(self._sources, count)]
 
     def _decode(self, uid: str, source: Any) -> _Decoded:
         path = str(source) if isinstance(source, (str, os.PathLike)) else None
