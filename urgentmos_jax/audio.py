@@ -384,8 +384,8 @@ def _mix(blocks: Iterable[np.ndarray], rate_hz: int, name: str | None) -> np.nda
 
 
 def _ogg_fault(path: str) -> str | None:
-    """Names a damaged or missing Ogg page, which libsndfile leaves out in silence; None if all are sound."""
-    start, last = 0, False
+    """Names a damaged or missing Ogg page or a second stream, which libsndfile leaves out in silence."""
+    start, last, next_number = 0, False, {}
     with _raw(path) as raw:
         while header := raw.read(27):
             if last and header[:4] != b"OggS":
@@ -394,6 +394,12 @@ def _ogg_fault(path: str) -> str | None:
             page = header + sizes + raw.read(sum(sizes))
             if header[:4] != b"OggS" or header[22:26] != _ogg_checksum(page[:22] + bytes(4) + page[26:]):
                 return f"the Ogg page at byte {start} is damaged or cut"
+            if last and header[5] & 2:
+                return f"another Ogg stream begins at byte {start}; split the file there"
+            stream, number = header[14:18], int.from_bytes(header[18:22], "little")
+            if next_number.get(stream, number) != number:
+                return f"an Ogg page is missing before byte {start}"
+            next_number[stream] = number + 1
             start, last = start + len(page), bool(header[5] & 4)
     return None if last else "its last Ogg page does not end the stream"
 

@@ -1,0 +1,51 @@
+"""Fixtures: golden files, a tiny model folder, speech-like clips."""
+
+import os
+from pathlib import Path
+
+# Eight devices, as sharding tests need them; before jax starts.
+os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
+
+import jax
+import numpy as np
+import pytest
+
+GOLDEN = Path(os.environ.get("URGENTMOS_GOLDEN") or Path(__file__).parent / "golden")
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    return GOLDEN
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _user_cache(tmp_path_factory):
+    """Nothing of the tests lands in the user's cache folder."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+    jax.config.update("jax_default_matmul_precision", "highest")
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory) -> Path:
+    """A tiny model with a group-norm encoder, converted from the golden checkpoint."""
+    from urgentmos_jax.authors import read_checkpoint
+    from urgentmos_jax.model.released import save_folder
+
+    case = Path(__file__).parent / "golden" / "model" / "c1m5-mean-base"
+    checkpoint = read_checkpoint(case / "model.pt", [case / "encoder"])
+    folder = tmp_path_factory.mktemp("model") / "c1m5"
+    save_folder(folder, checkpoint.module, checkpoint.origin)
+    return folder
+
+
+def speech_like(seed: int, samples: int) -> np.ndarray:
+    """Harmonics of a gliding pitch under a syllable envelope, with noise of a level of its own; float32 in [-1, 1]."""
+    rng = np.random.default_rng(seed)
+    time = np.arange(samples) / 16000
+    pitch = rng.uniform(90, 250) * (1 + 0.1 * np.sin(2 * np.pi * rng.uniform(0.5, 2) * time))
+    phase = 2 * np.pi * np.cumsum(pitch) / 16000
+    tone = sum(np.sin(k * phase + rng.uniform(0, 6)) / k ** rng.uniform(0.6, 1.6) for k in range(1, 12))
+    envelope = 0.5 + 0.5 * np.sin(2 * np.pi * rng.uniform(2, 6) * time + rng.uniform(0, 6))
+    noise = rng.standard_normal(samples) * 10 ** rng.uniform(-3, 0)
+    clip = tone * envelope + noise
+    return (0.5 * clip / np.abs(clip).max()).astype(np.float32)

@@ -1,0 +1,59 @@
+"""Encoders against the numbers of transformers (golden files)."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import GOLDEN
+from flax import nnx
+
+from urgentmos_jax.encoders.pretrained import load_encoder
+
+FAMILIES = ("wavlm-base", "wavlm-large", "wav2vec2-base", "wav2vec2-large-lv60", "hubert-base", "hubert-large")
+TOLERANCE = 1e-5  # relative L2, float32
+
+
+def relative(found: np.ndarray, wanted: np.ndarray) -> float:
+    assert found.shape == wanted.shape
+    return np.linalg.norm(found - wanted) / np.linalg.norm(wanted)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("padding", [0, 777])
+def test_golden_encoder(family: str, padding: int):
+    folder = GOLDEN / "encoders" / family
+    expected = np.load(folder / "expected.npz")
+    encoder = load_encoder(folder)
+    graph, params = nnx.split(encoder)
+    mix = jnp.full(encoder.state_count, 1 / encoder.state_count)
+
+    @jax.jit
+    def run(params, waveform, lengths):
+        module = nnx.merge(graph, params)
+        every, frames = module(waveform, lengths, states="all")
+        return every, module(waveform, lengths)[0], module(waveform, lengths, states=mix)[0], frames
+
+    clips = sorted(key for key in expected if key.startswith("wav"))
+    assert clips
+    for name in clips:
+        clip, number = expected[name], name.removeprefix("wav")
+        length = int(expected[f"length/{number}"])
+        # What lies beyond the clip is loud, and must not be heard.
+        waveform = np.concatenate([clip, np.ones(padding, np.float32)])[None]
+        every, last, mixed, frames = run(params, waveform, np.array([len(clip)]))
+        assert int(frames[0]) == length == encoder.frame_lengths(len(clip))
+        assert relative(last[0, :length], expected[f"last_layer/{number}"]) < TOLERANCE
+        assert relative(mixed[0, :length], expected[f"uniform_mix/{number}"]) < TOLERANCE
+        for layer in range(encoder.state_count):
+            wanted = expected[f"hidden/{number}/{layer}"]
+            assert relative(every[layer, 0, : min(length, 60)], wanted[:length]) < TOLERANCE, (name, layer)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_golden_figures_are_compared(family: str):
+    """A changed figure is seen: the bar is far below the size of the figures."""
+    expected = np.load(GOLDEN / "encoders" / family / "expected.npz")
+    states = expected["last_layer/0"]
+    changed = states.copy()
+    changed[3, 5] += 1e-2 * np.abs(states).max()
+    assert relative(changed, states) > TOLERANCE

@@ -1,0 +1,213 @@
+"""A score is a property of the clip: no batch, padding, order or device changes it. Comparisons are antisymmetric."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import speech_like
+from flax import nnx
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from urgentmos_jax.encoders.compact import CompactConfig
+from urgentmos_jax.encoders.wav2vec2 import TimeNorm, Wav2Vec2Config
+from urgentmos_jax.metrics import Metric
+from urgentmos_jax.model.transformer import TransformerConfig
+from urgentmos_jax.model.urgentmos import EncoderConfig, ModelConfig, UrgentMOS
+from urgentmos_jax.scoring import Model
+
+TOLERANCE = 1e-4
+SAMPLES = (16000, 9600, 22050, 5200, 401, 12345, 31999, 720)
+
+
+def architecture(kind: str):
+    if kind == "compact":
+        return CompactConfig(hidden_size=24, num_hidden_layers=2, num_attention_heads=3, intermediate_size=40)
+    return Wav2Vec2Config(
+        model_type="wavlm",
+        hidden_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=3,
+        intermediate_size=40,
+        feat_extract_norm=kind,
+        do_stable_layer_norm=kind == "layer",
+        do_normalize=kind == "layer",
+        conv_dim=(16,) * 7,
+        num_conv_pos_embeddings=16,
+        num_conv_pos_embedding_groups=3,
+    )
+
+
+def random_module(kind: str, seed: int = 0) -> UrgentMOS:
+    """Random weights, large enough that the scores of unlike clips differ."""
+    config = ModelConfig(
+        encoders=(EncoderConfig(architecture(kind)),),
+        categories={
+            "naturalness": {"mos_overall": Metric(1, 5, True), "pesq": Metric(1, 4.5)},
+            "fidelity": {"sdr": Metric(), "estoi": Metric(0, 1)},
+        },
+        width=20,
+        category=TransformerConfig(layers=2, heads=4, feedforward=28),
+    )
+    module = UrgentMOS(config, rngs=nnx.Rngs(seed))
+    keys = iter(jax.random.split(jax.random.key(seed), 999))
+
+    def grow(path, value):
+        name = ".".join(map(str, path))
+        noise = 0.3 * jax.random.normal(next(keys), value.shape)
+        scale = 6 if ".score." in name or ".regression." in name else 1
+        return value.replace(scale * (value[...] + noise * (value.ndim > 1)))
+
+    state = nnx.state(module, nnx.Param)
+    flat = [(path, grow(path, value)) for path, value in nnx.to_flat_state(state)]
+    nnx.update(module, nnx.from_flat_state(flat))
+    return module
+
+
+@pytest.fixture(scope="module", params=["group", "layer", "compact"])
+def model(request) -> Model:
+    return Model(random_module(request.param), batch_seconds=0.6)
+
+
+@pytest.fixture(scope="module")
+def clips() -> list[np.ndarray]:
+    return [speech_like(seed, samples) for seed, samples in enumerate(SAMPLES)]
+
+
+def table(rows: list[dict]) -> np.ndarray:
+    assert all(row["error"] is None for row in rows)
+    return np.array([list(row["scores"].values()) for row in rows])
+
+
+def alone(model: Model, clips: list[np.ndarray]) -> np.ndarray:
+    """Scores without any padding or batch."""
+    run = jax.jit(model.apply)
+    return np.array([np.ravel(list(run(clip[None], np.array([len(clip)])).values())) for clip in clips])
+
+
+def test_spread(model: Model, clips: list[np.ndarray]):
+    spread = np.ptp(alone(model, clips), axis=0)
+    assert (spread > 0.1).all(), spread
+
+
+def test_scoring_equals_the_clip_alone(model: Model, clips: list[np.ndarray]):
+    assert model._devices == 8
+    np.testing.assert_allclose(
+        table(model.score(clips, sample_rate=16000)), alone(model, clips), rtol=0, atol=TOLERANCE
+    )
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_random_partitions(model: Model, clips: list[np.ndarray], data: st.DataObject):
+    """Any subset in any order, in a batch of any padded length, filled with anything."""
+    order = data.draw(st.permutations(range(len(clips))))
+    chosen = order[: data.draw(st.sampled_from([1, 3, 8]))]
+    size = data.draw(st.sampled_from([32000, 40000]))
+    filler = data.draw(st.sampled_from([0.0, 1.0, np.nan]))
+    waveform = np.full((8, size), filler, np.float32)
+    lengths = np.zeros(8, np.int32)
+    for row, place in enumerate(chosen):
+        waveform[row, : SAMPLES[place]], lengths[row] = clips[place], SAMPLES[place]
+    found = np.stack(list(_batched(model)(waveform, lengths).values()), 1)[: len(chosen)]
+    np.testing.assert_allclose(found, _reference(model, clips)[list(chosen)], rtol=0, atol=TOLERANCE)
+
+
+_cache: dict = {}
+
+
+def _batched(model: Model):
+    return _cache.setdefault(("run", id(model)), jax.jit(model.apply))
+
+
+def _reference(model: Model, clips: list[np.ndarray]) -> np.ndarray:
+    key = ("alone", id(model))
+    if key not in _cache:
+        _cache[key] = alone(model, clips)
+    return _cache[key]
+
+
+def test_one_device_equals_eight(clips: list[np.ndarray], monkeypatch: pytest.MonkeyPatch):
+    module = random_module("group")
+    eight = table(Model(module).score(clips, sample_rate=16000))
+    monkeypatch.setattr(jax, "local_devices", lambda: jax.devices()[:1])
+    one = Model(module)
+    assert one._devices == 1
+    np.testing.assert_allclose(table(one.score(clips, sample_rate=16000)), eight, rtol=0, atol=TOLERANCE)
+
+
+def test_without_the_mask_of_the_group_norm_scores_move(clips: list[np.ndarray], monkeypatch: pytest.MonkeyPatch):
+    """The tests above would see it if the first norm heard the padding."""
+    module = random_module("group")
+    wanted = alone(Model(module), clips)
+    masked = TimeNorm.__call__
+    monkeypatch.setattr(
+        TimeNorm, "__call__", lambda self, x, lengths: masked(self, x, jnp.full(x.shape[0], x.shape[1]))
+    )
+    moved = np.abs(table(Model(module).score(clips, sample_rate=16000)) - wanted).max()
+    assert moved > 100 * TOLERANCE
+
+
+def test_comparisons_are_antisymmetric(model: Model, clips: list[np.ndarray]):
+    pairs = [(0, 1), (2, 3), (4, 5), (6, 7), (7, 0)]
+    forward = model.compare([(clips[a], clips[b]) for a, b in pairs], sample_rate=16000)
+    backward = model.compare([(clips[b], clips[a]) for a, b in pairs], sample_rate=16000)
+    one_sided = model.compare([(clips[b], clips[a]) for a, b in pairs], sample_rate=16000, order="ab")
+    for ab, ba, raw in zip(forward, backward, one_sided, strict=True):
+        x, y, z = (row["comparison"]["mos_overall"] for row in (ab, ba, raw))
+        assert x["cmos"] == pytest.approx(-y["cmos"], abs=1e-6)
+        assert (x["p_a"], x["p_b"], x["p_tie"]) == pytest.approx((y["p_b"], y["p_a"], y["p_tie"]), abs=1e-6)
+        assert x["p_a"] + x["p_b"] + x["p_tie"] == pytest.approx(1, abs=1e-6)
+        assert abs(z["cmos"] - y["cmos"]) > 1e-4, "the one-sided number is another one"
+    cmos = [row["comparison"]["mos_overall"]["cmos"] for row in forward]
+    assert np.ptp(cmos) > 0.01
+
+
+def test_a_clip_against_itself_is_a_draw(model: Model, clips: list[np.ndarray]):
+    for row in model.compare([(clip, clip) for clip in clips], sample_rate=16000):
+        values = row["comparison"]["mos_overall"]
+        assert values["cmos"] == pytest.approx(0, abs=1e-6)
+        assert values["p_a"] == pytest.approx(values["p_b"], abs=1e-6)
+
+
+def test_comparison_does_not_depend_on_the_other_pairs(model: Model, clips: list[np.ndarray]):
+    pairs = [(clips[a], clips[b]) for a, b in [(0, 1), (2, 6), (4, 2), (1, 0), (3, 3)]]
+    together = model.compare(pairs, sample_rate=16000)
+    for pair, row in zip(pairs, together, strict=True):
+        (single,) = model.compare([pair], sample_rate=16000)
+        assert single["comparison"]["mos_overall"] == pytest.approx(row["comparison"]["mos_overall"], abs=TOLERANCE)
+
+
+def test_each_recording_is_encoded_once(clips: list[np.ndarray]):
+    model = Model(random_module("layer"))
+    seen = 0
+    encode = model._encode
+
+    def counting(params, waveform, lengths):
+        nonlocal seen
+        seen += int((np.asarray(lengths) > 0).sum())
+        return encode(params, waveform, lengths)
+
+    model._encode = counting
+    model.compare([(a, b) for a in clips for b in clips], sample_rate=16000)
+    assert seen == len(clips)
+
+
+def test_gradient_with_respect_to_the_waveform(model: Model, clips: list[np.ndarray]):
+    waveform = np.zeros((2, 16000), np.float32)
+    waveform[0], waveform[1, :5200] = clips[0], clips[3]
+    lengths = jnp.array([16000, 5200], jnp.int32)
+    gradient = jax.jit(jax.grad(lambda w: model.apply(w, lengths)["mos_overall"].sum()))(waveform)
+    gradient = np.asarray(gradient)
+    assert np.isfinite(gradient).all()
+    assert np.abs(gradient[0]).max() > 0 and np.abs(gradient[1, :5200]).max() > 0
+    assert (gradient[1, 5200:] == 0).all(), "padding has no influence"
+
+
+def test_few_shapes_are_compiled(clips: list[np.ndarray]):
+    model = Model(random_module("compact"))
+    rng = np.random.default_rng(1)
+    many = [speech_like(i, int(n)) for i, n in enumerate(rng.integers(8000, 48000, 120))]
+    rows = model.score(many, sample_rate=16000)
+    assert len(rows) == 120 and model._score._cache_size() <= 3 * len(model._buckets)
+    assert model._score._cache_size() < 30
