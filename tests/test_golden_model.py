@@ -25,6 +25,7 @@ class Case:
         self.config = self.module.config
         self.expected = np.load(folder / "expected.npz")
         self.meta = json.loads((folder / "meta.json").read_text())
+        self.model = Model(self.module, devices=jax.devices()[:1])
         names = sorted(key for key in self.expected if key.startswith("wav"))
         self.clips = [self.expected[name] for name in names]
 
@@ -42,7 +43,7 @@ def test_golden_names(case: Case):
 
 
 def test_golden_scores(case: Case):
-    rows = Model(case.module).score(case.clips, sample_rate=16000, frames=True)
+    rows = case.model.score(case.clips, sample_rate=16000, frames=True)
     for place, row in enumerate(rows):
         assert row["error"] is None
         for name, score in row["scores"].items():
@@ -59,7 +60,7 @@ def test_golden_comparisons(case: Case):
     places = [tuple(map(int, pair.split("-"))) for pair in case.meta["pairs_inference"]]
     assert places
     pairs = [(case.clips[a], case.clips[b]) for a, b in places]
-    rows = Model(case.module).compare(pairs, sample_rate=16000, order="ab")
+    rows = case.model.compare(pairs, sample_rate=16000, order="ab")
     for (a, b), row in zip(places, rows, strict=True):
         for name, found in row["comparison"].items():
             cmos = case.expected[f"cmp/{a}-{b}/{name}/regression"][0]
@@ -150,6 +151,6 @@ def test_golden_padding_defect_is_not_ours(case: Case):
     if case.config.encoders[0].architecture.feat_extract_norm == "layer":
         pytest.skip("layer-norm encoders do not hear padding")
     batched = {name: case.expected[f"batched/{name}"] for name in case.config.metrics}
-    rows = Model(case.module).score(case.clips, sample_rate=16000)
+    rows = case.model.score(case.clips, sample_rate=16000)
     moved = max(abs(row["scores"][n] - batched[n][i]) for i, row in enumerate(rows) for n in batched)
     assert moved > 0.01

@@ -1,22 +1,25 @@
 """Windows, flags, errors and the order of rows."""
 
+import jax
 import numpy as np
 import pytest
 from conftest import speech_like
 
+from urgentmos_jax.model.released import load_folder
 from urgentmos_jax.scoring import Model, load_model
 
 
 @pytest.fixture(scope="module")
 def model(model_folder) -> Model:
-    return load_model(model_folder, compile_cache=False)
+    module, _ = load_folder(model_folder)
+    return Model(module, devices=jax.devices()[:1])
 
 
 @pytest.fixture(scope="module")
-def windowed(model) -> Model:
+def windowed(model_folder) -> Model:
     """The same model with windows of one second."""
-    short = load_model(model.folder, compile_cache=False)
-    return Model(short._module(short.params), folder=short.folder, window_seconds=1.0)
+    module, _ = load_folder(model_folder)
+    return Model(module, window_seconds=1.0, devices=jax.devices()[:1])
 
 
 def test_long_clips_are_cut_into_windows_and_averaged_by_length(windowed: Model):
@@ -84,8 +87,8 @@ def test_every_input_has_its_row_beyond_the_first_groups(model: Model):
     assert [row["uid"] for row in rows] == [f"array-{i}" for i in range(300)]
 
 
-def test_bfloat16_is_near(model: Model):
-    near = load_model(model.folder, precision="bfloat16", compile_cache=False)
+def test_bfloat16_is_near(model: Model, model_folder):
+    near = load_model(model_folder, precision="bfloat16", compile_cache=False)
     clips = [speech_like(seed, 16000) for seed in range(4)]
     rows, wanted = near.score(clips, sample_rate=16000), model.score(clips, sample_rate=16000)
     for row, exact in zip(rows, wanted, strict=True):

@@ -171,7 +171,7 @@ class LayerStack(nnx.Module):
 
     def __init__(self, build: Callable[[nnx.Rngs], nnx.Module], count: int, *, rngs: nnx.Rngs):
         self.count = count
-        self.stacked = nnx.vmap(build)(rngs.fork(split=count))
+        self.stacked = nnx.vmap(build)(rngs.split(count))
 
     def __call__(
         self,

@@ -77,6 +77,7 @@ class Model:
         precision: "float32", or "bfloat16" for the encoders.
         batch_seconds: Audio a batch, padding included; None suits the device.
         window_seconds: Longer clips are cut into windows of this length, whose results are averaged by length.
+        devices: Devices that share the rows of a batch; None = all local ones.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Model:
         precision: Precision = "float32",
         batch_seconds: float | None = None,
         window_seconds: float = 60.0,
+        devices: Sequence[jax.Device] | None = None,
     ):
         if precision not in ("float32", "bfloat16"):
             raise ValueError(f"precision is {precision!r}, choose float32 or bfloat16")
@@ -95,7 +97,7 @@ class Model:
         self.origin = origin or {}
         self.folder = folder
         self.precision = precision
-        devices = jax.local_devices()
+        devices = list(devices or jax.local_devices())
         mesh = jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
         self._by_row = NamedSharding(mesh, PartitionSpec("data"))
         self._devices = len(devices)

@@ -74,7 +74,8 @@ def plan_batches(lengths: Sequence[int], sizes: Sequence[int], *, budget: int, m
     batches, start = [], 0
     while start < len(order):
         size = bucket_of(lengths[order[start]], sizes)
-        alike = next((n for n in range(start, len(order)) if lengths[order[n]] < _LEAST_FILL * size), len(order))
+        least = 0 if size == sizes[0] else _LEAST_FILL * size
+        alike = next((n for n in range(start, len(order)) if lengths[order[n]] < least), len(order))
         rows = 2 ** int(math.log2(max(1, budget // (size * multiple)))) * multiple
         while rows > multiple and rows > alike - start:
             rows //= 2
