@@ -310,10 +310,8 @@ class Model:
 
     def _run(self, windows: list["_Window"], compute: Callable) -> Iterator[tuple[Batch, Any]]:
         """Computes windows in batches by length, a few in flight; results as numpy arrays."""
-        budget = round(self.batch_seconds * SAMPLE_RATE_HZ)
-        plan = plan_batches([w.samples for w in windows], self._buckets, budget=budget, multiple=self._devices)
         flight: collections.deque = collections.deque()
-        for batch in plan:
+        for batch in self._plan([window.samples for window in windows]):
             waveform = np.zeros((batch.rows, batch.size), np.float32)
             lengths = np.zeros(batch.rows, np.int32)
             for row, index in enumerate(batch.indices):
@@ -325,6 +323,10 @@ class Model:
                 yield batch, jax.tree.map(np.asarray, result)
         for batch, result in flight:
             yield batch, jax.tree.map(np.asarray, result)
+
+    def _plan(self, lengths: list[int]) -> list[Batch]:
+        budget = round(self.batch_seconds * SAMPLE_RATE_HZ)
+        return plan_batches(lengths, self._buckets, budget=budget, multiple=self._devices)
 
     def _score_group(self, group: list["_Decoded"], metrics: Sequence[str], frames: bool) -> Iterator[Row]:
         windows = self._windows(group)
@@ -431,6 +433,11 @@ class Model:
         if unknown := [name for name in metrics if name not in known]:
             raise ValueError(f"metrics {unknown} are not among those of the model: {list(known)}")
         return tuple(metrics)
+
+    def padding_efficiency(self, lengths: Sequence[int]) -> float:
+        """Part of the computed samples that is audio, for clips of these lengths (samples, at most a window)."""
+        plan = self._plan(list(lengths))
+        return sum(lengths) / sum(batch.rows * batch.size for batch in plan)
 
     def describe(self) -> dict[str, Any]:
         """What was computed with what: model id and hash, origin, precision, window rule."""

@@ -31,6 +31,11 @@ class CompactConfig:
     intermediate_size: int = 384
     dropout: float = 0.1
 
+    def frame_lengths(self, samples: Any) -> Any:
+        """Frames of clips of so many samples (int or integer array)."""
+        # The second convolution pads one frame on each side: (L + 2 - 3) // 2 + 1 = (L + 1) // 2.
+        return (conv_lengths(samples, [(WINDOW_SAMPLES, HOP_SAMPLES)]) + 1) // 2
+
 
 class Compact(nnx.Module):
     """Log-mel encoder trained from scratch.
@@ -67,8 +72,7 @@ class Compact(nnx.Module):
 
     def frame_lengths(self, samples: Any) -> Any:
         """Frames of clips of so many samples (int or integer array)."""
-        # The second convolution pads one frame on each side: (L + 2 - 3) // 2 + 1 = (L + 1) // 2.
-        return (conv_lengths(samples, [(WINDOW_SAMPLES, HOP_SAMPLES)]) + 1) // 2
+        return self.config.frame_lengths(samples)
 
     def __call__(
         self,

@@ -76,6 +76,10 @@ class Wav2Vec2Config:
             raise ValueError("; ".join(faults))
         return cls(**values, do_normalize=preprocessor.get("do_normalize", True))
 
+    def frame_lengths(self, samples: Any) -> Any:
+        """Frames of clips of so many samples (int or integer array)."""
+        return conv_lengths(samples, zip(self.conv_kernel, self.conv_stride, strict=True))
+
     @classmethod
     def wavlm_base_plus(cls) -> "Wav2Vec2Config":
         """microsoft/wavlm-base-plus."""
@@ -170,7 +174,7 @@ class Wav2Vec2(nnx.Module):
 
     def frame_lengths(self, samples: Any) -> Any:
         """Frames of clips of so many samples (int or integer array)."""
-        return conv_lengths(samples, zip(self.config.conv_kernel, self.config.conv_stride, strict=True))
+        return self.config.frame_lengths(samples)
 
     def __call__(
         self,

@@ -1,0 +1,284 @@
+"""Speed and memory, measured here and now: `python -m launch.benchmark score|first [--against torch]`.
+
+score: audio seconds a second over clips of a real distribution of lengths. Ours, the torch assembly in batches of 32
+by length, the same clip by clip, and a float32 matrix product take turns in each round, so that a machine whose speed
+drifts is fair to all; medians and ratios are printed.
+
+first: seconds from the start of a process to the first score, with an empty and with a filled compile cache.
+
+Without --model the published F1C1M5 architecture with random weights is measured: speed does not depend on them.
+"""
+
+import datetime
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from absl import app, flags
+from flax import nnx
+
+from urgentmos_jax.audio import SAMPLE_RATE_HZ, load_audio
+from urgentmos_jax.cli.common import find_recordings
+from urgentmos_jax.encoders.wav2vec2 import Wav2Vec2Config
+from urgentmos_jax.metrics import Metric
+from urgentmos_jax.model.flops import clip_flops
+from urgentmos_jax.model.released import load_folder, save_folder
+from urgentmos_jax.model.urgentmos import EncoderConfig, ModelConfig, UrgentMOS
+from urgentmos_jax.scoring import Model
+
+_MODEL = flags.DEFINE_string("model", None, "Model folder; none: the published architecture, random weights.")
+_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "The authors' model.pt that --model was made of, for torch.")
+_ENCODER = flags.DEFINE_string("encoder", None, "Folder with the encoder's config, for --checkpoint.")
+_AUDIO = flags.DEFINE_string("audio", None, "Folder of recordings; none: generated clips.")
+_CLIPS = flags.DEFINE_integer("clips", 64, "Clips to score, at most.", lower_bound=1)
+_ROUNDS = flags.DEFINE_integer("rounds", 3, "Rounds, each with one turn for everyone.", lower_bound=1)
+_BATCH_SECONDS = flags.DEFINE_float("batch_seconds", None, "Audio a batch; none suits the device.")
+_AGAINST = flags.DEFINE_enum("against", None, ["torch"], "Measure the torch assembly in the same run.")
+_JSON = flags.DEFINE_string("json", None, "Write the figures to this file.")
+
+SCORES_AGREE = 1e-4
+
+
+def main(argv: list[str]) -> None:
+    """Runs one benchmark."""
+    if len(argv) != 2 or argv[1] not in ("score", "first"):
+        raise app.UsageError("say what to measure: score or first")
+    with tempfile.TemporaryDirectory() as scratch:
+        figures = {"score": score, "first": first}[argv[1]](Path(scratch))
+    figures = {**machine(), **figures}
+    width = max(map(len, figures))
+    for name, value in figures.items():
+        print(f"{name:<{width}}  {value:.3f}" if isinstance(value, float) else f"{name:<{width}}  {value}")
+    if _JSON.value:
+        Path(_JSON.value).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+def score(scratch: Path) -> dict[str, Any]:
+    """Throughput of scoring."""
+    clips, figures = speech(_CLIPS.value)
+    folder, checkpoint, encoder = model_files(scratch)
+    module, _ = load_folder(folder)
+    model = Model(module, batch_seconds=_BATCH_SECONDS.value)
+    seconds = sum(map(len, clips)) / SAMPLE_RATE_HZ
+    figures |= {
+        "clips": len(clips),
+        "audio_seconds": seconds,
+        "padding_efficiency": model.padding_efficiency([len(clip) for clip in clips]),
+    }
+
+    turns: dict[str, Callable[[], Any]] = {"ours": lambda: score_ours(model, clips)}
+    cold = timed(turns["ours"])
+    figures |= {"compiled_shapes": model._score._cache_size(), "peak_memory_mb": peak_memory_mb()}
+    if _AGAINST.value:
+        batched, single, reference = torch_turns(checkpoint, encoder, clips)
+        turns |= {"torch_batches": batched, "torch_single": single}
+        batched()
+        figures["largest_difference"] = float(np.abs(score_ours(model, clips) - reference()).max())
+        if figures["largest_difference"] > SCORES_AGREE:
+            raise SystemExit(
+                f"scores differ by {figures['largest_difference']}, more than {SCORES_AGREE}: no benchmark"
+            )
+    turns["matmul"] = matmul_turn()
+    times: dict[str, list[float]] = {name: [] for name in turns}
+    for _ in range(_ROUNDS.value):
+        for name, turn in turns.items():
+            times[name].append(timed(turn))
+
+    median = {name: statistics.median(values) for name, values in times.items()}
+    rate = MATMUL_FLOPS / median["matmul"]
+    work = sum(clip_flops(model.config, len(clip)) for clip in clips)
+    figures |= {
+        "compile_seconds": cold - median["ours"],
+        "ours_audio_seconds_a_second": seconds / median["ours"],
+        "matmul_gflops": rate / 1e9,
+        "useful_share_of_matmul_rate": work / median["ours"] / rate,
+    }
+    for name in ("torch_batches", "torch_single"):
+        if name in median:
+            figures[f"{name}_audio_seconds_a_second"] = seconds / median[name]
+            ratios = [theirs / ours for theirs, ours in zip(times[name], times["ours"], strict=True)]
+            figures[f"ours_over_{name}"] = statistics.median(ratios)
+    return figures
+
+
+def first(scratch: Path) -> dict[str, Any]:
+    """From the start of a process to the first score of a clip of 4 s."""
+    import soundfile
+
+    folder, checkpoint, encoder = model_files(scratch)
+    clip = scratch / "clip.wav"
+    soundfile.write(clip, next(generated(1, seconds=4.0)), SAMPLE_RATE_HZ)
+    ours = f"import urgentmos_jax as u; print(u.load_model({str(folder)!r}).score([{str(clip)!r}])[0]['scores'])"
+    cache = {"XDG_CACHE_HOME": str(scratch / "cache")}
+    figures = {"first_score_seconds_empty_cache": process_seconds(ours, cache)}
+    warm = [process_seconds(ours, cache) for _ in range(_ROUNDS.value)]
+    figures["first_score_seconds_filled_cache"] = statistics.median(warm)
+    if _AGAINST.value:
+        theirs = (
+            "import pathlib, soundfile, torch; from launch.torch_assembly import from_checkpoint; "
+            f"m = from_checkpoint(pathlib.Path({str(checkpoint)!r}), [pathlib.Path({str(encoder)!r})]); "
+            f"x = torch.from_numpy(soundfile.read({str(clip)!r}, dtype='float32')[0])\n"
+            "with torch.inference_mode(): print(m([x]))"
+        )
+        found = statistics.median(process_seconds(theirs, {}) for _ in range(_ROUNDS.value))
+        figures |= {"first_score_seconds_torch": found}
+        figures["torch_over_ours_filled_cache"] = found / figures["first_score_seconds_filled_cache"]
+    return figures
+
+
+def model_files(scratch: Path) -> tuple[Path, Path | None, Path | None]:
+    """Model folder, and the checkpoint and encoder folder with the same weights for torch."""
+    if _MODEL.value:
+        if _AGAINST.value and not (_CHECKPOINT.value and _ENCODER.value):
+            raise app.UsageError("--against torch: with --model give --checkpoint and --encoder too")
+        return Path(_MODEL.value), *(v and Path(v) for v in (_CHECKPOINT.value, _ENCODER.value))
+    folder = scratch / "model"
+    if not _AGAINST.value:
+        save_folder(folder, UrgentMOS(published_config(), rngs=nnx.Rngs(0)), {"kind": "random weights"})
+        return folder, None, None
+    try:
+        from launch import torch_assembly
+    except ImportError as error:
+        raise app.UsageError(f"--against torch: {error}; pip install torch") from None
+    from transformers import WavLMConfig
+
+    from urgentmos_jax.authors import read_checkpoint
+
+    model = torch_assembly.random_model(WavLMConfig(), False, torch_assembly.published_config(), 0)
+    checkpoint = scratch / "model.pt"
+    torch_assembly.save_checkpoint(model, checkpoint)
+    (encoder,) = torch_assembly.save_encoder_configs(model, scratch)
+    converted = read_checkpoint(checkpoint, [encoder])
+    save_folder(folder, converted.module, converted.origin)
+    return folder, checkpoint, encoder
+
+
+def published_config() -> ModelConfig:
+    """F1C1M5: WavLM-base-plus, one category of five metrics."""
+    names = ("mos_overall", "scoreq", "utmos", "nisqa_mos", "distill_mos")
+    metrics = {name: Metric(1, 5, comparative=name == "mos_overall") for name in names}
+    return ModelConfig((EncoderConfig(Wav2Vec2Config.wavlm_base_plus()),), {"mos": metrics})
+
+
+def speech(count: int) -> tuple[list[np.ndarray], dict[str, Any]]:
+    """Clips to score, and how fast they were decoded."""
+    if not _AUDIO.value:
+        return list(generated(count)), {"audio": "generated, lengths log-normal around 4.5 s"}
+    paths = find_recordings(Path(_AUDIO.value))
+    chosen = [paths[i] for i in np.linspace(0, len(paths) - 1, min(count, len(paths))).astype(int)]
+    start = time.perf_counter()
+    clips = [load_audio(path).waveform for path in chosen]
+    return clips, {
+        "audio": f"{len(clips)} recordings",
+        "decoded_files_a_second": len(clips) / (time.perf_counter() - start),
+    }
+
+
+def generated(count: int, *, seconds: float | None = None) -> Iterator[np.ndarray]:
+    """Harmonics of a gliding pitch under syllables, in noise; seeded."""
+    rng = np.random.default_rng(0)
+    for _ in range(count):
+        length = seconds or float(np.clip(rng.lognormal(np.log(4.5), 0.45), 1, 20))
+        at = np.arange(round(length * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+        pitch = rng.uniform(90, 250) * (1 + 0.1 * np.sin(2 * np.pi * at))
+        phase = 2 * np.pi * np.cumsum(pitch) / SAMPLE_RATE_HZ
+        tone = sum(np.sin(k * phase) / k for k in range(1, 12)) * (1 + np.sin(2 * np.pi * rng.uniform(2, 6) * at))
+        yield (0.1 * tone + rng.uniform(0, 0.1) * rng.standard_normal(len(at))).astype(np.float32)
+
+
+def score_ours(model: Model, clips: list[np.ndarray]) -> np.ndarray:
+    """Scores [clips, metrics]."""
+    return np.array([list(row["scores"].values()) for row in model.score(clips, sample_rate=SAMPLE_RATE_HZ)])
+
+
+def torch_turns(
+    checkpoint: Path | None, encoder: Path | None, clips: list[np.ndarray]
+) -> tuple[Callable, Callable, Callable[[], np.ndarray]]:
+    """The torch assembly in batches of 32 by length, clip by clip, and its scores of each clip alone."""
+    import torch
+
+    from launch.torch_assembly import from_checkpoint
+
+    device = "cuda" if torch.cuda.is_available() and jax.default_backend() == "gpu" else "cpu"
+    model = from_checkpoint(checkpoint, [encoder]).to(device)
+    tensors = sorted((torch.from_numpy(clip).to(device) for clip in clips), key=len)
+
+    @torch.inference_mode()
+    def run(size: int) -> None:
+        for start in range(0, len(tensors), size):
+            for values in model(tensors[start : start + size]).values():
+                values.cpu()
+
+    @torch.inference_mode()
+    def reference() -> np.ndarray:
+        found = [model([torch.from_numpy(clip).to(device)]) for clip in clips]
+        return np.array([[values[name].item() for name in model.metrics] for values in found])
+
+    return lambda: run(32), lambda: run(1), reference
+
+
+MATMUL_SHAPE = (2048, 768, 3072)
+MATMUL_FLOPS = 10 * 2.0 * np.prod(MATMUL_SHAPE)
+
+
+def matmul_turn() -> Callable[[], Any]:
+    """Ten float32 products of the size of a feed-forward layer."""
+    rng = np.random.default_rng(0)
+    rows, inner, columns = MATMUL_SHAPE
+    a, b = (
+        jax.device_put(rng.standard_normal(shape).astype(np.float32)) for shape in ((rows, inner), (inner, columns))
+    )
+    product = jax.jit(lambda a, b: jax.numpy.matmul(a, b, precision="highest"))
+    jax.block_until_ready(product(a, b))
+    return lambda: jax.block_until_ready([product(a, b) for _ in range(10)])
+
+
+def timed(turn: Callable[[], Any]) -> float:
+    """Seconds a turn takes."""
+    start = time.perf_counter()
+    turn()
+    return time.perf_counter() - start
+
+
+def process_seconds(code: str, environment: dict[str, str]) -> float:
+    """Seconds of a fresh Python process."""
+    start = time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-c", code], check=True, env={**os.environ, **environment}, stdout=subprocess.DEVNULL
+    )
+    return time.perf_counter() - start
+
+
+def peak_memory_mb() -> float:
+    """Largest resident size of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def machine() -> dict[str, Any]:
+    """Date, device and versions."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        processor = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        processor = platform.processor()
+    device = jax.devices()[0]
+    return {
+        "date": datetime.date.today().isoformat(),
+        "device": device.device_kind if device.platform != "cpu" else f"{processor}, {os.cpu_count()} cores",
+        "jax": jax.__version__,
+    }
+
+
+if __name__ == "__main__":
+    app.run(main)
