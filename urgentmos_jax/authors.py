@@ -195,6 +195,8 @@ def _read_model_config(config: dict[str, Any], folders: list[str | Path], origin
         return _parse_model_config(config, folders)
     except KeyError as error:
         raise ValueError(f"{origin}: the checkpoint's config has no {error}") from None
+    except (AttributeError, IndexError, TypeError) as error:
+        raise ValueError(f"{origin}: the checkpoint's config is not of the kind known here ({error})") from None
     except ValueError as error:
         raise ValueError(f"{origin}: {error}") from None
 

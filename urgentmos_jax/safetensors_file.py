@@ -21,9 +21,11 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
         DamagedFile: the file is cut, inconsistent, or names a tensor twice.
     """
     try:
+        tensors = safetensors.numpy.load_file(path)
         with open(path, "rb") as file:
             header = file.read(int.from_bytes(file.read(8), "little"))
-        tensors = safetensors.numpy.load_file(path)
+    except FileNotFoundError:
+        raise DamagedFile(f"{path}: is missing; copy or download it again") from None
     except (safetensors.SafetensorError, OSError, OverflowError, MemoryError, KeyError, TypeError) as error:
         raise DamagedFile(f"{path}: not a whole safetensors file ({error}); copy or download it again") from None
     names = [name for name, _ in json.loads(header, object_pairs_hook=list) if name != "__metadata__"]

@@ -44,7 +44,3 @@ def main(arguments: list[str] | None = None) -> int:
         # The reader (head, say) has enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

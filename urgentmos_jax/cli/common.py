@@ -3,7 +3,9 @@
 import argparse
 import contextlib
 import csv
+import io
 import json
+import math
 import os
 import sys
 from collections import Counter
@@ -41,8 +43,8 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output",
         type=Path,
-        metavar="F",
-        help="F.jsonl or F.csv; F.meta.json lies beside it (default: JSONL to stdout)",
+        metavar="FILE",
+        help="ends in .jsonl or .csv; FILE.meta.json lies beside it (default: JSONL to stdout)",
     )
     parser.add_argument("--metrics", metavar="A,B", help="some of the model's metrics")
 
@@ -52,14 +54,20 @@ def load(arguments: argparse.Namespace) -> "Model":
     from urgentmos_jax.encoders.pretrained import ModelNotFound
     from urgentmos_jax.scoring import load_model
 
-    if arguments.batch_seconds is not None and not arguments.batch_seconds > 0:
+    if arguments.batch_seconds is not None and not 0 < arguments.batch_seconds < math.inf:
         raise UsageError(f"--batch-seconds is {arguments.batch_seconds}, give a number above 0")
     try:
         return load_model(arguments.model, precision=arguments.precision, batch_seconds=arguments.batch_seconds)
     except ModelNotFound as error:
         raise UsageError(f"--model {error}") from None
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise UsageError(str(error)) from None
+
+
+def check_output(path: Path | None) -> None:
+    """Refuses an --output of a kind that is not written, before the model is loaded."""
+    if path is not None and path.suffix not in (".jsonl", ".csv"):
+        raise UsageError(f"--output {path}: give a name that ends in .jsonl or .csv")
 
 
 def chosen_metrics(arguments: argparse.Namespace, known: Iterable[str]) -> list[str] | None:
@@ -90,7 +98,8 @@ def read_list(path: Path, audio_root: Path | None = None) -> list[tuple[str, str
         if not isinstance(audio, str):
             faults.append(f"{path}:{number}: no audio_path (a string)")
             continue
-        rows.append((str(entry.get("uid") or audio), locate(audio, path, audio_root)))
+        uid = entry.get("uid")
+        rows.append((audio if uid in (None, "") else str(uid), locate(audio, path, audio_root)))
     _stop_at(faults)
     if not rows:
         raise UsageError(f"{path}: lists no recordings")
@@ -198,8 +207,6 @@ def _opened(path: Path | None) -> Iterator[TextIO]:
     if path is None:
         yield sys.stdout
         return
-    if path.suffix not in (".jsonl", ".csv"):
-        raise UsageError(f"--output {path}: give a name that ends in .jsonl or .csv")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("w", encoding="utf-8", newline="")
@@ -211,7 +218,7 @@ def _opened(path: Path | None) -> Iterator[TextIO]:
 
 def _jsonl_writer(file: TextIO) -> Callable[[Row], None]:
     def write(row: Row) -> None:
-        file.write(json.dumps(_rounded(row), ensure_ascii=False) + "\n")
+        file.write(_printable(json.dumps(_rounded(row), ensure_ascii=False)) + "\n")
         file.flush()
 
     return write
@@ -222,7 +229,9 @@ def _csv_writer(file: TextIO, table: Callable[[Row], Row]) -> Callable[[Row], No
 
     def write(row: Row) -> None:
         nonlocal writer
-        cells = _rounded(table(row))
+        cells = {
+            name: _printable(cell) if isinstance(cell, str) else cell for name, cell in _rounded(table(row)).items()
+        }
         if writer is None:
             writer = csv.DictWriter(file, list(cells))
             writer.writeheader()
@@ -230,6 +239,11 @@ def _csv_writer(file: TextIO, table: Callable[[Row], Row]) -> Callable[[Row], No
         file.flush()
 
     return write
+
+
+def _printable(text: str) -> str:
+    """Bytes of a file name that are not UTF-8 as `\\udcXX`, which JSON readers turn back into the name."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _rounded(value: Any) -> Any:
@@ -244,23 +258,26 @@ def _rounded(value: Any) -> Any:
 def _entries(path: Path) -> Iterator[tuple[int, Row | str]]:
     """(line number, entry or what is wrong with the line)."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = path.read_text(encoding="utf-8-sig")  # Lines end in \n from here on.
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read ({error})") from None
     if path.suffix == ".csv":
-        reader = csv.DictReader(text.splitlines())
-        if not {"audio_path", "path"} & set(reader.fieldnames or ()):
-            raise UsageError(f"{path}:1: no column audio_path or path, found {reader.fieldnames}")
-        yield from ((reader.line_num, row) for row in reader)
+        reader = csv.DictReader(io.StringIO(text))
+        try:
+            if not {"audio_path", "path"} & set(reader.fieldnames or ()):
+                raise UsageError(f"{path}:1: no column audio_path or path, found {reader.fieldnames}")
+            yield from ((reader.line_num, row) for row in reader)
+        except csv.Error as error:
+            yield reader.line_num, f"broken CSV ({error})"
         return
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         if path.suffix == ".jsonl":
             yield number, _json_object(line)
         elif path.suffix == ".scp":
-            uid, _, audio = line.strip().partition(" ")
-            yield number, {"uid": uid, "audio_path": audio.strip()} if audio else "no `uid path`"
+            uid, *audio = line.strip().split(None, 1)
+            yield number, {"uid": uid, "audio_path": audio[0]} if audio else "no `uid path`"
         else:
             yield number, {"audio_path": line.strip()}
 
@@ -268,7 +285,7 @@ def _entries(path: Path) -> Iterator[tuple[int, Row | str]]:
 def _json_object(line: str) -> Row | str:
     try:
         entry = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return f"broken JSON ({error})"
     return entry if isinstance(entry, dict) else "not a JSON object"
 

@@ -8,6 +8,7 @@ from urgentmos_jax.cli.common import (
     UsageError,
     add_model_arguments,
     add_output_arguments,
+    check_output,
     chosen_metrics,
     find_recordings,
     load,
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Compares; 1 where a pair failed."""
+    check_output(arguments.output)
     pairs = list_pairs(arguments)
     model = load(arguments)
     if not model.comparative_metrics:
@@ -59,13 +61,23 @@ def list_pairs(arguments: argparse.Namespace) -> list[tuple[str, tuple[str, str]
         raise UsageError(f"{a} and {b}: give two recordings or two folders, not one of each")
     if not a.is_dir():
         return [(f"{a} {b}", (str(a), str(b)))]
-    named = [{path.relative_to(side).with_suffix(""): path for path in find_recordings(side)} for side in (a, b)]
+    named = [_by_name(side) for side in (a, b)]
     if not named[0].keys() & named[1].keys():
         raise UsageError(f"{a} and {b}: no recording of the same name (suffix aside) in both")
     return [
         (str(name), tuple(str(found.get(name, side / f"{name}.*")) for found, side in zip(named, (a, b), strict=True)))
         for name in sorted(named[0].keys() | named[1].keys())
     ]
+
+
+def _by_name(folder: Path) -> dict[Path, Path]:
+    """{relative path without suffix: recording}."""
+    named: dict[Path, Path] = {}
+    for path in find_recordings(folder):
+        other = named.setdefault(path.relative_to(folder).with_suffix(""), path)
+        if other != path:
+            raise UsageError(f"{other} and {path}: of the same name; leave one of them or give --pairs F.jsonl")
+    return named
 
 
 def _cells(row: dict[str, Any], metrics: list[str]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from urgentmos_jax.cli.common import (
     UsageError,
     add_model_arguments,
     add_output_arguments,
+    check_output,
     chosen_metrics,
     find_recordings,
     load,
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Scores; 1 where a recording failed."""
+    check_output(arguments.output)
     if arguments.frames and arguments.output and arguments.output.suffix == ".csv":
         raise UsageError("--frames: a CSV file has no place for frames, give an --output that ends in .jsonl")
     inputs = [item for name in arguments.inputs for item in expand(name, arguments.audio_root)]
@@ -50,7 +52,12 @@ def expand(name: str, audio_root: Path | None) -> list[tuple[str, str]]:
     """(uid, path) of each recording an INPUT stands for."""
     path = Path(name)
     if name == "-":
-        lines = [line.strip() for line in sys.stdin if line.strip()]
+        try:
+            lines = [line.strip() for line in sys.stdin if line.strip()]
+        except UnicodeDecodeError as error:
+            raise UsageError(f"-: standard input is not text ({error})") from None
+        if not lines:
+            raise UsageError("-: no paths on standard input")
         return [(line, locate(line, Path("stdin"), audio_root)) for line in lines]
     if path.is_dir():
         return [(str(found.relative_to(path).with_suffix("")), str(found)) for found in find_recordings(path)]

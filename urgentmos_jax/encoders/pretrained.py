@@ -1,5 +1,6 @@
 """Pretrained encoders from a Hugging Face folder or hub id, without torch."""
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import huggingface_hub
 import numpy as np
 from flax import nnx
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from huggingface_hub.errors import StrictDataclassError
 
 from urgentmos_jax.encoders import ENCODERS
 from urgentmos_jax.encoders.weights import WeightsError, assemble, fill, flat_state
@@ -39,11 +40,13 @@ def find_folder(source: str | Path, *, files: tuple[str, ...] = _FILES, revision
     if Path(source).is_dir():
         return Path(source)
     name = str(source)
-    if Path(source).exists() or name.count("/") != 1 or name.startswith((".", "/", "~")):
+    if Path(source).exists():
+        raise ModelNotFound(f"{name}: a file; give the folder of a model, or a hub id (owner/name)")
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise ModelNotFound(f"{name}: no such folder, and not a hub id (owner/name)")
     try:
         return Path(huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=list(files)))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except Exception as error:  # Of the hub, of its HTTP client, or of the disk: they have no base in common.
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelNotFound(
             f"{name}: no folder of this name, and the hub repository could not be downloaded ({reason}). Without "
@@ -60,23 +63,27 @@ def read_config(folder: Path) -> Any:
     faults, files = [], {}
     for name in ("config.json", "preprocessor_config.json"):
         try:
-            files[name] = json.loads((folder / name).read_text(encoding="utf-8"))
+            files[name] = _json_object(folder / name)
         except FileNotFoundError:
             faults.append(f"{name} is missing")
         except (OSError, ValueError) as error:
             faults.append(f"{name} cannot be read ({error})")
     config, family = files.get("config.json"), None
     if config is not None:
-        family = ENCODERS.get(config.get("model_type"))
+        family = ENCODERS.get(str(config.get("model_type")))
         if family is None or not hasattr(family.config_class, "from_huggingface"):
             supported = [name for name, c in ENCODERS.items() if hasattr(c.config_class, "from_huggingface")]
             faults.append(f"model_type {config.get('model_type')!r} is not supported, supported are {supported}")
             family = None
     if family is not None:
         try:
-            found = family.config_class.from_huggingface(_with_defaults(config), files.get(_FILES[1], {}))
-        except ValueError as error:
+            config = _with_defaults(config, family.config_class)
+            found = family.config_class.from_huggingface(config, files.get(_FILES[1], {}))
+            abstract_encoder(found)
+        except (StrictDataclassError, ValueError) as error:
             faults.append(str(error))
+        except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError) as error:
+            faults.append(f"config.json describes no encoder ({error!r})")
     if faults:
         raise ValueError(f"{folder}: " + "; ".join(faults))
     return found
@@ -96,7 +103,7 @@ def load_encoder(source: str | Path, *, revision: str | None = None) -> nnx.Modu
         WeightsError: weights and config disagree; all keys are listed.
     """
     folder = find_folder(source, revision=revision)
-    if not folder.samefile(source) if Path(source).is_dir() else not any(folder.glob("*.safetensors")):
+    if not Path(source).is_dir() and not any(folder.glob("*.safetensors")):
         folder = find_folder(source, files=_FILES[:2] + _TORCH_FILES, revision=revision)
     encoder = abstract_encoder(read_config(folder))
     shapes = {path: value.shape for path, value in flat_state(encoder).items()}
@@ -120,11 +127,29 @@ def strip_prefix(tensors: Mapping[str, np.ndarray], encoder: nnx.Module) -> dict
         key = key.replace(".conv.weight_g", ".conv.parametrizations.weight.original0")
         return key.replace(".conv.weight_v", ".conv.parametrizations.weight.original1")
 
-    return {strip(key): tensor for key, tensor in tensors.items()}
+    stripped = {strip(key): tensor for key, tensor in tensors.items()}
+    if len(stripped) < len(tensors):
+        names = [strip(key) for key in tensors]
+        raise WeightsError(f"one weight under several names: {sorted(k for k in tensors if names.count(strip(k)) > 1)}")
+    return stripped
 
 
-def _with_defaults(config: dict[str, Any]) -> dict[str, Any]:
-    """config.json holds differences from defaults that only transformers knows."""
+def _json_object(path: Path) -> dict[str, Any]:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError("not a JSON object")
+    return content
+
+
+def _with_defaults(config: dict[str, Any], config_class: type) -> dict[str, Any]:
+    """config.json may leave out what is as transformers has it by default.
+
+    What our class gives a default has the same one there, so transformers (which imports torch where that is
+    installed) is asked only where something else is left out.
+    """
+    needed = {field.name for field in dataclasses.fields(config_class) if field.default is dataclasses.MISSING}
+    if needed - {"do_normalize"} <= config.keys():  # do_normalize is in preprocessor_config.json.
+        return config
     from transformers import AutoConfig
 
     return AutoConfig.for_model(**config).to_dict()
@@ -136,7 +161,12 @@ def _read_tensors(folder: Path) -> dict[str, np.ndarray]:
         ("pytorch_model.bin", read_torch_file),
     ):
         if (index := folder / f"{stem}.index.json").is_file():
-            names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+            try:
+                names = sorted({str(name) for name in _json_object(index)["weight_map"].values()})
+            except (ValueError, KeyError, AttributeError) as error:
+                raise WeightsError(f"{index}: no index of shards ({error!r})") from None
+            if outside := [name for name in names if Path(name).name != name]:
+                raise WeightsError(f"{index}: names files outside its folder: {outside}")
             if absent := [name for name in names if not (folder / name).is_file()]:
                 raise WeightsError(f"{folder}: {index.name} names files that are missing: {absent}")
         elif (folder / stem).is_file():
@@ -145,6 +175,11 @@ def _read_tensors(folder: Path) -> dict[str, np.ndarray]:
             continue
         tensors: dict[str, np.ndarray] = {}
         for name in names:
-            tensors |= read(folder / name)
+            shard = read(folder / name)
+            if not isinstance(shard, dict) or not all(isinstance(x, np.ndarray) for x in shard.values()):
+                raise WeightsError(f"{folder / name}: not a state dict (a mapping of names to tensors)")
+            if twice := sorted(tensors.keys() & shard.keys()):
+                raise WeightsError(f"{folder / name}: holds what an earlier shard holds too: {twice}")
+            tensors |= shard
         return tensors
     raise WeightsError(f"{folder}: neither model.safetensors nor pytorch_model.bin")
