@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ import numpy as np
 from absl import app, flags
 from flax import nnx
 
+from launch.clips import generated
 from urgentmos_jax.audio import SAMPLE_RATE_HZ, load_audio
 from urgentmos_jax.cli.common import find_recordings
 from urgentmos_jax.encoders.wav2vec2 import Wav2Vec2Config
@@ -182,18 +183,6 @@ def speech(count: int) -> tuple[list[np.ndarray], dict[str, Any]]:
         "audio": f"{len(clips)} recordings",
         "decoded_files_a_second": len(clips) / (time.perf_counter() - start),
     }
-
-
-def generated(count: int, *, seconds: float | None = None) -> Iterator[np.ndarray]:
-    """Harmonics of a gliding pitch under syllables, in noise; seeded."""
-    rng = np.random.default_rng(0)
-    for _ in range(count):
-        length = seconds or float(np.clip(rng.lognormal(np.log(4.5), 0.45), 1, 20))
-        at = np.arange(round(length * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
-        pitch = rng.uniform(90, 250) * (1 + 0.1 * np.sin(2 * np.pi * at))
-        phase = 2 * np.pi * np.cumsum(pitch) / SAMPLE_RATE_HZ
-        tone = sum(np.sin(k * phase) / k for k in range(1, 12)) * (1 + np.sin(2 * np.pi * rng.uniform(2, 6) * at))
-        yield (0.1 * tone + rng.uniform(0, 0.1) * rng.standard_normal(len(at))).astype(np.float32)
 
 
 def score_ours(model: Model, clips: list[np.ndarray]) -> np.ndarray:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 # Eight devices, as sharding tests need them; before jax starts.
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
+# Compiling is most of the time these small models take. `.ci/run` runs the golden tests with full optimisation too.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import jax
 import numpy as np

@@ -81,7 +81,13 @@ def with_old_weight_norm(folder: Path, tensors: Tensors) -> None:
 
 
 def with_pretraining_heads(folder: Path, tensors: Tensors) -> None:
-    heads = ("quantizer.codevectors", "quantizer.weight_proj.bias", "project_q.weight", "project_hid.bias", "lm_head.bias")
+    heads = (
+        "quantizer.codevectors",
+        "quantizer.weight_proj.bias",
+        "project_q.weight",
+        "project_hid.bias",
+        "lm_head.bias",
+    )
     found = {f"wavlm.{name}": tensor for name, tensor in tensors.items()}
     as_safetensors(folder, found | {name: np.ones((2, 3), np.float32) for name in heads})
 
