@@ -39,9 +39,8 @@ def architecture(kind: str):
     )
 
 
-def random_module(kind: str, seed: int = 0) -> UrgentMOS:
-    """Random weights, large enough that the scores of unlike clips differ."""
-    config = ModelConfig(
+def model_config(kind: str) -> ModelConfig:
+    return ModelConfig(
         encoders=(EncoderConfig(architecture(kind)),),
         categories={
             "naturalness": {"mos_overall": Metric(1, 5, True), "pesq": Metric(1, 4.5)},
@@ -50,6 +49,11 @@ def random_module(kind: str, seed: int = 0) -> UrgentMOS:
         width=20,
         category=TransformerConfig(layers=2, heads=4, feedforward=28),
     )
+
+
+def random_module(config: str | ModelConfig, seed: int = 0) -> UrgentMOS:
+    """Random weights, large enough that the scores of unlike clips differ."""
+    config = model_config(config) if isinstance(config, str) else config
     module = nnx.eval_shape(lambda: UrgentMOS(config, rngs=nnx.Rngs(0)))
     rng = np.random.default_rng(seed)
 
