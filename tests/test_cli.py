@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import speech_like
-from torch_writer import Raw, call, checkpoint, state_dict_file
+from torch_writer import Raw, call, checkpoint, state_dict_file, storage, tensor
 
 from urgentmos_jax.cli import main
+from urgentmos_jax.cli.common import UsageError, read_list
 from urgentmos_jax.torch_file import read_torch_file
 
 CASE = Path(__file__).parent / "golden" / "model" / "c1m5-mean-base"
@@ -121,6 +122,69 @@ def test_every_kind_of_input(model_folder, tmp_path, capsys, monkeypatch):
     assert [row["scores"] for row in rows] == [row["scores"] for row in wanted]
 
 
+def test_no_input_is_lost_beyond_the_first_groups(model_folder, tmp_path, capsys):
+    # Decoded in groups of 32 and then 256; every seventh fails.
+    for i in range(300):
+        path = tmp_path / f"{i:03}.wav"
+        path.write_bytes(b"") if i % 7 == 0 else soundfile.write(path, speech_like(i, 1600), 16000)
+    status, rows, err = run(capsys, "score", tmp_path, "--model", model_folder, "--metrics", "utmos")
+    assert status == 1 and "300 rows, 257 done, 43 failed" in err
+    assert [row["uid"] for row in rows] == [f"{i:03}" for i in range(300)]
+    assert all((row["scores"] is None) == (i % 7 == 0) for i, row in enumerate(rows))
+    assert len({row["scores"]["utmos"] for row in rows if row["scores"]}) > 200, "each has a score of its own"
+
+
+def listed(path: Path, content: str | bytes) -> list[tuple[str, str]]:
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return read_list(path)
+
+
+def test_odd_lines_of_lists(tmp_path):
+    a, spaced = str(tmp_path / "a.wav"), str(tmp_path / "a b.wav")
+    assert listed(tmp_path / "l.scp", "u\ta.wav\nv  a b.wav \n") == [("u", a), ("v", spaced)]
+    assert listed(tmp_path / "l.csv", 'uid,path\r\n"two\nlines",a.wav\r\n,a b.wav\r\n') == [
+        ("two\nlines", a),
+        ("a b.wav", spaced),
+    ]
+    zero, separator = {"uid": 0, "audio_path": "a.wav"}, {"uid": "\u2028\x85\x0c", "audio_path": "a.wav"}
+    lines = [json.dumps(line, ensure_ascii=False) for line in (zero, separator)]
+    assert listed(tmp_path / "l.jsonl", "\n".join(lines)) == [("0", a), (separator["uid"], a)]
+    assert listed(tmp_path / "l.txt", "a b.wav\r\n\r\n") == [("a b.wav", spaced)]
+
+
+def test_broken_lists_name_each_line(tmp_path):
+    broken = {
+        "a.jsonl": ("[" * 100_000 + '\n"x"\n{"path": 3}\n', (1, 2, 3)),
+        "a.csv": ("uid,path\nA\nB,b.wav\n,\n", (2, 4)),
+        "no_column.csv": ("uid,file\nA,a.wav\n", (1,)),
+        "a.scp": ("A a.wav\nB\n", (2,)),
+    }
+    for name, (content, numbers) in broken.items():
+        with pytest.raises(UsageError) as error:
+            listed(tmp_path / name, content)
+        found = [number for number in range(1, 9) if f"{name}:{number}: " in str(error.value)]
+        assert found == list(numbers), name
+    for name, content in (("utf16.txt", "a.wav".encode("utf-16")), ("empty.txt", b"\n \n"), ("none.csv", b"")):
+        with pytest.raises(UsageError, match=name):
+            listed(tmp_path / name, content)
+    with pytest.raises(UsageError, match=r"(?s)30 lines.*l.scp:20:.*and 10 more"):
+        listed(tmp_path / "l.scp", "x\n" * 30)
+
+
+def test_a_file_name_that_is_not_utf8(model_folder, tmp_path, capsys):
+    folder = tmp_path / "audio"
+    write(folder / "b.wav", 1)
+    try:
+        shutil.copy(folder / "b.wav", os.fsencode(folder) + b"/caf\xe9.wav")
+    except OSError:
+        pytest.skip("file names are UTF-8 on this disk")
+    for output in (tmp_path / "o.jsonl", tmp_path / "o.csv"):
+        assert run(capsys, "score", folder, "--model", model_folder, "--output", output)[0] == 0
+        assert len(output.read_text().splitlines()) == 2 + (output.suffix == ".csv")
+    rows = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text().splitlines()]
+    assert os.fsencode(rows[1]["path"]) == os.fsencode(folder) + b"/caf\xe9.wav"
+
+
 def test_frames(model_folder, tmp_path, capsys):
     clip = write(tmp_path / "a.wav", 1)
     _, (row,), _ = run(capsys, "score", clip, "--model", model_folder, "--frames", "--metrics", "mos_overall")
@@ -129,7 +193,7 @@ def test_frames(model_folder, tmp_path, capsys):
     assert sum(frames["weights"]) == pytest.approx(1, abs=1e-4)
 
 
-def test_wrong_usage_of_score(model_folder, tmp_path, capsys):
+def test_wrong_usage_of_score(model_folder, tmp_path, capsys, monkeypatch):
     clip = write(tmp_path / "a.wav", 1)
     model = ("--model", model_folder)
     (tmp_path / "bad.jsonl").write_text('{"audio_path": 3}\n{"uid": "x"\n[]\n{"audio_path": "a.wav"}\n')
@@ -143,7 +207,11 @@ def test_wrong_usage_of_score(model_folder, tmp_path, capsys):
     assert "cannot be read" in refused(capsys, "score", tmp_path / "none.jsonl", *model)
     assert "no such folder" in refused(capsys, "score", clip, "--model", tmp_path / "none")
     assert "urgentmos convert" in refused(capsys, "score", clip, "--model", tmp_path / "empty")
-    assert "--batch-seconds" in refused(capsys, "score", clip, *model, "--batch-seconds", "0")
+    for value in ("0", "-1", "nan", "inf"):
+        assert "--batch-seconds" in refused(capsys, "score", clip, *model, "--batch-seconds", value)
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
+    assert "no paths" in refused(capsys, "score", "-", *model)
+    assert "a file" in refused(capsys, "score", clip, "--model", clip)
     with pytest.raises(SystemExit) as stop:
         main(["score"])
     assert stop.value.code == 2
@@ -182,6 +250,10 @@ def test_compare_folders_by_name(model_folder, tmp_path, capsys):
     status = run(capsys, *arguments)[0]
     rows = list(csv.DictReader((tmp_path / "o.csv").open()))
     assert status == 1 and [row["uid"] for row in rows] == [f"deep/{name}" for name in "1234"]
+    values = [f"mos_overall_{value}" for value in ("cmos", "p_a", "p_b", "p_tie")]
+    ends = ["duration_a_s", "duration_b_s", "windows", "flags", "error", "message"]
+    assert list(rows[0]) == ["uid", "path_a", "path_b", *values, *ends]
+    assert json.loads((tmp_path / "o.csv.meta.json").read_text())["counts"]["error:missing"] == 2
     assert [row["error"] for row in rows] == ["", "", "missing", "missing"]
     assert float(rows[0]["mos_overall_cmos"]) != 0 and rows[2]["mos_overall_cmos"] == ""
 
@@ -193,6 +265,13 @@ def test_wrong_usage_of_compare(model_folder, tmp_path, capsys):
     assert "--pairs" in refused(capsys, "compare", clip, *model)
     assert "one of each" in refused(capsys, "compare", clip, tmp_path / "y", *model)
     assert "no recording of the same name" in refused(capsys, "compare", tmp_path / "x", tmp_path / "y", *model)
+    write(tmp_path / "twice" / "a.wav", 1)
+    write(tmp_path / "twice" / "a.flac", 1)
+    error = refused(capsys, "compare", tmp_path / "x", tmp_path / "twice", *model)
+    assert "a.wav" in error and "a.flac" in error
+    assert "--pairs" in refused(capsys, "compare", clip, clip, "--pairs", tmp_path / "p.jsonl", *model)
+    assert ".jsonl or .csv" in refused(capsys, "compare", clip, clip, *model, "--output", tmp_path / "x.txt")
+    assert "'scoreq'" in refused(capsys, "compare", clip, clip, *model, "--metrics", "scoreq")
     (tmp_path / "p.jsonl").write_text('{"audio_paths": ["x/a.wav"]}\nx\n')
     error = refused(capsys, "compare", "--pairs", tmp_path / "p.jsonl", *model)
     assert "p.jsonl:1:" in error and "p.jsonl:2:" in error
@@ -265,6 +344,14 @@ def test_convert_refuses_damaged_files(tmp_path, capsys):
     assert "none.pt" in convert_error(capsys, tmp_path / "none.pt", tmp_path / "out")
 
 
+def test_convert_refuses_a_tensor_beyond_its_storage(tmp_path, capsys):
+    path = tmp_path / "odd.pt"
+    path.write_bytes(checkpoint({"model": {"a": tensor(storage(numel=6), size=(3, 3))}, "config": {}}))
+    assert "beyond its storage" in convert_error(capsys, path, tmp_path / "out")
+    path.write_bytes(checkpoint({"model": {"a": tensor(storage(numel=7))}, "config": {}}))
+    assert "data/0" in convert_error(capsys, path, tmp_path / "out")
+
+
 def test_convert_lists_every_key_at_fault(tmp_path, capsys):
     def change(content):
         tensors = content["model"]
@@ -293,6 +380,11 @@ def test_convert_names_what_is_wrong_with_the_config(tmp_path, capsys):
         del content["config"]["model"]["category2metrics"]
 
     wanted = {range_disagrees: "max_value is 4.5", unknown_pooling: "MaxPooling", no_categories: "category2metrics"}
+
+    def odd_types(content):
+        content["config"]["model"]["category2metrics"] = ["mos"]
+
+    wanted[odd_types] = "not of the kind known here"
     for change, words in wanted.items():
         assert words in convert_error(capsys, changed(tmp_path, change), tmp_path / "out")
     (tmp_path / "list.pt").write_bytes(checkpoint([1, 2]))

@@ -1,12 +1,12 @@
 """Encoders from Hugging Face folders: the ways weights are stored, and what is refused."""
 
-import importlib.util
 import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
@@ -110,8 +110,9 @@ def parameters(encoder: nnx.Module) -> Tensors:
 
 
 def features(encoder: nnx.Module) -> np.ndarray:
-    clip = speech_like(1, 4000)
-    return np.asarray(encoder(jnp.asarray(clip)[None], jnp.array([len(clip)]))[0])
+    graph, params = nnx.split(encoder)
+    clip = jnp.asarray(speech_like(1, 4000))[None]
+    return np.asarray(jax.jit(lambda params: nnx.merge(graph, params)(clip, jnp.array([4000]))[0])(params))
 
 
 @pytest.mark.parametrize("writer", WRITERS)
@@ -127,16 +128,16 @@ def test_bfloat16_weights(folder: Path):
     rounded = {name: tensor.astype(ml_dtypes.bfloat16) for name, tensor in weights().items()}
     as_safetensors(folder, rounded)
     near, exact = load_encoder(folder), load_encoder(GOLDEN / "encoders" / "wavlm-base")
-    found, wanted = parameters(near), parameters(exact)
-    for path, value in wanted.items():
-        # 2 ** -8 in each of gain, direction and their product.
-        np.testing.assert_allclose(found[path], value, rtol=0.012, err_msg=path)
-    assert any((found[path] != value).any() for path, value in wanted.items())
-    # What they compute is what float32 weights of the same values compute.
-    as_safetensors(folder, {name: tensor.astype(np.float32) for name, tensor in rounded.items()})
-    same = features(load_encoder(folder))
+    for path, wanted in parameters(exact).items():
+        found = flat_state(near)[path][...]
+        assert found.dtype == np.float32, "the dtype of the weights is that of the computation"
+        # 2 ** -8 for each of the two factors of the weight norm, and their norm.
+        np.testing.assert_allclose(found, wanted, rtol=0.01, err_msg=path)
     assert features(near).dtype == np.float32
-    assert np.linalg.norm(features(near) - same) < 0.01 * np.linalg.norm(same)
+    as_safetensors(folder, {name: tensor.astype(np.float32) for name, tensor in rounded.items()})
+    np.testing.assert_array_equal(
+        parameters(load_encoder(folder))["position.kernel"], parameters(near)["position.kernel"]
+    )
 
 
 def test_safetensors_come_before_torch(folder: Path):
@@ -166,7 +167,7 @@ def test_all_faults_of_the_weights_are_named_at_once(folder: Path):
     assert f"{QUERY} (32, 31)" in text
     assert "NaN or infinity in feature_projection.projection.bias" in text
     assert "NaN or infinity in feature_projection.layer_norm.bias" in text
-    assert "encoder.layers.2.layer_norm.weight has dtype int32" in text
+    assert "dtype int32 in encoder.layers.2.layer_norm.weight" in text
 
 
 def test_a_transposed_weight_is_refused(folder: Path):
@@ -175,7 +176,7 @@ def test_a_transposed_weight_is_refused(folder: Path):
     assert tensors[key].shape[0] != tensors[key].shape[1]
     tensors[key] = tensors[key].T.copy()
     as_safetensors(folder, tensors)
-    with pytest.raises(WeightsError, match="wrong shape: encoder.layers.0.feed_forward.output_dense.weight"):
+    with pytest.raises(WeightsError, match=r"wrong shape: encoder.layers.0.feed_forward.output_dense.weight"):
         load_encoder(folder)
 
 
@@ -227,7 +228,7 @@ def test_damaged_safetensors(folder: Path):
     }
     for name, content in damaged.items():
         path.write_bytes(content)
-        with pytest.raises(DamagedFile, match="model.safetensors"):
+        with pytest.raises(DamagedFile, match=r"model.safetensors"):
             pytest.fail(f"{name}: {load_encoder(folder)}")
     path.write_bytes(len(twice).to_bytes(8, "little") + twice + whole[8 + size :])
     with pytest.raises(DamagedFile, match="twice"):
@@ -263,9 +264,10 @@ def test_settings_that_are_not_supported_are_named_at_once(folder: Path):
         ({"model_type": ["wavlm"]}, "not supported"),
         ({"hidden_size": "wide"}, "hidden_size"),
         ({"hidden_size": None}, "hidden_size"),
-        ({"hidden_size": 33}, "config.json"),
-        ({"conv_dim": [32, 32]}, "conv_"),
+        ({"hidden_size": 33}, "heads do not divide"),
+        ({"conv_dim": [32, 32]}, "conv_dim"),
         ({"conv_kernel": 3}, "conv_kernel"),
+        ({"conv_stride": [5, 2, 2, 2, 2, 2, 2.5]}, "conv_stride.6 is 2.5"),
         ({"num_attention_heads": 0}, "num_attention_heads"),
         ({"num_hidden_layers": -1}, "num_hidden_layers"),
         ({"layer_norm_eps": "small"}, "layer_norm_eps"),
@@ -276,9 +278,10 @@ def test_settings_that_are_not_supported_are_named_at_once(folder: Path):
 def test_odd_configs_are_refused(folder: Path, changes: dict, words: str):
     change_config(folder, **changes)
     as_safetensors(folder, weights())
-    with pytest.raises(ValueError, match="config.json|is not supported") as error:
+    with pytest.raises(ValueError) as error:
         load_encoder(folder)
     assert words in str(error.value) and str(folder) in str(error.value)
+    assert not isinstance(error.value, WeightsError), "the config is at fault"
 
 
 @pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json"])
@@ -337,9 +340,7 @@ def test_random_initialisation_of_a_config(family: str):
     encoder = ENCODERS[config.model_type](config, rngs=nnx.Rngs(3))
     found = features(encoder)
     assert found.shape == (1, encoder.frame_lengths(4000), config.hidden_size)
-    assert np.isfinite(found).all() and found.std() > 0.01
-    other = ENCODERS[config.model_type](config, rngs=nnx.Rngs(4))
-    assert not np.allclose(found, features(other), atol=0.01)
+    assert np.isfinite(found).all() and found.std(1).min() > 1e-3, "frames differ"
 
 
 def test_loading_imports_no_torch(folder: Path):
@@ -349,7 +350,7 @@ def test_loading_imports_no_torch(folder: Path):
     subprocess.run([sys.executable, "-c", code, folder], check=True, timeout=120)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("transformers") is None, reason="transformers fills the defaults in")
+@pytest.mark.torch  # which transformers imports, in seconds
 def test_transformers_fills_in_what_is_needed(folder: Path):
     content = json.loads((folder / "config.json").read_text())
     wanted = read_config(folder)

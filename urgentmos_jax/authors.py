@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from flax import nnx
 
-from urgentmos_jax.encoders.pretrained import find_folder, read_config, strip_prefix
+from urgentmos_jax.encoders.pretrained import CONFIG_FILES, find_folder, read_config, strip_prefix
 from urgentmos_jax.encoders.wav2vec2 import Wav2Vec2Config
 from urgentmos_jax.encoders.weights import Rule, WeightsError, assemble, dense, fill, flat_state, norm
 from urgentmos_jax.metrics import Metric
@@ -248,7 +248,7 @@ def _encoder_config(name: str, folder: str | Path | None) -> Any:
         return _KNOWN_ENCODERS[name]()
     if folder is None and name.count("/") != 1:
         raise ValueError(f"the config of its encoder {name!r} is needed: give the folder by --encoder")
-    return read_config(find_folder(name if folder is None else folder, files=("*.json",)))
+    return read_config(find_folder(name if folder is None else folder, files=CONFIG_FILES))
 
 
 def _transformer_config(config: dict[str, Any] | None) -> TransformerConfig | None:

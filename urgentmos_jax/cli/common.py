@@ -95,7 +95,7 @@ def read_list(path: Path, audio_root: Path | None = None) -> list[tuple[str, str
             faults.append(f"{path}:{number}: {entry}")
             continue
         audio = entry.get("audio_path") or entry.get("path")
-        if not isinstance(audio, str):
+        if not audio or not isinstance(audio, str):
             faults.append(f"{path}:{number}: no audio_path (a string)")
             continue
         uid = entry.get("uid")
@@ -291,7 +291,7 @@ def _json_object(line: str) -> Row | str:
 
 
 def _two_strings(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(isinstance(item, str) for item in value)
+    return isinstance(value, list) and len(value) == 2 and all(item and isinstance(item, str) for item in value)
 
 
 def _stop_at(faults: list[str]) -> None:

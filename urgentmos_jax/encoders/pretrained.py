@@ -11,15 +11,25 @@ import numpy as np
 from flax import nnx
 from huggingface_hub.errors import StrictDataclassError
 
+from urgentmos_jax.config_types import type_faults
 from urgentmos_jax.encoders import ENCODERS
 from urgentmos_jax.encoders.weights import WeightsError, assemble, fill, flat_state
 from urgentmos_jax.safetensors_file import read_safetensors
 from urgentmos_jax.torch_file import read_torch_file
 
-__all__ = ["ModelNotFound", "abstract_encoder", "find_folder", "load_encoder", "read_config", "strip_prefix"]
+__all__ = [
+    "CONFIG_FILES",
+    "ModelNotFound",
+    "abstract_encoder",
+    "find_folder",
+    "load_encoder",
+    "read_config",
+    "strip_prefix",
+]
 
-_FILES = ("config.json", "preprocessor_config.json", "*.safetensors", "*.safetensors.index.json")
-_TORCH_FILES = ("pytorch_model*.bin", "pytorch_model.bin.index.json")
+CONFIG_FILES = ("config.json", "preprocessor_config.json")
+_FILES = (*CONFIG_FILES, "*.safetensors", "*.safetensors.index.json")
+_TORCH_FILES = (*CONFIG_FILES, "pytorch_model*.bin", "pytorch_model.bin.index.json")
 
 
 class ModelNotFound(FileNotFoundError):
@@ -45,13 +55,16 @@ def find_folder(source: str | Path, *, files: tuple[str, ...] = _FILES, revision
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise ModelNotFound(f"{name}: no such folder, and not a hub id (owner/name)")
     try:
-        return Path(huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=list(files)))
+        folder = Path(huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=list(files)))
     except Exception as error:  # Of the hub, of its HTTP client, or of the disk: they have no base in common.
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelNotFound(
             f"{name}: no folder of this name, and the hub repository could not be downloaded ({reason}). Without "
             f"network: copy the repository's files to a folder on this machine and give its path"
         ) from None
+    if not any(any(folder.glob(pattern)) for pattern in files):
+        raise ModelNotFound(f"{name}: the hub repository has none of {', '.join(files)}; check the id")
+    return folder
 
 
 def read_config(folder: Path) -> Any:
@@ -61,7 +74,7 @@ def read_config(folder: Path) -> Any:
         ValueError: naming all that is missing or not supported.
     """
     faults, files = [], {}
-    for name in ("config.json", "preprocessor_config.json"):
+    for name in CONFIG_FILES:
         try:
             files[name] = _json_object(folder / name)
         except FileNotFoundError:
@@ -78,11 +91,13 @@ def read_config(folder: Path) -> Any:
     if family is not None:
         try:
             config = _with_defaults(config, family.config_class)
-            found = family.config_class.from_huggingface(config, files.get(_FILES[1], {}))
-            abstract_encoder(found)
+            found = family.config_class.from_huggingface(config, files.get(CONFIG_FILES[1], {}))
+            faults += type_faults(found)
+            if not faults:
+                abstract_encoder(found)
         except (StrictDataclassError, ValueError) as error:
             faults.append(str(error))
-        except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError) as error:
+        except (ArithmeticError, AttributeError, LookupError, TypeError) as error:
             faults.append(f"config.json describes no encoder ({error!r})")
     if faults:
         raise ValueError(f"{folder}: " + "; ".join(faults))
@@ -104,7 +119,7 @@ def load_encoder(source: str | Path, *, revision: str | None = None) -> nnx.Modu
     """
     folder = find_folder(source, revision=revision)
     if not Path(source).is_dir() and not any(folder.glob("*.safetensors")):
-        folder = find_folder(source, files=_FILES[:2] + _TORCH_FILES, revision=revision)
+        folder = find_folder(source, files=_TORCH_FILES, revision=revision)
     encoder = abstract_encoder(read_config(folder))
     shapes = {path: value.shape for path, value in flat_state(encoder).items()}
     tensors = strip_prefix(_read_tensors(folder), encoder)

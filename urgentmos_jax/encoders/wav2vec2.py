@@ -120,6 +120,8 @@ class Wav2Vec2(nnx.Module):
     config_class: ClassVar[type] = Wav2Vec2Config
 
     def __init__(self, config: Wav2Vec2Config, *, rngs: nnx.Rngs):
+        if not len(config.conv_dim) == len(config.conv_kernel) == len(config.conv_stride):
+            raise ValueError("conv_dim, conv_kernel and conv_stride are not of one length")
         self.config = config
         width = config.hidden_size
         channels = (1, *config.conv_dim)
@@ -390,4 +392,4 @@ def relative_buckets(distance: np.ndarray, buckets: int, max_distance: int) -> n
 def fold_weight_norm(gain: np.ndarray, direction: np.ndarray) -> np.ndarray:
     """Gain [1, 1, K] and direction [O, I, K] of a weight-normed convolution -> kernel [K, I, O]."""
     size = np.sqrt(np.square(direction.astype(np.float64)).sum((0, 1), keepdims=True))
-    return (gain * direction / size).astype(direction.dtype).transpose(2, 1, 0)
+    return (gain.astype(np.float64) * direction / size).astype(np.float32).transpose(2, 1, 0)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -104,7 +105,7 @@ def assemble(
         Parameters by path, float32 or as stored.
 
     Raises:
-        WeightsError: naming all missing and unexpected keys, wrong shapes and non-finite values at once.
+        WeightsError: naming all missing and unexpected keys, wrong shapes and dtypes, and non-finite values at once.
     """
     rules = list(rules)
     known = {key for rule in rules for key in rule.keys}
@@ -116,8 +117,7 @@ def assemble(
     for rule in rules:
         if rule.targets is None or not tensors.keys() >= set(rule.keys):
             continue
-        bad = [key for key in rule.keys if not np.isfinite(np.asarray(tensors[key], np.float32)).all()]
-        faults += [f"NaN or infinity in {key}" for key in bad]
+        faults += [f"{fault} in {key}" for key in rule.keys if (fault := _value_fault(tensors[key]))]
         try:
             pairs = rule(tensors)
         except (ValueError, IndexError):
@@ -141,11 +141,19 @@ def assemble(
     return made
 
 
+def _value_fault(array: np.ndarray) -> str | None:
+    """What is wrong with the values of a weight: no floats, or not all of them finite."""
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        return f"dtype {array.dtype}"
+    with np.errstate(over="ignore"):
+        return None if np.isfinite(array.astype(np.float32, copy=False)).all() else "NaN or infinity"
+
+
 def fill(module: nnx.Module, arrays: Mapping[str, np.ndarray], *, origin: str) -> None:
-    """Puts arrays into a module, in place; every parameter is filled.
+    """Puts arrays into a module, in place; every parameter is filled, in its own dtype (float32).
 
     Raises:
-        WeightsError: naming every missing, unexpected or misshapen parameter.
+        WeightsError: naming every missing, unexpected or misshapen parameter, and values that are not finite.
     """
     state = flat_state(module)
     faults = [f"missing {path}" for path in sorted(state.keys() - arrays.keys())]
@@ -155,10 +163,14 @@ def fill(module: nnx.Module, arrays: Mapping[str, np.ndarray], *, origin: str) -
         for path in sorted(state.keys() & arrays.keys())
         if arrays[path].shape != state[path].shape
     ]
+    faults += [f"{fault} in {path}" for path in sorted(arrays) if (fault := _value_fault(arrays[path]))]
     if faults:
         listed = "\n  ".join(faults)
-        raise WeightsError(f"{origin}: weights and config disagree\n  {listed}")
-    flat = [(tuple(_step(s) for s in path.split(".")), nnx.Param(array)) for path, array in arrays.items()]
+        raise WeightsError(f"{origin}: {len(faults)} faults in the weights\n  {listed}")
+    flat = [
+        (tuple(_step(s) for s in path.split(".")), nnx.Param(array.astype(state[path].dtype, copy=False)))
+        for path, array in arrays.items()
+    ]
     nnx.update(module, nnx.from_flat_state(flat))
 
 

@@ -14,8 +14,9 @@ import numpy as np
 import safetensors.numpy
 from flax import nnx
 
+from urgentmos_jax.config_types import type_faults
 from urgentmos_jax.encoders import ENCODERS
-from urgentmos_jax.encoders.weights import WeightsError, fill, flat_state
+from urgentmos_jax.encoders.weights import fill, flat_state
 from urgentmos_jax.metrics import Metric
 from urgentmos_jax.model.heads import HeadConfig
 from urgentmos_jax.model.transformer import TransformerConfig
@@ -37,16 +38,17 @@ def save_folder(folder: str | Path, module: UrgentMOS, origin: dict[str, Any]) -
     """Writes a model folder, whole or not at all.
 
     Args:
-        folder: New, or a model folder to be replaced.
+        folder: New or empty, or a model folder to be replaced.
         module: The model with its weights.
         origin: Where the weights come from (file hash, training run).
 
     Raises:
-        FileExistsError: the folder holds something other than a model.
+        FileExistsError: the folder holds something other than a model, or more than one.
     """
-    folder = Path(folder)
-    if folder.exists() and any(folder.iterdir()) and not is_model_folder(folder):
-        raise FileExistsError(f"{folder} exists and holds no model; choose another folder")
+    folder = Path(folder).resolve()
+    held = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    if held - {CONFIG_FILE, WEIGHTS_FILE} or (held and not is_model_folder(folder)):
+        raise FileExistsError(f"{folder} holds other than a model: {sorted(held)[:5]}; choose another folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
     config = {
         "format": "urgentmos_jax",
@@ -62,9 +64,16 @@ def save_folder(folder: str | Path, module: UrgentMOS, origin: dict[str, Any]) -
         (fresh / CONFIG_FILE).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
         safetensors.numpy.save_file(arrays, fresh / WEIGHTS_FILE)
         fresh.chmod(0o755)
+        aside = fresh.with_name(fresh.name + ".old")
         if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(fresh, folder)
+            os.replace(folder, aside)
+        try:
+            os.replace(fresh, folder)
+        except OSError:
+            if aside.exists():
+                os.replace(aside, folder)
+            raise
+        shutil.rmtree(aside, ignore_errors=True)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 
@@ -103,15 +112,18 @@ def load_folder(folder: str | Path) -> tuple[UrgentMOS, dict[str, Any]]:
             f"{FORMAT_VERSION}; install a release that reads it"
         )
     try:
+        if content["sample_rate_hz"] != 16000:
+            raise ValueError(f"sample_rate_hz is {content['sample_rate_hz']}, supported is 16000")
+        if not isinstance(content["origin"], dict):
+            raise ValueError("origin is no object")
         config = config_from_json(content["model"])
+        if faults := list(type_faults(config)):
+            raise ValueError("; ".join(faults))
         module = nnx.eval_shape(lambda: UrgentMOS(config, rngs=nnx.Rngs(0)))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise ModelFolderError(f"{path}: not a config this release knows ({error!r})") from None
     weights = folder / WEIGHTS_FILE
     arrays = read_safetensors(weights)
-    bad = [name for name, array in arrays.items() if not np.isfinite(np.asarray(array, np.float32)).all()]
-    if bad:
-        raise WeightsError(f"{weights}: NaN or infinity in {bad}")
     fill(module, arrays, origin=str(weights))
     return module, content
 

@@ -57,6 +57,11 @@ class ModelConfig:
     absolute: HeadConfig = dataclasses.field(default_factory=HeadConfig)
     comparative: HeadConfig = dataclasses.field(default_factory=HeadConfig)
 
+    def __post_init__(self):
+        names = [name for metrics in self.categories.values() for name in metrics]
+        if not self.encoders or not names or len(set(names)) < len(names):
+            raise ValueError("a model has at least one encoder and one metric, and no metric in two categories")
+
     @property
     def metrics(self) -> dict[str, Metric]:
         """All metrics, in order."""
