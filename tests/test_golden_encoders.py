@@ -19,8 +19,7 @@ def relative(found: np.ndarray, wanted: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("padding", [0, 777])
-def test_golden_encoder(family: str, padding: int):
+def test_golden_encoder(family: str):
     folder = GOLDEN / "encoders" / family
     expected = np.load(folder / "expected.npz")
     encoder = load_encoder(folder)
@@ -35,11 +34,12 @@ def test_golden_encoder(family: str, padding: int):
 
     clips = sorted(key for key in expected if key.startswith("wav"))
     assert clips
-    for name in clips:
+    # Every clip padded, the first also as it is: each length takes seconds to compile.
+    for name, size in [*((name, 24000) for name in clips), (clips[0], 0)]:
         clip, number = expected[name], name.removeprefix("wav")
         length = int(expected[f"length/{number}"])
         # What lies beyond the clip is loud, and must not be heard.
-        waveform = np.concatenate([clip, np.ones(padding, np.float32)])[None]
+        waveform = np.concatenate([clip, np.ones(max(0, size - len(clip)), np.float32)])[None]
         every, last, mixed, frames = run(params, waveform, np.array([len(clip)]))
         assert int(frames[0]) == length == encoder.frame_lengths(len(clip))
         assert relative(last[0, :length], expected[f"last_layer/{number}"]) < TOLERANCE

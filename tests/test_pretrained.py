@@ -270,6 +270,7 @@ def test_settings_that_are_not_supported_are_named_at_once(folder: Path):
         ({"conv_stride": [5, 2, 2, 2, 2, 2, 2.5]}, "conv_stride.6 is 2.5"),
         ({"num_attention_heads": 0}, "num_attention_heads"),
         ({"num_hidden_layers": -1}, "num_hidden_layers"),
+        ({"num_hidden_layers": 10**30}, "num_hidden_layers"),
         ({"layer_norm_eps": "small"}, "layer_norm_eps"),
         ({"feat_extract_norm": "batch"}, "feat_extract_norm"),
         ({"do_stable_layer_norm": "yes"}, "do_stable_layer_norm"),

@@ -112,6 +112,7 @@ def test_a_newer_format(folder: Path):
         (("model", "width"), 33, "heads do not divide"),
         (("model", "width"), -32, "width"),
         (("model", "category", "heads"), 0, "category.heads"),
+        (("model", "category", "layers"), 10**30, "category.layers"),
         (("model", "category", "unknown_key"), 0, "unknown_key"),
         (("model", "absolute", "pooling"), "max", "absolute.pooling"),
         (("model", "encoders"), [], "encoder"),
@@ -122,6 +123,8 @@ def test_a_newer_format(folder: Path):
         (("model", "categories"), {}, "metric"),
         (("model", "categories", "mos", "utmos"), 5, "config"),
         (("model", "categories", "mos", "utmos", "maximum"), "5", "categories.mos.utmos.maximum"),
+        (("model", "categories", "mos", "utmos", "maximum"), 0.5, "1.0 to 0.5"),
+        (("model", "categories", "again"), {"utmos": {"minimum": 1, "maximum": 5, "comparative": False}}, "two"),
     ],
 )
 def test_an_odd_config(place: tuple, value: object, words: str, folder: Path):

@@ -12,14 +12,18 @@ from urgentmos_jax.scoring import Model, load_model
 @pytest.fixture(scope="module")
 def model(model_folder) -> Model:
     module, _ = load_folder(model_folder)
-    return Model(module, devices=jax.devices()[:1])
+    model = Model(module, devices=jax.devices()[:1])
+    model._buckets = (8000, 16000)
+    return model
 
 
 @pytest.fixture(scope="module")
 def windowed(model_folder) -> Model:
     """The same model with windows of one second."""
     module, _ = load_folder(model_folder)
-    return Model(module, window_seconds=1.0, devices=jax.devices()[:1])
+    model = Model(module, window_seconds=1.0, devices=jax.devices()[:1], batch_seconds=2.0)
+    model._buckets = (16000,)
+    return model
 
 
 def test_long_clips_are_cut_into_windows_and_averaged_by_length(windowed: Model):

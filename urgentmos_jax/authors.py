@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from flax import nnx
 
+from urgentmos_jax.config_types import type_faults
 from urgentmos_jax.encoders.pretrained import CONFIG_FILES, find_folder, read_config, strip_prefix
 from urgentmos_jax.encoders.wav2vec2 import Wav2Vec2Config
 from urgentmos_jax.encoders.weights import Rule, WeightsError, assemble, dense, fill, flat_state, norm
@@ -192,7 +193,10 @@ def _check_ranges(tensors: dict[str, np.ndarray], config: ModelConfig, origin: s
 def _read_model_config(config: dict[str, Any], folders: list[str | Path], origin: str) -> tuple[ModelConfig, str]:
     """The checkpoint's own config -> ours, and the criterion of the absolute loss."""
     try:
-        return _parse_model_config(config, folders)
+        parsed, criterion = _parse_model_config(config, folders)
+        if faults := list(type_faults(parsed)):
+            raise ValueError("the checkpoint's config: " + "; ".join(faults))
+        return parsed, criterion
     except KeyError as error:
         raise ValueError(f"{origin}: the checkpoint's config has no {error}") from None
     except (AttributeError, IndexError, TypeError) as error:

@@ -9,9 +9,12 @@ from typing import Any, Literal
 
 __all__ = ["type_faults"]
 
+# Above any width, and few enough layers for the table of their weights to fit in memory.
+_LARGEST = 65_536
+
 
 def type_faults(value: Any, hint: Any = Any, name: str = "") -> Iterator[str]:
-    """What in a config is not of its annotated type; whole numbers are sizes or counts, so at least 1.
+    """What in a config is not of its annotated type; whole numbers are sizes and counts.
 
     Args:
         value: A dataclass, or a value in one.
@@ -39,7 +42,7 @@ def type_faults(value: Any, hint: Any = Any, name: str = "") -> Iterator[str]:
     if origin is Literal:
         fits, wanted = value in inner, " or ".join(map(repr, inner))
     elif hint is int:
-        fits, wanted = type(value) is int and value > 0, "a whole number above 0"
+        fits, wanted = type(value) is int and 0 < value <= _LARGEST, f"a whole number from 1 to {_LARGEST}"
     elif hint is float:
         fits, wanted = type(value) in (int, float) and not math.isnan(value), "a number"
     else:

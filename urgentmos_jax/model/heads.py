@@ -38,6 +38,8 @@ class AbsoluteHead(nnx.Module):
     """Score of a clip and of each of its frames, in one metric."""
 
     def __init__(self, width: int, metric: Metric, config: HeadConfig, *, rngs: nnx.Rngs):
+        if not metric.minimum < metric.maximum:
+            raise ValueError(f"the range of a metric is {metric.minimum} to {metric.maximum}")
         self.metric = metric
         self.encoder = transformer(width, config.transformer, rngs=rngs) if config.transformer else None
         self.pool = pooling(config.pooling, width, rngs=rngs)
