@@ -22,8 +22,9 @@ from urgentmos_jax import authors
 from urgentmos_jax.audio import SAMPLE_RATE_HZ, AudioError, Clip, load_audio
 from urgentmos_jax.data.batching import Batch, ladder, plan_batches
 from urgentmos_jax.encoders.pretrained import find_folder
-from urgentmos_jax.model.released import file_hash, is_model_folder, load_folder, save_folder
+from urgentmos_jax.model.released import FORMAT_VERSION, file_hash, is_model_folder, load_folder, save_folder
 from urgentmos_jax.model.urgentmos import Features, UrgentMOS
+from urgentmos_jax.version import __version__
 
 __all__ = ["Model", "load_model"]
 
@@ -64,7 +65,14 @@ def load_model(
     if not is_model_folder(folder) and (folder / "model.pt").is_file() and not Path(source).is_dir():
         folder = _converted(folder)
     module, content = load_folder(folder)
-    return Model(module, origin=content["origin"], folder=folder, precision=precision, batch_seconds=batch_seconds)
+    return Model(
+        module,
+        origin=content["origin"],
+        name=str(source) if revision is None else f"{source}@{revision}",
+        folder=folder,
+        precision=precision,
+        batch_seconds=batch_seconds,
+    )
 
 
 class Model:
@@ -73,6 +81,7 @@ class Model:
     Args:
         module: Model with its weights.
         origin: Where the weights come from.
+        name: Folder or hub id that it was asked for by, or None.
         folder: Folder it was loaded from, or None.
         precision: "float32", or "bfloat16" for the encoders.
         batch_seconds: Audio a batch, padding included; None suits the device.
@@ -85,6 +94,7 @@ class Model:
         module: UrgentMOS,
         *,
         origin: dict[str, Any] | None = None,
+        name: str | None = None,
         folder: Path | None = None,
         precision: Precision = "float32",
         batch_seconds: float | None = None,
@@ -95,6 +105,7 @@ class Model:
             raise ValueError(f"precision is {precision!r}, choose float32 or bfloat16")
         self.config = module.config
         self.origin = origin or {}
+        self.name = name
         self.folder = folder
         self.precision = precision
         devices = list(devices or jax.local_devices())
@@ -443,7 +454,7 @@ class Model:
         """What was computed with what: model id and hash, origin, precision, window rule."""
         weights = None if self.folder is None else file_hash(self.folder / "model.safetensors")
         return {
-            "model": None if self.folder is None else str(self.folder),
+            "model": self.name,
             "model_sha256": weights,
             "origin": self.origin,
             "precision": self.precision,
@@ -599,7 +610,7 @@ def _processor() -> str:
 def _converted(folder: Path) -> Path:
     """The model folder of an authors' checkpoint, converted once for each revision of the file."""
     checkpoint = folder / "model.pt"
-    target = _private_folder("models") / file_hash(checkpoint)[:32]
+    target = _private_folder("models", f"format-{FORMAT_VERSION}-tool-{__version__}") / file_hash(checkpoint)[:32]
     if not is_model_folder(target):
         converted = authors.read_checkpoint(checkpoint)
         save_folder(target, converted.module, converted.origin)
