@@ -25,12 +25,17 @@ def test_bucket_of():
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.integers(1, 960000), max_size=60), st.integers(1, 2_000_000), st.sampled_from([1, 2, 8]))
-def test_every_clip_has_one_place(lengths: list[int], budget: int, multiple: int):
-    batches = plan_batches(lengths, SIZES, budget=budget, multiple=multiple)
+@given(
+    st.lists(st.integers(1, 960000), max_size=60),
+    st.integers(1, 2_000_000),
+    st.sampled_from([1, 2, 8]),
+    st.sampled_from([SIZES, (960000,), (8000, 960000)]),
+)
+def test_every_clip_has_one_place(lengths: list[int], budget: int, multiple: int, sizes: tuple[int, ...]):
+    batches = plan_batches(lengths, sizes, budget=budget, multiple=multiple)
     assert sorted(i for batch in batches for i in batch.indices) == list(range(len(lengths)))
     for batch in batches:
-        assert 0 < len(batch.indices) <= batch.rows and batch.rows % multiple == 0 and batch.size in SIZES
+        assert 0 < len(batch.indices) <= batch.rows and batch.rows % multiple == 0 and batch.size in sizes
         assert max(lengths[i] for i in batch.indices) <= batch.size
         assert batch.rows == multiple or batch.rows * batch.size <= budget
 

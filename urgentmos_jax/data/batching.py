@@ -8,7 +8,7 @@ import numpy as np
 
 __all__ = ["Batch", "bucket_of", "ladder", "plan_batches"]
 
-# A clip joins a batch if it fills at least this part of its length; less would be mostly padding.
+# A clip of a shorter bucket joins a batch if it fills at least this part of its length; less would be mostly padding.
 _LEAST_FILL = 0.75
 
 
@@ -74,7 +74,8 @@ def plan_batches(lengths: Sequence[int], sizes: Sequence[int], *, budget: int, m
     batches, start = [], 0
     while start < len(order):
         size = bucket_of(lengths[order[start]], sizes)
-        least = 0 if size == sizes[0] else _LEAST_FILL * size
+        shorter = max((other for other in sizes if other < size), default=0)
+        least = min(_LEAST_FILL * size, shorter + 1)
         alike = next((n for n in range(start, len(order)) if lengths[order[n]] < least), len(order))
         rows = 2 ** int(math.log2(max(1, budget // (size * multiple)))) * multiple
         while rows > multiple and rows > alike - start:
