@@ -15,6 +15,7 @@ SUBCOMMANDS = {
     "compare": "compare recordings pair by pair",
     "info": "what a model is made of",
     "convert": "the authors' checkpoint -> a model folder",
+    "prepare": "recordings with ratings -> a manifest",
 }
 
 

@@ -6,12 +6,13 @@ import csv
 import io
 import json
 import math
-import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
+
+from urgentmos_jax.manifest import ManifestError, first_faults, json_lines, locate, two_strings
 
 if TYPE_CHECKING:
     from urgentmos_jax.scoring import Model
@@ -115,24 +116,16 @@ def read_pairs(path: Path, audio_root: Path | None = None) -> list[tuple[str, tu
     rows, faults = [], []
     for number, entry in _entries(path):
         audio = entry if isinstance(entry, str) else entry.get("audio_paths")
-        if isinstance(audio, str) or not _two_strings(audio):
+        if isinstance(audio, str) or not two_strings(audio):
             why = audio if isinstance(entry, str) else "no audio_paths [A, B] (two strings)"
             faults.append(f"{path}:{number}: {why}")
             continue
-        uids = entry["uids"] if _two_strings(entry.get("uids")) else audio
+        uids = entry["uids"] if two_strings(entry.get("uids")) else audio
         rows.append((" ".join(uids), tuple(locate(side, path, audio_root) for side in audio)))
     _stop_at(faults)
     if not rows:
         raise UsageError(f"{path}: lists no pairs")
     return rows
-
-
-def locate(audio: str, listed_in: Path, audio_root: Path | None) -> str:
-    """Path of a recording: absolute, relative to the list, or relative to `audio_root`."""
-    beside = listed_in.parent / audio
-    if os.path.isabs(audio) or audio_root is None or beside.exists():
-        return str(beside)
-    return str(audio_root / audio)
 
 
 def find_recordings(folder: Path) -> list[Path]:
@@ -257,6 +250,12 @@ def _rounded(value: Any) -> Any:
 
 def _entries(path: Path) -> Iterator[tuple[int, Row | str]]:
     """(line number, entry or what is wrong with the line)."""
+    if path.suffix == ".jsonl":
+        try:
+            yield from json_lines(path)
+        except ManifestError as error:
+            raise UsageError(str(error)) from None
+        return
     try:
         text = path.read_text(encoding="utf-8-sig")  # Lines end in \n from here on.
     except (OSError, UnicodeDecodeError) as error:
@@ -273,28 +272,13 @@ def _entries(path: Path) -> Iterator[tuple[int, Row | str]]:
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
-        if path.suffix == ".jsonl":
-            yield number, _json_object(line)
-        elif path.suffix == ".scp":
+        if path.suffix == ".scp":
             uid, *audio = line.strip().split(None, 1)
             yield number, {"uid": uid, "audio_path": audio[0]} if audio else "no `uid path`"
         else:
             yield number, {"audio_path": line.strip()}
 
 
-def _json_object(line: str) -> Row | str:
-    try:
-        entry = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        return f"broken JSON ({error})"
-    return entry if isinstance(entry, dict) else "not a JSON object"
-
-
-def _two_strings(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(item and isinstance(item, str) for item in value)
-
-
 def _stop_at(faults: list[str]) -> None:
     if faults:
-        more = f"\n  and {len(faults) - 20} more" if len(faults) > 20 else ""
-        raise UsageError(f"{len(faults)} lines cannot be used:\n  " + "\n  ".join(faults[:20]) + more)
+        raise UsageError(first_faults(faults, "lines cannot be used"))

@@ -1,0 +1,1 @@
+"""Corpora: one module a source of recordings with labels."""

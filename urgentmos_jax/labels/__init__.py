@@ -1,0 +1,1 @@
+"""Labels: objective quality metrics computed from audio."""
