@@ -1,0 +1,81 @@
+"""Partners for comparisons in training: who may be compared with whom, and a draw that can be repeated."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+__all__ = ["PairingScope", "Partners", "draws", "stable_hash"]
+
+PairingScope = Literal["reference", "corpus", "any", "none"]
+
+
+class Partners:
+    """Partners that clips may meet.
+
+    A partner is another clip of the same group that is no longer than the clip itself; among those each is equally
+    likely. The draw depends on (seed, epoch, uid) alone, not on the order of the manifests.
+
+    Args:
+        scope: "reference": same reference in the same corpus; "corpus": same corpus; "any": all; "none": nobody.
+        lengths: [N] samples.
+        corpora: [N] number of the corpus.
+        references: [N] number of the reference, unique over all corpora, -1 where there is none.
+        keys: [N] uint64, `stable_hash` of each uid.
+        eligible: [N], False for clips without a comparative label.
+    """
+
+    def __init__(
+        self,
+        scope: PairingScope,
+        lengths: np.ndarray,
+        corpora: np.ndarray,
+        references: np.ndarray,
+        keys: np.ndarray,
+        eligible: np.ndarray,
+    ):
+        self._keys = keys
+        groups = {
+            "reference": references,
+            "corpus": corpora,
+            "any": np.zeros(len(keys), np.int64),
+            "none": np.full(len(keys), -1),
+        }[scope]
+        members = np.flatnonzero(eligible & (groups >= 0))
+        # By group, then by length: whoever a clip may meet stands in one block from the start of its group.
+        self._order = members[np.lexsort((keys[members], lengths[members], groups[members]))]
+        group, length = groups[self._order], lengths[self._order]
+        first = np.searchsorted(group, group, side="left")
+        last_alike = np.zeros(len(group), np.int64)
+        for start in np.unique(first):
+            stop = start + np.searchsorted(group[start:], group[start], side="right")
+            last_alike[start:stop] = start + np.searchsorted(length[start:stop], length[start:stop], side="right")
+        self._first, self._choices = first, last_alike - first - 1
+
+    def draw(self, seed: int, epoch: int) -> np.ndarray:
+        """[N] index of each clip's partner, -1 where it has none."""
+        partners = np.full(len(self._keys), -1)
+        place = np.arange(len(self._order))
+        random = draws(self._keys[self._order], "partner", seed, epoch)
+        chosen = self._first + (random * self._choices).astype(np.int64)
+        chosen += chosen >= place  # The clip itself is passed over.
+        able = self._choices > 0
+        partners[self._order[able]] = self._order[chosen[able]]
+        return partners
+
+
+def stable_hash(text: str) -> int:
+    """64 bits that are the same in every process."""
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+
+
+def draws(keys: Sequence[int] | np.ndarray, *salt: str | int) -> np.ndarray:
+    """A number in [0, 1) for each key [N] uint64, a function of key and salt: SplitMix64 (Steele et al. 2014)."""
+    with np.errstate(over="ignore"):
+        x = np.asarray(keys, np.uint64) ^ np.uint64(stable_hash(repr(salt)))
+        x = x + np.uint64(0x9E3779B97F4A7C15)
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        x = x ^ (x >> np.uint64(31))
+    return (x >> np.uint64(11)).astype(np.float64) * 2.0**-53

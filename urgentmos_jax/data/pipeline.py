@@ -1,0 +1,199 @@
+"""Batches of training: a plan that depends on data, settings and seed alone, and Grain to load what it names."""
+
+import dataclasses
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import grain
+import numpy as np
+from absl import flags
+
+from urgentmos_jax.audio import SAMPLE_RATE_HZ, AudioError, load_audio
+from urgentmos_jax.data.batching import cut_batches, ladder
+from urgentmos_jax.data.pairing import PairingScope, Partners, draws
+from urgentmos_jax.data.training_set import TrainingSet, samples
+
+__all__ = ["Plan", "PlannedBatch", "load_batches"]
+
+SHORTEST_SECONDS = 1.0
+# A training step compiles slowly, so its ladder is coarser than that of scoring.
+RATIO = 1.2
+# Beyond this a declared duration is wrong, and with it the place of the clip in its batch.
+DURATION_TOLERANCE_SECONDS = 0.5
+# Batches decoded ahead of the computation.
+AHEAD = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class PlannedBatch:
+    """What a batch holds, before anything is loaded.
+
+    Args:
+        clips: [n, sides] clips of the training set; sides is 1, or 2 for (A, B).
+        cmos: [n, C] labels of the pairs, NaN where missing.
+        rows: Rows of the batch, at least n; the others are empty.
+        size: Samples of a row.
+        epoch: Epoch it belongs to.
+    """
+
+    clips: np.ndarray
+    cmos: np.ndarray
+    rows: int
+    size: int
+    epoch: int
+
+
+class Plan:
+    """The batches of a run, one after the other: a pure function of its arguments.
+
+    Args:
+        data: Clips and labels.
+        scope: Who is compared with whom.
+        seconds: Audio of a batch, padding included; of two-sided rows the longer side counts, as in the published
+            recipe.
+        most: Rows of a batch at most.
+        max_seconds: Longer clips are cut to this length, at a place drawn anew each epoch.
+        min_samples: Least length at 16 kHz.
+        seed: Of partners, cuts and order.
+    """
+
+    def __init__(
+        self,
+        data: TrainingSet,
+        *,
+        scope: PairingScope,
+        seconds: float,
+        most: int,
+        max_seconds: float,
+        min_samples: int,
+        seed: int,
+    ):
+        self.data, self.seed, self.min_samples = data, seed, min_samples
+        self.lengths = samples(data.seconds, max_seconds)
+        self._budget, self._most = round(seconds * SAMPLE_RATE_HZ), most
+        shortest = round(SHORTEST_SECONDS * SAMPLE_RATE_HZ)
+        longest = max(shortest, int(self.lengths.max()))
+        self.sizes = ladder(shortest, longest, ratio=RATIO, multiple=SAMPLE_RATE_HZ // 10)
+        comparative = [data.metrics.index(name) for name in data.comparative]
+        self._comparative_labels = data.labels[:, comparative]
+        eligible = data.alone & (~np.isnan(self._comparative_labels)).any(1)
+        self._partners = Partners(scope, self.lengths, data.corpora, data.references, data.keys, eligible)
+        self._ends = [0]
+        self.epoch = functools.lru_cache(maxsize=2)(self._epoch)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "epoch"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state
+        self.epoch = functools.lru_cache(maxsize=2)(self._epoch)
+
+    def _epoch(self, epoch: int) -> list[PlannedBatch]:
+        """Batches of an epoch: each clip once as A, and each given pair once."""
+        alone = np.flatnonzero(self.data.alone)
+        partners = self._partners.draw(self.seed, epoch)[alone]
+        labels = self._comparative_labels
+        cmos = labels[alone] - labels[partners]
+        shared = (partners >= 0) & (~np.isnan(cmos)).any(1)
+        single = alone[~shared][:, None]
+        double = np.concatenate([np.stack([alone, partners], 1)[shared], self.data.pairs])
+        double_cmos = np.concatenate([cmos[shared], self.data.cmos])
+        rng = np.random.default_rng([self.seed, epoch])
+        batches = []
+        for clips, differences in ((single, np.full((len(single), labels.shape[1]), np.nan)), (double, double_cmos)):
+            longest = self.lengths[clips].max(1, initial=0)
+            for cut in cut_batches(longest, self.sizes, budget=self._budget, most=self._most, rng=rng):
+                rows = list(cut.indices)
+                batches.append(PlannedBatch(clips[rows], differences[rows], cut.rows, cut.size, epoch))
+        return [batches[i] for i in rng.permutation(len(batches))]
+
+    def __getitem__(self, index: int) -> PlannedBatch:
+        """Batch `index` of the run, counted over all epochs."""
+        while index >= self._ends[-1]:
+            self._ends.append(self._ends[-1] + len(self.epoch(len(self._ends) - 1)))
+        epoch = int(np.searchsorted(self._ends, index, side="right")) - 1
+        return self.epoch(epoch)[index - self._ends[epoch]]
+
+    def shapes(self, epochs: int = 1) -> dict[tuple[int, int, int], int]:
+        """(rows, sides, samples) of the batches in the first epochs, and how many have that shape."""
+        found: dict[tuple[int, int, int], int] = {}
+        for epoch in range(epochs):
+            for batch in self.epoch(epoch):
+                shape = (batch.rows, batch.clips.shape[1], batch.size)
+                found[shape] = found.get(shape, 0) + 1
+        return found
+
+    def padding_efficiency(self, sides: int, epoch: int = 0) -> float:
+        """Part of the computed samples that is audio, in the batches with one or two sides; NaN without any."""
+        batches = [batch for batch in self.epoch(epoch) if batch.clips.shape[1] == sides]
+        computed = sum(batch.rows * sides * batch.size for batch in batches)
+        return sum(int(self.lengths[b.clips].sum()) for b in batches) / computed if batches else float("nan")
+
+    def load(self, index: int) -> dict[str, Any]:
+        """Loads a batch.
+
+        Returns:
+            `arrays`: waveform [R, S, T] float32 at 16 kHz, lengths [R, S] int32 (0 where empty), labels [R, S, K] and
+            label_mask, cmos [R, C] and cmos_mask; masks are True where there is a label, labels 0 where there is none.
+            `uids`: of the rows, A and B. `skipped`: clips that could not be loaded: uid, path, code, message. Their
+            labels are masked, and those of their pair.
+        """
+        batch = self[index]
+        data, (n, sides) = self.data, batch.clips.shape
+        waveform = np.zeros((batch.rows, sides, batch.size), np.float32)
+        lengths = np.zeros((batch.rows, sides), np.int32)
+        labels = np.full((batch.rows, sides, len(data.metrics)), np.nan, np.float32)
+        cmos = np.full((batch.rows, len(data.comparative)), np.nan, np.float32)
+        labels[:n], cmos[:n] = data.labels[batch.clips], batch.cmos
+        cuts = draws(data.keys[batch.clips], "cut", self.seed, batch.epoch)
+        skipped = []
+        for row, side in np.ndindex(n, sides):
+            clip = int(batch.clips[row, side])
+            try:
+                samples = self._decode(clip, float(cuts[row, side]), batch.size)
+            except AudioError as error:
+                skipped.append(
+                    {"uid": data.uids[clip], "path": data.paths[clip], "code": error.code, "message": str(error)}
+                )
+                labels[row, side] = cmos[row] = np.nan
+                continue
+            waveform[row, side, : len(samples)], lengths[row, side] = samples, len(samples)
+        masks = {"label_mask": ~np.isnan(labels), "cmos_mask": ~np.isnan(cmos)}
+        numbers = {"labels": np.nan_to_num(labels), "cmos": np.nan_to_num(cmos)}
+        return {
+            "arrays": {"waveform": waveform, "lengths": lengths, **numbers, **masks},
+            "uids": [[data.uids[clip] for clip in row] for row in batch.clips],
+            "skipped": skipped,
+        }
+
+    def _decode(self, clip: int, cut: float, size: int) -> np.ndarray:
+        path, declared = self.data.paths[clip], float(self.data.seconds[clip])
+        audio = load_audio(path, min_samples=self.min_samples)
+        if abs(audio.duration_s - declared) > DURATION_TOLERANCE_SECONDS:
+            found = f"it lasts {audio.duration_s:.2f} s, its manifest says {declared:.2f} s; correct the manifest"
+            raise AudioError("truncated" if audio.duration_s < declared else "too_large", f"{path}: {found}", path)
+        most = min(size, int(self.lengths[clip]))
+        start = round(cut * max(0, len(audio.waveform) - most))
+        return audio.waveform[start : start + most]
+
+
+def load_batches(plan: Plan, start: int, stop: int, *, workers: int) -> Iterator[dict[str, Any]]:
+    """Loads batches `start` to `stop` - 1 in order, ahead of their use.
+
+    Args:
+        plan: What they hold.
+        start, stop: Counted over all epochs.
+        workers: Processes that decode; 0 decodes in threads of this process. The batches are the same.
+
+    Returns:
+        Iterator over the results of `Plan.load`; `close()` ends its processes.
+    """
+    dataset = grain.MapDataset.range(start, stop).map(plan.load)
+    if workers:
+        if not flags.FLAGS.is_parsed():
+            flags.FLAGS.mark_as_parsed()  # Grain's processes read absl's flags.
+        ahead = grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)
+        options = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=max(1, AHEAD // workers))
+        return iter(dataset.to_iter_dataset(ahead).mp_prefetch(options))
+    return iter(dataset.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=AHEAD)))
