@@ -8,9 +8,12 @@ os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
 # Compiling is most of the time these small models take. `.ci/run` runs the golden tests with full optimisation too.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
+import json
+
 import jax
 import numpy as np
 import pytest
+import soundfile
 
 GOLDEN = Path(os.environ.get("URGENTMOS_GOLDEN") or Path(__file__).parent / "golden")
 
@@ -56,3 +59,20 @@ def speech_like(seed: int, samples: int) -> np.ndarray:
     noise = rng.standard_normal(samples) * 10 ** rng.uniform(-3, 0)
     clip = tone * envelope + noise
     return (0.5 * clip / np.abs(clip).max()).astype(np.float32)
+
+
+def write_corpus(
+    folder: Path, lengths: list[int], *, seed: int = 0, metrics: tuple[str, ...] = ("mos_overall",)
+) -> Path:
+    """`data.jsonl` and a WAV file for each length in samples; label: louder noise is worse. Two clips a reference."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    with (folder / "data.jsonl").open("w") as file:
+        for i, samples in enumerate(lengths):
+            noise = rng.uniform(0, 1)
+            clip = speech_like(seed + i, samples) + 0.3 * noise * rng.standard_normal(samples)
+            soundfile.write(folder / f"{i}.wav", 0.5 * clip / np.abs(clip).max(), 16000)
+            row = {"uid": f"u{i}", "audio_path": f"{i}.wav", "duration": samples / 16000}
+            row |= {"system_id": f"s{i % 3}", "reference_id": f"r{i // 2}"}
+            file.write(json.dumps(row | {"metrics": {name: round(4.4 - 3.4 * noise, 3) for name in metrics}}) + "\n")
+    return folder / "data.jsonl"

@@ -26,7 +26,7 @@ from urgentmos_jax.model.released import FORMAT_VERSION, file_hash, is_model_fol
 from urgentmos_jax.model.urgentmos import Features, UrgentMOS
 from urgentmos_jax.version import __version__
 
-__all__ = ["Model", "load_model"]
+__all__ = ["Model", "least_samples", "load_model"]
 
 Precision = Literal["float32", "bfloat16"]
 Row = dict[str, Any]
@@ -117,7 +117,7 @@ class Model:
             params["encoders"] = jax.tree.map(lambda x: jnp.asarray(x, jnp.bfloat16), params["encoders"])
         self.params = jax.device_put(params, NamedSharding(mesh, PartitionSpec()))
         self._encoders = list(module.encoders)
-        self.min_samples = max(_least_samples(encoder) for encoder in self._encoders)
+        self.min_samples = max(least_samples(encoder) for encoder in self._encoders)
         if batch_seconds is None:
             # A CPU works best while a batch stays in its cache; an accelerator wants many rows.
             batch_seconds = 24.0 if devices[0].platform == "cpu" else 400.0
@@ -584,7 +584,7 @@ def _combine(weights: np.ndarray, windows: list[list[np.ndarray]], order: str) -
     return {**values, "logits": logits_ab.tolist()} if order == "ab" else values
 
 
-def _least_samples(encoder: nnx.Module) -> int:
+def least_samples(encoder: nnx.Module) -> int:
     """Samples of the shortest clip with one frame."""
     return next(n for n in range(1, SAMPLE_RATE_HZ) if encoder.frame_lengths(n) > 0)
 

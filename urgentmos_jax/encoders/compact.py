@@ -1,4 +1,4 @@
-"""Compact encoder: log-mel, two convolutions, a few pre-norm transformer layers.
+"""Compact encoder: power of 1, log-mel, two convolutions, a few pre-norm transformer layers.
 
 Ours, small enough to be trained from nothing on a laptop (0.3 to 5 M parameters). Every frame of every clip is
 masked, so a clip's features do not depend on its batch.
@@ -14,9 +14,12 @@ from flax import nnx
 
 from urgentmos_jax.encoders.log_mel import HOP_SAMPLES, WINDOW_SAMPLES, log_mel
 from urgentmos_jax.layers import Attention, Conv1d, LayerStack, States, dropout, gelu, layer_norm, linear
-from urgentmos_jax.masking import conv_lengths, length_mask
+from urgentmos_jax.masking import conv_lengths, length_mask, masked_mean
 
 __all__ = ["Compact", "CompactConfig"]
+
+# Keeps silence silent; 1 LSB of 16 bits has ten times as much.
+_LEAST_POWER = 1e-10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +87,10 @@ class Compact(nnx.Module):
         dropout_key: jax.Array | None = None,
     ) -> tuple[jax.Array, jax.Array]:
         """Encodes a batch; arguments and results as `Wav2Vec2.__call__`, last layer after the final norm."""
-        x = log_mel(waveform, self.config.mel_bins)
+        # Level is no matter of quality here; a clip's own mean power is 1.
+        mask = length_mask(lengths, waveform.shape[1])
+        power = masked_mean(jnp.square(waveform)[..., None], mask)
+        x = log_mel(waveform * jax.lax.rsqrt(power + _LEAST_POWER), self.config.mel_bins)
         mel_mask = length_mask(conv_lengths(lengths, [(WINDOW_SAMPLES, HOP_SAMPLES)]), x.shape[1])[..., None]
         x = gelu(self.conv_in(jnp.where(mel_mask, x, 0)))
         h = gelu(self.conv_down(jnp.where(mel_mask, x, 0)))

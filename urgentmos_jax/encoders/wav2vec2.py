@@ -185,6 +185,7 @@ class Wav2Vec2(nnx.Module):
         *,
         states: States = "last",
         gradient_scale: float = 1.0,
+        dropout_key: jax.Array | None = None,
     ) -> tuple[jax.Array, jax.Array]:
         """Encodes a batch.
 
@@ -193,10 +194,12 @@ class Wav2Vec2(nnx.Module):
             lengths: [B] samples.
             states: "last": the last layer; "all": every hidden state; weights [L + 1]: their weighted sum.
             gradient_scale: Factor on the gradient from a weighted sum into the encoder.
+            dropout_key: Not used: pretrained encoders are trained without dropout.
 
         Returns:
             Features [B, F, D] ([L + 1, B, F, D] for "all") and their lengths [B] in frames.
         """
+        del dropout_key
         config = self.config
         h = self._frames(waveform, lengths)
         frames = self.frame_lengths(lengths)

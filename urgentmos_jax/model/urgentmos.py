@@ -142,14 +142,15 @@ class UrgentMOS(nnx.Module):
         Args:
             waveform: [B, T] float32, 16 kHz; what lies beyond a clip's length has no influence.
             lengths: [B] samples; a clip shorter than the encoders' least length has no valid frame.
-            dropout_key: Random key of training, None in evaluation.
+            dropout_key: Random key of training, None in evaluation. Frozen encoders compute as in evaluation.
         """
         keys = iter([None] * 99 if dropout_key is None else jax.random.split(dropout_key, 99))
         features, frames = [], []
         for encoder, weights, setting in zip(self.encoders, self.layer_weights, self.config.encoders, strict=True):
             states = "last" if weights is None else jax.nn.softmax(weights[...])
             scale = 1.0 if setting.freeze else setting.gradient_scale
-            x, n = encoder(waveform, lengths, states=states, gradient_scale=scale)
+            key = None if setting.freeze else next(keys)
+            x, n = encoder(waveform, lengths, states=states, gradient_scale=scale, dropout_key=key)
             features.append(x if weights is not None else scale_gradient(x, scale))
             frames.append(n)
         x, longest = self.fusion(features, frames)

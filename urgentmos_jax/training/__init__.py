@@ -1,0 +1,1 @@
+"""Training: configuration, sharding, the step, checkpoints, the loop."""

@@ -1,0 +1,233 @@
+"""The training step: losses and gradients of one or several batches, and the update.
+
+Batches of one update may differ in shape. Their labels are counted first, so that each contributes as it would in one
+large batch, whatever way the rows were cut.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+
+from urgentmos_jax.losses import LossConfig, absolute_loss, comparative_loss, metric_weights, total_loss
+from urgentmos_jax.model.urgentmos import Features, ModelConfig, UrgentMOS
+
+__all__ = ["MOST_BAD_IN_A_ROW", "OptimizerConfig", "TrainState", "TrainStep", "make_optimizer", "split_module"]
+
+Arrays = dict[str, jax.Array]
+
+# After so many updates in a row whose gradients are not finite, nothing is updated any more.
+MOST_BAD_IN_A_ROW = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW on all parameters, weight decay included, as published.
+
+    Args:
+        learning_rate: Its highest value.
+        schedule: From there to the end of the run: "constant", "linear" to 0, "cosine" to 0.
+        warmup_updates: Updates of linear warm-up from 0.
+        weight_decay: Decoupled, times the learning rate.
+        clip_norm: Norm of the whole gradient that it is scaled down to.
+    """
+
+    learning_rate: float
+    schedule: str
+    warmup_updates: int
+    weight_decay: float
+    clip_norm: float
+
+
+def learning_rate(config: OptimizerConfig, updates: int) -> optax.Schedule:
+    """Learning rate of each update.
+
+    Raises:
+        ValueError: the schedule is not known.
+    """
+    rest, top = max(1, updates - config.warmup_updates), config.learning_rate
+    kinds = {
+        "constant": lambda: optax.constant_schedule(top),
+        "linear": lambda: optax.linear_schedule(top, 0.0, rest),
+        "cosine": lambda: optax.cosine_decay_schedule(top, rest),
+    }
+    if config.schedule not in kinds:
+        raise ValueError(f"optimizer.schedule is {config.schedule!r}, choose {', '.join(kinds)}")
+    # The first update is number 1 of the ramp: at 0 it would be lost.
+    ramp = optax.linear_schedule(top / (config.warmup_updates + 1), top, max(1, config.warmup_updates))
+    return optax.join_schedules([ramp, kinds[config.schedule]()], [config.warmup_updates])
+
+
+def make_optimizer(config: OptimizerConfig, updates: int) -> optax.GradientTransformation:
+    """Global-norm clip and AdamW with torch's constants."""
+    return optax.chain(
+        optax.clip_by_global_norm(config.clip_norm),
+        optax.adamw(learning_rate(config, updates), b1=0.9, b2=0.999, eps=1e-8, weight_decay=config.weight_decay),
+    )
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TrainState:
+    """What a checkpoint holds.
+
+    Args:
+        step: int32 [], updates so far, those left out included.
+        trained: Parameters that are trained.
+        optimizer: State of the optimizer.
+        bad: int32 [], updates left out because a gradient was not finite.
+        bad_in_a_row: int32 [], how many of them at the end.
+    """
+
+    step: jax.Array
+    trained: nnx.State
+    optimizer: Any
+    bad: jax.Array
+    bad_in_a_row: jax.Array
+
+
+def split_module(module: UrgentMOS) -> tuple[nnx.GraphDef, nnx.State, nnx.State]:
+    """Graph, parameters that are trained, parameters of frozen encoders."""
+    frozen = {str(i) for i, encoder in enumerate(module.config.encoders) if encoder.freeze}
+
+    def trained(path: tuple, value: Any) -> bool:
+        return not (path[0] == "encoders" and str(path[1]) in frozen)
+
+    return nnx.split(module, trained, ...)
+
+
+class TrainStep:
+    """Updates a state with batches.
+
+    Args:
+        graph: Of `split_module`.
+        config: Architecture.
+        optimizer: Optax transformation.
+        loss: Weights of the losses.
+        seed: Of dropout.
+    """
+
+    def __init__(
+        self,
+        graph: nnx.GraphDef,
+        config: ModelConfig,
+        optimizer: optax.GradientTransformation,
+        loss: LossConfig,
+        *,
+        seed: int,
+    ):
+        self._graph, self._config, self._optimizer, self._loss = graph, config, optimizer, loss
+        # Half the time of compiling is threefry's, where it draws the masks of dropout.
+        self._key = jax.random.key(seed, impl="rbg")
+        names = list(config.metrics)
+        self._categories = [[names.index(name) for name in metrics] for metrics in config.categories.values()]
+        # The update is compiled once, apart from the gradients, which are compiled for each shape of a batch.
+        self._count = jax.jit(_label_counts)
+        self._part = jax.jit(self._traced_part)
+        self._add = jax.jit(lambda a, b: jax.tree.map(jnp.add, a, b), donate_argnums=0)
+        self._apply = jax.jit(self._traced_apply, donate_argnums=0)
+
+    def init(self, trained: nnx.State) -> TrainState:
+        """State before the first update."""
+        zero = functools.partial(jnp.zeros, (), jnp.int32)
+        return TrainState(zero(), trained, self._optimizer.init(trained), zero(), zero())
+
+    def __call__(
+        self, state: TrainState, frozen: nnx.State, batches: Sequence[Arrays]
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
+        """One update.
+
+        Args:
+            state: Is donated.
+            frozen: Parameters of frozen encoders.
+            batches: `arrays` of `Plan.load`, on the devices; together they are the batch of the update.
+
+        Returns:
+            The next state, and the report: `loss`, `loss/absolute`, `loss/comparative`; by metric the mean errors
+            `error/<metric>` and `error/<metric> (pairs)`, NaN without labels; `grad_norm`, `update_norm`, `bad`,
+            `bad_in_a_row`. Where a gradient is not finite the parameters and the optimizer stay as they are.
+        """
+        counts = functools.reduce(self._add, [self._count(batch) for batch in batches])
+        total = None
+        for place, batch in enumerate(batches):
+            part = self._part(state.trained, frozen, batch, counts, state.step, place)
+            total = part if total is None else self._add(total, part)
+        return self._apply(state, total, counts)
+
+    def _traced_part(
+        self, trained: nnx.State, frozen: nnx.State, batch: Arrays, counts: Any, step: jax.Array, place: jax.Array
+    ) -> tuple[tuple, nnx.State]:
+        """((loss, sums), gradients) of one batch, its weights from the counts of all."""
+        key = jax.random.fold_in(jax.random.fold_in(self._key, step), place)
+
+        def loss(trained: nnx.State) -> tuple[jax.Array, Any]:
+            return self._losses(nnx.merge(self._graph, trained, frozen), batch, counts, key)
+
+        return jax.value_and_grad(loss, has_aux=True)(trained)
+
+    def _losses(self, module: UrgentMOS, batch: Arrays, counts: Any, key: jax.Array) -> tuple[jax.Array, Any]:
+        rows, sides, size = batch["waveform"].shape
+        keys = jax.random.split(key, 3)
+        # A and B of a row stay neighbours, so that both lie on one device.
+        waveform, lengths = batch["waveform"].reshape(rows * sides, size), batch["lengths"].reshape(rows * sides)
+        features = module.encode(waveform, lengths, dropout_key=keys[0])
+        scores = module.absolute(features, dropout_key=keys[1])
+        stacked = jnp.stack([scores[name].score for name in self._config.metrics], 1)
+        labels, mask = (batch[name].reshape(rows * sides, -1) for name in ("labels", "label_mask"))
+        absolute, sums = absolute_loss(stacked, labels, mask, metric_weights(counts[0], self._categories), self._loss)
+        comparative, pair_sums = jnp.zeros(()), jnp.zeros(len(self._config.comparative_metrics))
+        if sides == 2 and self._config.comparative_metrics:
+            found = module.compare(features, _other_side(features), dropout_key=keys[2])
+            # Every pair in both orders, its label negated in the second.
+            labels = jnp.stack([batch["cmos"], -batch["cmos"]], 1).reshape(rows * 2, -1)
+            weights = metric_weights(2 * counts[1], [range(len(found))])
+            comparative, pair_sums = comparative_loss(
+                jnp.stack([cmos for cmos, _ in found.values()], 1),
+                jnp.stack([logits for _, logits in found.values()], 1),
+                labels,
+                jnp.repeat(batch["cmos_mask"], 2, axis=0),
+                weights,
+                self._loss,
+            )
+        return total_loss(absolute, comparative, self._loss), (absolute, comparative, sums, pair_sums)
+
+    def _traced_apply(self, state: TrainState, total: Any, counts: Any) -> tuple[TrainState, Arrays]:
+        (loss, (absolute, comparative, sums, pair_sums)), gradients = total
+        grad_norm = optax.tree.norm(gradients)
+        finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm) & (state.bad_in_a_row < MOST_BAD_IN_A_ROW)
+        updates, optimizer = self._optimizer.update(gradients, state.optimizer, state.trained)
+        trained = optax.apply_updates(state.trained, updates)
+
+        def keep(new: jax.Array, old: jax.Array) -> jax.Array:
+            return jnp.where(finite, new, old)
+
+        following = TrainState(
+            state.step + 1,
+            jax.tree.map(keep, trained, state.trained),
+            jax.tree.map(keep, optimizer, state.optimizer),
+            state.bad + ~finite,
+            jnp.where(finite, 0, state.bad_in_a_row + 1),
+        )
+        report = {"loss": loss, "loss/absolute": absolute, "loss/comparative": comparative}
+        means = jnp.where(counts[0] > 0, sums / counts[0], jnp.nan)
+        report |= {f"error/{name}": means[i] for i, name in enumerate(self._config.metrics)}
+        means = jnp.where(counts[1] > 0, pair_sums / (2 * counts[1]), jnp.nan)
+        report |= {f"error/{name} (pairs)": means[i] for i, name in enumerate(self._config.comparative_metrics)}
+        report |= {"grad_norm": grad_norm, "update_norm": optax.tree.norm(updates)}
+        report |= {"bad": following.bad, "bad_in_a_row": following.bad_in_a_row}
+        return following, report
+
+
+def _label_counts(batch: Arrays) -> tuple[jax.Array, jax.Array]:
+    """Labelled clips [K] and labelled pairs [C] of a batch."""
+    return batch["label_mask"].sum((0, 1)), batch["cmos_mask"].sum(0)
+
+
+def _other_side(features: Features) -> Features:
+    """For each clip of rows (A, B) the other clip of its row."""
+    return jax.tree.map(lambda x: x.reshape(-1, 2, *x.shape[1:])[:, ::-1].reshape(x.shape), features)

@@ -1,0 +1,116 @@
+"""Validation: scores and comparisons of held-out clips, as users would get them, against their labels."""
+
+import dataclasses
+import logging
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from urgentmos_jax.audio import SAMPLE_RATE_HZ
+from urgentmos_jax.data.pairing import PairingScope, Partners
+from urgentmos_jax.data.training_set import Source, TrainingSet, read_training_set
+from urgentmos_jax.evaluation.correlation import agreement, system_means
+from urgentmos_jax.evaluation.preference import sign_accuracy
+from urgentmos_jax.metrics import Metric
+from urgentmos_jax.scoring import Model
+
+__all__ = ["ValidationSet", "format_table", "read_validation_sets", "validate"]
+
+logger = logging.getLogger(__name__)
+
+# Labels nearer than this are ties to listeners (the tie rule of the losses).
+CLEAR = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class ValidationSet:
+    """Labelled clips, and the pairs (A, B) that are compared: given ones, or one partner a clip."""
+
+    name: str
+    data: TrainingSet
+    pairs: np.ndarray
+    cmos: np.ndarray
+
+
+def read_validation_sets(
+    sources: Sequence[Source],
+    metrics: dict[str, Metric],
+    *,
+    audio_root: Path | None,
+    scope: PairingScope,
+    seed: int,
+) -> list[ValidationSet]:
+    """Reads the sets and draws their pairs, the same ones in each validation."""
+    sets = []
+    for source in sources:
+        data = read_training_set([source], metrics, audio_root=audio_root, every_metric=False)
+        labels = data.labels[:, [data.metrics.index(name) for name in data.comparative]]
+        eligible = data.alone & (~np.isnan(labels)).any(1)
+        lengths = np.rint(data.seconds * SAMPLE_RATE_HZ).astype(np.int64)
+        partners = Partners(scope, lengths, data.corpora, data.references, data.keys, eligible).draw(seed, 0)
+        a = np.flatnonzero(partners >= 0)
+        pairs = np.concatenate([data.pairs, np.stack([a, partners[a]], 1)])
+        cmos = np.concatenate([data.cmos, labels[a] - labels[partners[a]]])
+        sets.append(ValidationSet(source.name, data, pairs, cmos))
+    return sets
+
+
+def validate(model: Model, sets: Sequence[ValidationSet]) -> dict[str, dict[str, dict[str, float]]]:
+    """Agreement of a model with the labels.
+
+    Returns:
+        {set: {metric: values}}: `n`, `mse`, `lcc`, `srcc`, `ktau` by utterance, the same with `system_` by system, and
+        for comparative metrics `pairs`, `pair_accuracy` and, for labels of at least 0.5, `clear_pairs` and
+        `clear_pair_accuracy`. Clips that cannot be scored are reported and left out.
+    """
+    return {one.name: _validate_one(model, one) for one in sets}
+
+
+def _validate_one(model: Model, one: ValidationSet) -> dict[str, dict[str, float]]:
+    data, found = one.data, {}
+    wanted = np.flatnonzero((~np.isnan(data.labels)).any(1))
+    rows = model.score([data.paths[i] for i in wanted], uids=[data.uids[i] for i in wanted])
+    failed = [row["error"]["message"] for row in rows if row["error"]]
+    for k, name in enumerate(data.metrics):
+        scored = [
+            (row["scores"][name], float(data.labels[i, k]), data.systems[i])
+            for i, row in zip(wanted, rows, strict=True)
+            if row["error"] is None and not math.isnan(data.labels[i, k])
+        ]
+        if not scored:
+            continue
+        predicted, true, systems = zip(*scored, strict=True)
+        found[name] = agreement(predicted, true)
+        means = agreement(*system_means(predicted, true, systems))
+        found[name] |= {f"system_{key}": value for key, value in means.items() if means["n"]}
+    if len(one.pairs):
+        rows = model.compare([(data.paths[a], data.paths[b]) for a, b in one.pairs])
+        for k, name in enumerate(data.comparative):
+            compared = [
+                (row["comparison"][name]["cmos"], float(label))
+                for row, label in zip(rows, one.cmos[:, k], strict=True)
+                if row["error"] is None and not math.isnan(label)
+            ]
+            if compared:
+                every, clear = (sign_accuracy(*zip(*compared, strict=True), least) for least in (0.0, CLEAR))
+                pairs = {"pairs": every["n"], "pair_accuracy": every["accuracy"]}
+                pairs |= {"clear_pairs": clear["n"], "clear_pair_accuracy": clear["accuracy"]}
+                found[name] = found.get(name, {}) | pairs
+    if failed:
+        logger.warning("%s: %d clips could not be scored: %s", one.name, len(failed), "; ".join(failed[:5]))
+    return found
+
+
+def format_table(results: dict[str, dict[str, dict[str, Any]]]) -> str:
+    """Results of `validate` as text, a line for each set and metric."""
+    columns = ("n", "mse", "lcc", "srcc", "ktau", "system_lcc", "system_srcc", "pairs", "pair_accuracy")
+    lines = [f"{'set':<24} {'metric':<16}" + "".join(f"{name:>14}" for name in columns)]
+    for name, metrics in results.items():
+        for metric, values in metrics.items():
+            cells = [values.get(column, math.nan) for column in columns]
+            text = ["-" if math.isnan(v) else f"{v:d}" if isinstance(v, int) else f"{v:.3f}" for v in cells]
+            lines.append(f"{name:<24} {metric:<16}" + "".join(f"{cell:>14}" for cell in text))
+    return "\n".join(lines)
