@@ -1,4 +1,4 @@
-"""Speed and memory, measured here and now: `python -m launch.benchmark score|first [--against torch]`.
+"""Speed and memory, measured here and now: `python -m launch.benchmark score|first|train [--against torch]`.
 
 score: audio seconds a second over clips of a real distribution of lengths. Ours, the torch assembly in batches of 32
 by length, the same clip by clip, and a float32 matrix product take turns in each round, so that a machine whose speed
@@ -6,17 +6,14 @@ drifts is fair to all; medians and ratios are printed.
 
 first: seconds from the start of a process to the first score, with an empty and with a filled compile cache.
 
+train: audio seconds a second of training steps on clips with random labels and pairs drawn from the corpus, in turns
+with the torch assembly on the same clips, labels and pairs; padding and shapes of the batches, loading alone.
+
 Without --model the published F1C1M5 architecture with random weights is measured: speed does not depend on them.
 """
 
-import datetime
 import json
-import os
-import platform
-import resource
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -29,6 +26,7 @@ from absl import app, flags
 from flax import nnx
 
 from launch.clips import generated
+from launch.measuring import MATMUL_FLOPS, in_rounds, machine, matmul_turn, peak_memory_mb, process_seconds, timed
 from urgentmos_jax.audio import SAMPLE_RATE_HZ, load_audio
 from urgentmos_jax.cli.common import find_recordings
 from urgentmos_jax.encoders.wav2vec2 import Wav2Vec2Config
@@ -42,25 +40,29 @@ _MODEL = flags.DEFINE_string("model", None, "Model folder; none: the published a
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "The authors' model.pt that --model was made of, for torch.")
 _ENCODER = flags.DEFINE_string("encoder", None, "Folder with the encoder's config, for --checkpoint.")
 _AUDIO = flags.DEFINE_string("audio", None, "Folder of recordings; none: generated clips.")
-_CLIPS = flags.DEFINE_integer("clips", 64, "Clips to score, at most.", lower_bound=1)
+_CLIPS = flags.DEFINE_integer("clips", 64, "Clips, at most.", lower_bound=1)
 _ROUNDS = flags.DEFINE_integer("rounds", 3, "Rounds, each with one turn for everyone.", lower_bound=1)
 _BATCH_SECONDS = flags.DEFINE_float("batch_seconds", None, "Audio a batch; none suits the device.")
 _AGAINST = flags.DEFINE_enum("against", None, ["torch"], "Measure the torch assembly in the same run.")
 _JSON = flags.DEFINE_string("json", None, "Write the figures to this file.")
 
 SCORES_AGREE = 1e-4
+GENERATED = "generated, lengths log-normal around 4.5 s"
 
 
 def main(argv: list[str]) -> None:
     """Runs one benchmark."""
-    if len(argv) != 2 or argv[1] not in ("score", "first"):
-        raise app.UsageError("say what to measure: score or first")
+    commands = {"score": score, "first": first, "train": train}
+    if len(argv) != 2 or argv[1] not in commands:
+        raise app.UsageError(f"say what to measure: {', '.join(commands)}")
     with tempfile.TemporaryDirectory() as scratch:
-        figures = {"score": score, "first": first}[argv[1]](Path(scratch))
+        figures = commands[argv[1]](Path(scratch))
     figures = {**machine(), **figures}
     width = max(map(len, figures))
     for name, value in figures.items():
-        print(f"{name:<{width}}  {value:.3f}" if isinstance(value, float) else f"{name:<{width}}  {value}")
+        if isinstance(value, float):
+            value = f"{value:.3f}" if value >= 1e-3 else f"{value:.2g}"
+        print(f"{name:<{width}}  {value}")
     if _JSON.value:
         Path(_JSON.value).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
@@ -84,18 +86,15 @@ def score(scratch: Path) -> dict[str, Any]:
     if _AGAINST.value:
         turns |= torch_turns(checkpoint, encoder, clips)
     turns["matmul"] = matmul_turn()
-    times: dict[str, list[float]] = {name: [] for name in turns}
-    for _ in range(_ROUNDS.value):
-        results = {}
-        for name, turn in turns.items():
-            seconds_taken, results[name] = timed(turn)
-            times[name].append(seconds_taken)
+    times = []
+    for taken, results in in_rounds(turns, _ROUNDS.value):
+        times.append(taken)
         if _AGAINST.value:
             figures["largest_difference"] = float(np.abs(results["ours"] - results["torch_single"]).max())
             if not figures["largest_difference"] <= SCORES_AGREE:
                 raise SystemExit(f"scores differ by {figures['largest_difference']}: no benchmark of unlike things")
 
-    median = {name: statistics.median(values) for name, values in times.items()}
+    median = {name: statistics.median(taken[name] for taken in times) for name in turns}
     rate = MATMUL_FLOPS / median["matmul"]
     work = sum(clip_flops(model.config, len(clip)) for clip in clips)
     figures |= {
@@ -107,8 +106,7 @@ def score(scratch: Path) -> dict[str, Any]:
     for name in ("torch_batches", "torch_single"):
         if name in median:
             figures[f"{name}_audio_seconds_a_second"] = seconds / median[name]
-            ratios = [theirs / ours for theirs, ours in zip(times[name], times["ours"], strict=True)]
-            figures[f"ours_over_{name}"] = statistics.median(ratios)
+            figures[f"ours_over_{name}"] = statistics.median(taken[name] / taken["ours"] for taken in times)
     return figures
 
 
@@ -135,6 +133,34 @@ def first(scratch: Path) -> dict[str, Any]:
         figures |= {"first_score_seconds_torch": found}
         figures["torch_over_ours_filled_cache"] = found / figures["first_score_seconds_filled_cache"]
     return figures
+
+
+def train(scratch: Path) -> dict[str, Any]:
+    """Throughput of training steps."""
+    import soundfile
+
+    from launch.benchmark_train import measure
+    from urgentmos_jax.manifest import measure_durations
+
+    folder, checkpoint, encoder = model_files(scratch)
+    if _AUDIO.value:
+        paths = chosen_recordings(_CLIPS.value)
+    else:
+        paths = [scratch / f"{place}.wav" for place in range(_CLIPS.value)]
+        for path, clip in zip(paths, generated(_CLIPS.value), strict=True):
+            soundfile.write(path, clip, SAMPLE_RATE_HZ)
+    seconds = measure_durations([str(path) for path in paths])
+    if faults := [str(found) for found in seconds if isinstance(found, Exception)]:
+        raise SystemExit("recordings cannot be read: " + "; ".join(faults))
+    figures = measure(
+        load_folder(folder)[0],
+        paths,
+        seconds,
+        batch_seconds=_BATCH_SECONDS.value,
+        rounds=_ROUNDS.value,
+        against=(checkpoint, encoder) if _AGAINST.value else None,
+    )
+    return {"audio": f"{len(paths)} recordings" if _AUDIO.value else GENERATED, **figures}
 
 
 def model_files(scratch: Path) -> tuple[Path, Path | None, Path | None]:
@@ -174,15 +200,20 @@ def published_config() -> ModelConfig:
 def speech(count: int) -> tuple[list[np.ndarray], dict[str, Any]]:
     """Clips to score, and how fast they were decoded."""
     if not _AUDIO.value:
-        return list(generated(count)), {"audio": "generated, lengths log-normal around 4.5 s"}
-    paths = find_recordings(Path(_AUDIO.value))
-    chosen = [paths[i] for i in np.linspace(0, len(paths) - 1, min(count, len(paths))).astype(int)]
+        return list(generated(count)), {"audio": GENERATED}
+    chosen = chosen_recordings(count)
     start = time.perf_counter()
     clips = [load_audio(path).waveform for path in chosen]
     return clips, {
         "audio": f"{len(clips)} recordings",
         "decoded_files_a_second": len(clips) / (time.perf_counter() - start),
     }
+
+
+def chosen_recordings(count: int) -> list[Path]:
+    """Recordings below --audio, evenly over their names."""
+    paths = find_recordings(Path(_AUDIO.value))
+    return [paths[i] for i in np.linspace(0, len(paths) - 1, min(count, len(paths))).astype(int)]
 
 
 def score_ours(model: Model, clips: list[np.ndarray]) -> np.ndarray:
@@ -211,58 +242,6 @@ def torch_turns(checkpoint: Path, encoder: Path, clips: list[np.ndarray]) -> dic
         return found
 
     return {"torch_batches": lambda: run(32), "torch_single": lambda: run(1)}
-
-
-MATMUL_SHAPE = (2048, 768, 3072)
-MATMUL_FLOPS = 10 * 2.0 * np.prod(MATMUL_SHAPE)
-
-
-def matmul_turn() -> Callable[[], Any]:
-    """Ten float32 products of the size of a feed-forward layer."""
-    rng = np.random.default_rng(0)
-    rows, inner, columns = MATMUL_SHAPE
-    a, b = (
-        jax.device_put(rng.standard_normal(shape).astype(np.float32)) for shape in ((rows, inner), (inner, columns))
-    )
-    product = jax.jit(lambda a, b: jax.numpy.matmul(a, b, precision="highest"))
-    jax.block_until_ready(product(a, b))
-    return lambda: jax.block_until_ready([product(a, b) for _ in range(10)])
-
-
-def timed(turn: Callable[[], Any]) -> tuple[float, Any]:
-    """Seconds a turn takes, and what it returns."""
-    start = time.perf_counter()
-    result = turn()
-    return time.perf_counter() - start, result
-
-
-def process_seconds(code: str, environment: dict[str, str]) -> float:
-    """Seconds of a fresh Python process."""
-    start = time.perf_counter()
-    subprocess.run(
-        [sys.executable, "-c", code], check=True, env={**os.environ, **environment}, stdout=subprocess.DEVNULL
-    )
-    return time.perf_counter() - start
-
-
-def peak_memory_mb() -> float:
-    """Largest resident size of this process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def machine() -> dict[str, Any]:
-    """Date, device and versions."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        processor = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        processor = platform.processor()
-    device = jax.devices()[0]
-    return {
-        "date": datetime.date.today().isoformat(),
-        "device": device.device_kind if device.platform != "cpu" else f"{processor}, {os.cpu_count()} cores",
-        "jax": jax.__version__,
-    }
 
 
 if __name__ == "__main__":
