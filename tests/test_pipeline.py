@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -97,6 +99,18 @@ def test_plan_is_a_function_of_its_arguments(data: TrainingSet):
     assert np.array_equal(one[40].clips, later.clips) and one[40].epoch == later.epoch > 3
     assert any(not np.array_equal(one[i].clips, plan(data, seed=6)[i].clips) for i in range(5))
     assert any(not np.array_equal(one.epoch(0)[i].clips, one.epoch(1)[i].clips) for i in range(3))
+
+
+def test_threads_see_the_same_plan(data: TrainingSet, monkeypatch):
+    wanted = [plan(data)[index].clips.tolist() for index in range(24)]
+    # The second thread comes while the first one counts the batches of an epoch.
+    draw = Plan._epoch
+    monkeypatch.setattr(Plan, "_epoch", lambda self, epoch: (time.sleep(0.01), draw(self, epoch))[1])
+    for _ in range(5):
+        shared = plan(data)
+        with ThreadPoolExecutor(8) as threads:
+            found = list(threads.map(lambda index, shared=shared: shared[index].clips.tolist(), range(24)))
+        assert found == wanted
 
 
 @pytest.mark.parametrize(("scope", "sides", "least"), [("none", 1, 0.85), ("corpus", 2, 0.70), ("reference", 2, 0.70)])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -80,14 +81,18 @@ class Plan:
         eligible = data.alone & (~np.isnan(self._comparative_labels)).any(1)
         self._partners = Partners(scope, self.lengths, data.corpora, data.references, data.keys, eligible)
         self._ends = [0]
+        self._add_unpicklable()
+
+    def _add_unpicklable(self) -> None:
         self.epoch = functools.lru_cache(maxsize=2)(self._epoch)
+        self._ends_lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "epoch"}
+        return {name: value for name, value in self.__dict__.items() if name not in ("epoch", "_ends_lock")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ |= state
-        self.epoch = functools.lru_cache(maxsize=2)(self._epoch)
+        self._add_unpicklable()
 
     def _epoch(self, epoch: int) -> list[PlannedBatch]:
         """Batches of an epoch: each clip once as A, and each given pair once."""
@@ -110,8 +115,9 @@ class Plan:
 
     def __getitem__(self, index: int) -> PlannedBatch:
         """Batch `index` of the run, counted over all epochs."""
-        while index >= self._ends[-1]:
-            self._ends.append(self._ends[-1] + len(self.epoch(len(self._ends) - 1)))
+        with self._ends_lock:  # Threads of the loader share the plan.
+            while index >= self._ends[-1]:
+                self._ends.append(self._ends[-1] + len(self.epoch(len(self._ends) - 1)))
         epoch = int(np.searchsorted(self._ends, index, side="right")) - 1
         return self.epoch(epoch)[index - self._ends[epoch]]
 
