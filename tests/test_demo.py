@@ -8,22 +8,22 @@ from pathlib import Path
 
 import pytest
 
-from urgentmos_jax.labels.intrusive import available
-
 ROOT = Path(__file__).parent.parent
-# PESQ: 0.91 was seen and 0.90 is the aim; another processor rounds otherwise, which moves it by about 0.01.
-LEAST_SRCC = {"estoi": 0.85, "si_sdr": 0.90, "pesq": 0.88}
+LEAST_SRCC = {"estoi": 0.85, "si_sdr": 0.90, "pesq": 0.90}
 
 
 @pytest.mark.slow
 def test_demo(tmp_path):
     environment = {k: v for k, v in os.environ.items() if k not in ("JAX_NUM_CPU_DEVICES", "XLA_FLAGS")}
-    command = [sys.executable, "-m", "launch.demo", f"--workdir={tmp_path}"]
+    python = os.environ.get("DEMO_PYTHON", sys.executable)  # Of a fresh environment, in `.ci/run`.
+    command = [python, "-m", "launch.demo", f"--workdir={tmp_path}"]
     found = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
     assert found.returncode == 0, found.stderr[-2000:]
     assert "never met a listener's opinion" in found.stdout and "CMOS head, estoi" in found.stdout
     results = json.loads((tmp_path / "results.json").read_text())
-    wanted = {name: least for name, least in LEAST_SRCC.items() if name in available()}
+    probe = "from urgentmos_jax.labels.intrusive import available; print(*available())"
+    metrics = subprocess.run([python, "-c", probe], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    wanted = {name: least for name, least in LEAST_SRCC.items() if name in metrics}
     assert results["metrics"].keys() == wanted.keys()
     for name, least in wanted.items():
         assert results["metrics"][name]["srcc"] >= least, name

@@ -21,6 +21,7 @@ from urgentmos_jax.training.loop import NonFiniteLoss, TooManyBadItems, Trainer
 
 ROOT = Path(__file__).parent.parent
 UPDATES = 7
+DEVICES = jax.local_devices()[:2]  # Eight share the rows of a batch in `test_step.py`.
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def final_state(workdir: Path, trainer: Trainer) -> list[np.ndarray]:
 @pytest.fixture(scope="module")
 def finished(data: Path, tmp_path_factory) -> tuple[Path, Trainer, dict]:
     workdir = tmp_path_factory.mktemp("run")
-    trainer = Trainer(config(data), workdir)
+    trainer = Trainer(config(data), workdir, devices=DEVICES)
     return workdir, trainer, trainer.run()
 
 
@@ -143,12 +144,12 @@ def test_a_killed_run_ends_with_the_same_bits(finished, data: Path, tmp_path):
 
 def test_a_finished_run_is_not_trained_again_and_another_config_is_refused(finished, data: Path):
     workdir, _, _ = finished
-    again = Trainer(config(data), workdir)
+    again = Trainer(config(data), workdir, devices=DEVICES)
     assert again.done == UPDATES and again.run() == {}
     other = config(data)
     other.optimizer.learning_rate, other.log_every = 5e-4, 1
     with pytest.raises(ConfigError, match=r"optimizer.learning_rate: 0.001 -> 0.0005$"):
-        Trainer(other, workdir)
+        Trainer(other, workdir, devices=DEVICES)
 
 
 def test_damaged_checkpoints(finished, tmp_path):
@@ -192,7 +193,7 @@ def test_bad_manifest_names_all_faults_with_their_lines(data: Path, tmp_path):
     values = config(tmp_path)
     values.data.valid = ()
     with pytest.raises(ManifestError) as error:
-        Trainer(values, tmp_path / "run")
+        Trainer(values, tmp_path / "run", devices=DEVICES)
     text = str(error.value)
     assert [f"data.jsonl:{line}:" in text for line in (1, 2, 3, 4, 5, 6)] == [False, True, True, True, True, False]
     assert all(word in text for word in ("JSON", "2.wav", "u0", "good"))
@@ -204,7 +205,7 @@ def test_a_file_that_vanishes_during_training_is_skipped_and_reported(data: Path
     write_corpus(root / "mine" / "train", [8000 + 700 * i for i in range(8)])
     values = config(root)
     values.data.valid, values.updates = (), 5
-    trainer = Trainer(values, tmp_path / "run")
+    trainer = Trainer(values, tmp_path / "run", devices=DEVICES)
     (root / "mine" / "train" / "6.wav").unlink()
     trainer.run()
     assert trainer.done == 5
@@ -217,7 +218,7 @@ def test_too_many_files_that_fail_stop_the_run(data: Path, tmp_path):
     write_corpus(root / "mine" / "train", [8000 + 700 * i for i in range(8)])
     values = config(root)
     values.data.valid = ()
-    trainer = Trainer(values, tmp_path / "run")
+    trainer = Trainer(values, tmp_path / "run", devices=DEVICES)
     for name in ("1.wav", "4.wav", "6.wav"):
         (root / "mine" / "train" / name).write_bytes(b"")
     with pytest.raises(TooManyBadItems, match=r"2 of 8 clips failed to load.*skipped.jsonl"):
@@ -227,7 +228,7 @@ def test_too_many_files_that_fail_stop_the_run(data: Path, tmp_path):
 def test_gradients_that_are_not_finite_stop_the_run(finished, data: Path, tmp_path, monkeypatch):
     values = config(data)
     values.data.valid = ()
-    trainer = Trainer(values, tmp_path)
+    trainer = Trainer(values, tmp_path, devices=DEVICES)
     load = type(trainer.plan).load
 
     def poisoned(plan, index):

@@ -18,6 +18,7 @@ __all__ = [
     "Attention",
     "Conv1d",
     "LayerStack",
+    "PreNormLayer",
     "States",
     "dropout",
     "gelu",
@@ -25,6 +26,10 @@ __all__ = [
     "linear",
     "scale_gradient",
 ]
+
+
+def _same(x: jax.Array) -> jax.Array:
+    return x
 
 
 def gelu(x: jax.Array) -> jax.Array:
@@ -160,6 +165,36 @@ class Attention(nnx.Module):
         return self.out(attended.reshape(queries.shape)), weights
 
 
+class PreNormLayer(nnx.Module):
+    """Attention and feed-forward (exact GELU), each behind its norm and added to its input.
+
+    Args:
+        width: Features.
+        heads: Of the attention.
+        feedforward: Inner features of the feed-forward.
+        dropout: Rate behind attention and feed-forward, in training.
+        key_bias: Whether the key projection has a bias.
+    """
+
+    def __init__(
+        self, width: int, heads: int, feedforward: int, *, dropout: float = 0.0, key_bias: bool = True, rngs: nnx.Rngs
+    ):
+        self.rate = dropout
+        self.attention = Attention(width, heads, key_bias=key_bias, rngs=rngs)
+        self.attention_norm = layer_norm(width, rngs=rngs)
+        self.feed_in = linear(width, feedforward, rngs=rngs)
+        self.feed_out = linear(feedforward, width, rngs=rngs)
+        self.feed_norm = layer_norm(width, rngs=rngs)
+
+    def __call__(self, h: jax.Array, mask: jax.Array | None, *, dropout_key: jax.Array | None = None) -> jax.Array:
+        """[B, L, D], mask [B, L] (None: all frames are valid) -> [B, L, D]."""
+        keys = (None, None) if dropout_key is None else jax.random.split(dropout_key)
+        z = self.attention_norm(h)
+        attended, _ = self.attention(z, z, mask=mask)
+        h = h + dropout(attended, self.rate, keys[0])
+        return h + dropout(self.feed_out(gelu(self.feed_in(self.feed_norm(h)))), self.rate, keys[1])
+
+
 class LayerStack(nnx.Module):
     """Equal layers with parameters stacked on a first axis, run by one `lax.scan`.
 
@@ -178,7 +213,9 @@ class LayerStack(nnx.Module):
         h: jax.Array,
         *context: Any,
         states: States = "last",
-        final: Callable[[jax.Array], jax.Array] | None = None,
+        pool: Callable[[jax.Array], jax.Array] = _same,
+        final: Callable[[jax.Array], jax.Array] = _same,
+        final_is_a_state: bool = False,
         gradient_scale: float = 1.0,
         dropout_key: jax.Array | None = None,
         remat: bool = False,
@@ -190,13 +227,15 @@ class LayerStack(nnx.Module):
             context: Passed unchanged to every layer.
             states: "last": the last output, through `final`; "all": state 0 and all outputs; weights [count + 1]:
                 their weighted sum, made on the way, so that no more than one state is held.
-            final: Norm behind the last layer; the listed and the summed states do not pass it.
+            pool: Linear map over time behind every state.
+            final: Norm behind the last layer, after `pool`.
+            final_is_a_state: Whether the last of the listed and summed states has passed `final` (Whisper) or not.
             gradient_scale: Factor on the gradient that flows from the weighted sum into the states.
             dropout_key: Random key; None computes without dropout.
             remat: Recompute each layer in the backward pass instead of keeping its activations.
 
         Returns:
-            [B, L, D], or [count + 1, B, L, D] for "all".
+            [B, L, D], or [count + 1, B, L, D] for "all"; L as `pool` makes it.
         """
         graph, params = nnx.split(self.stacked)
         keys = None if dropout_key is None else jax.random.split(dropout_key, self.count)
@@ -211,13 +250,17 @@ class LayerStack(nnx.Module):
             return (h, total), h if isinstance(states, str) and states == "all" else None
 
         total = None if mix is None else mix[0] * scale_gradient(h, gradient_scale)
-        layers = (params, keys, None if mix is None else mix[1:])
+        # The last state is added behind the scan, since `final` may lie between.
+        layers = (params, keys, None if mix is None else mix[1:].at[-1].set(0))
         (last, total), outputs = jax.lax.scan(jax.checkpoint(step) if remat else step, (h, total), layers)
+        last = pool(last)
+        last_state = final(last) if final_is_a_state else last
         if mix is not None:
-            return total
+            return pool(total) + mix[-1] * scale_gradient(last_state, gradient_scale)
         if states == "all":
-            return jnp.concatenate([h[None], outputs])
-        return last if final is None else final(last)
+            before = jnp.concatenate([h[None], outputs[:-1]])
+            return jnp.concatenate([jax.vmap(pool)(before), last_state[None]])
+        return final(last)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))

@@ -13,7 +13,7 @@ import numpy as np
 from flax import nnx
 
 from urgentmos_jax.encoders.log_mel import HOP_SAMPLES, WINDOW_SAMPLES, log_mel
-from urgentmos_jax.layers import Attention, Conv1d, LayerStack, States, dropout, gelu, layer_norm, linear
+from urgentmos_jax.layers import Conv1d, LayerStack, PreNormLayer, States, gelu, layer_norm
 from urgentmos_jax.masking import conv_lengths, length_mask, masked_mean
 
 __all__ = ["Compact", "CompactConfig"]
@@ -55,7 +55,12 @@ class Compact(nnx.Module):
         width = config.hidden_size
         self.conv_in = Conv1d(config.mel_bins, width, 3, padding=(1, 1), rngs=rngs)
         self.conv_down = Conv1d(width, width, 3, stride=2, padding=(1, 1), rngs=rngs)
-        self.layers = LayerStack(lambda rngs: CompactLayer(config, rngs=rngs), config.num_hidden_layers, rngs=rngs)
+        heads, feedforward, rate = config.num_attention_heads, config.intermediate_size, config.dropout
+        self.layers = LayerStack(
+            lambda rngs: PreNormLayer(width, heads, feedforward, dropout=rate, rngs=rngs),
+            config.num_hidden_layers,
+            rngs=rngs,
+        )
         self.norm = layer_norm(width, rngs=rngs)
 
     @property
@@ -99,27 +104,6 @@ class Compact(nnx.Module):
         mask = length_mask(frames, h.shape[1])
         h = self.layers(h, mask, states=states, final=self.norm, gradient_scale=gradient_scale, dropout_key=dropout_key)
         return h, frames
-
-
-class CompactLayer(nnx.Module):
-    """Pre-norm attention and feed-forward."""
-
-    def __init__(self, config: CompactConfig, *, rngs: nnx.Rngs):
-        width = config.hidden_size
-        self.rate = config.dropout
-        self.attention = Attention(width, config.num_attention_heads, rngs=rngs)
-        self.attention_norm = layer_norm(width, rngs=rngs)
-        self.feed_in = linear(width, config.intermediate_size, rngs=rngs)
-        self.feed_out = linear(config.intermediate_size, width, rngs=rngs)
-        self.feed_norm = layer_norm(width, rngs=rngs)
-
-    def __call__(self, h: jax.Array, mask: jax.Array, *, dropout_key: jax.Array | None = None) -> jax.Array:
-        """[B, F, D], mask [B, F] -> [B, F, D]."""
-        keys = (None, None) if dropout_key is None else jax.random.split(dropout_key)
-        z = self.attention_norm(h)
-        attended, _ = self.attention(z, z, mask=mask)
-        h = h + dropout(attended, self.rate, keys[0])
-        return h + dropout(self.feed_out(gelu(self.feed_in(self.feed_norm(h)))), self.rate, keys[1])
 
 
 def sinusoids(frames: int, width: int) -> np.ndarray:

@@ -209,8 +209,8 @@ class Wav2Vec2(nnx.Module):
         if not config.do_stable_layer_norm:
             h = self.norm(h)
         bias = None if self.relative is None else self._relative_bias(h.shape[1])
-        final = self.norm if config.do_stable_layer_norm else None
-        h = self.layers(h, mask, bias, states=states, final=final, gradient_scale=gradient_scale)
+        final = {"final": self.norm} if config.do_stable_layer_norm else {}
+        h = self.layers(h, mask, bias, states=states, gradient_scale=gradient_scale, **final)
         return h, frames
 
     def _frames(self, waveform: jax.Array, lengths: jax.Array) -> jax.Array:

@@ -55,11 +55,12 @@ class Checkpoints:
         try:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
-            ocp.save_pytree(folder / "state", _by_name(state))
+            ocp.save(folder / "state", _by_name(state))
             sums = {str(path.relative_to(folder)): _sha256(path) for path in _files(folder)}
             fresh = folder / f"{CHECKSUMS}.new"
-            fresh.write_text(json.dumps(sums, indent=1) + "\n")
-            with fresh.open() as file:
+            with fresh.open("w", encoding="utf-8") as file:
+                file.write(json.dumps(sums, indent=1) + "\n")
+                file.flush()
                 os.fsync(file.fileno())
             fresh.replace(folder / CHECKSUMS)
         except (OSError, ValueError) as error:
@@ -86,7 +87,7 @@ class Checkpoints:
                 logger.warning("%s; going back to an older step", faults[-1])
                 continue
             try:
-                leaves = ocp.load_pytree(folder / "state", _by_name(abstract))
+                leaves = ocp.load(folder / "state", _by_name(abstract))
                 return jax.tree.unflatten(jax.tree.structure(abstract), [leaves[name] for name in _by_name(abstract)])
             except Exception as error:
                 # Orbax hides the cause (another shape, a missing key) down the chain of errors.

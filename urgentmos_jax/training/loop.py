@@ -3,7 +3,7 @@
 import json
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,7 @@ class Trainer:
         values: The config, see `training.config`.
         workdir: The run's folder.
         name: Of the config file, for messages.
+        devices: That share the rows of a batch; None = all local ones.
 
     Raises:
         ConfigError: keys are unknown, missing or wrong; or the folder holds a run of another config.
@@ -61,7 +62,14 @@ class Trainer:
         CheckpointError: the checkpoints do not fit.
     """
 
-    def __init__(self, values: Mapping[str, Any], workdir: Path, *, name: str = "config"):
+    def __init__(
+        self,
+        values: Mapping[str, Any],
+        workdir: Path,
+        *,
+        name: str = "config",
+        devices: Sequence[jax.Device] | None = None,
+    ):
         self.config = read_config(values, name=name)
         self.workdir = Path(workdir).absolute()
         values = values.to_dict() if hasattr(values, "to_dict") else dict(values)
@@ -72,7 +80,7 @@ class Trainer:
         self._write_config(values)
 
         module = self._start()
-        self.mesh = make_mesh()
+        self.mesh = make_mesh(devices)
         self._graph, trained, frozen = split_module(module)
         trained, self._frozen = jax.device_put((trained, frozen), replicated(self.mesh))
         self.plan = self._make_plan(module)
@@ -87,7 +95,7 @@ class Trainer:
         if restored is not None:
             self.state = restored
             logger.info("going on from update %d of %d in %s", self.done, self.updates, self.workdir)
-        self._model = Model(module) if self._validation else None
+        self._model = Model(module, devices=devices) if self._validation else None
         self._bad_clips: set[str] = set()
 
     @property
