@@ -40,6 +40,7 @@ def get_config() -> ConfigDict:
                         layer_aggregation=False,
                         freeze=False,
                         gradient_scale=1.0,
+                        dtype="float32",
                     ),
                 ),
                 categories=dict(quality=dict(mos_overall=dict(minimum=1.0, maximum=5.0, comparative=True))),

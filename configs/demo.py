@@ -39,6 +39,7 @@ def get_config() -> ConfigDict:
                         layer_aggregation=False,
                         freeze=False,
                         gradient_scale=1.0,
+                        dtype="float32",
                     ),
                 ),
                 categories=dict(

@@ -48,6 +48,7 @@ def get_config() -> ConfigDict:
                         layer_aggregation=True,
                         freeze=True,
                         gradient_scale=0.1,
+                        dtype="float32",
                     ),
                 ),
                 categories=dict(

@@ -21,7 +21,7 @@ from urgentmos_jax.data.pairing import PairingScope
 from urgentmos_jax.data.pipeline import Plan, load_batches
 from urgentmos_jax.data.training_set import TrainingSet
 from urgentmos_jax.metrics import Metric
-from urgentmos_jax.model.flops import clip_flops, encoder_flops
+from urgentmos_jax.model.flops import clip_flops
 from urgentmos_jax.model.urgentmos import ModelConfig, UrgentMOS
 from urgentmos_jax.scoring import least_samples
 from urgentmos_jax.training.config import read_config
@@ -69,7 +69,7 @@ def measure(
     """
     if batch_seconds is None:
         batch_seconds = CPU_BATCH_SECONDS if jax.default_backend() == "cpu" else RECIPE.batch.seconds
-    shortest = max(least_samples(encoder) for encoder in module.encoders)
+    shortest = least_samples(module.config)
     data = random_set([str(path) for path in paths], np.asarray(seconds), module.config.metrics)
     plan = make_plan(data, "corpus", batch_seconds, shortest)
     count = len(plan.epoch(0))
@@ -198,7 +198,7 @@ def training_flops(config: ModelConfig, batches: Sequence[Batch]) -> float:
     width, total = config.width, 0.0
     for lengths in itertools.chain.from_iterable(batch["lengths"].tolist() for batch in batches):
         for samples in filter(None, lengths):
-            work = [encoder_flops(architecture, samples) for _, architecture in encoders]
+            work = [architecture.flops(samples) for _, architecture in encoders]
             total += sum(times * one for (times, _), one in zip(encoders, work, strict=True))
             total += 3 * (clip_flops(config, samples) - sum(work))
         if len(lengths) == 2 and all(lengths):

@@ -10,14 +10,14 @@ from conftest import GOLDEN
 from urgentmos_jax.authors import read_checkpoint
 from urgentmos_jax.scoring import Model
 
-CASES = ("c1m5-mean-base", "c3m9-attentive-large", "c1m3-token-base", "c1m2-unfrozen-large")
+CASES = ("c1m5-mean-base", "c3m9-attentive-large", "c1m3-token-base", "c1m2-unfrozen-large", "f4c1m5-mean")
 TOLERANCE = 1e-4  # scores, frame scores, weights, CMOS, logits; float32
 
 
 class Case:
     def __init__(self, name: str):
         folder = GOLDEN / "model" / name
-        self.checkpoint = read_checkpoint(folder / "model.pt", [folder / "encoder"])
+        self.checkpoint = read_checkpoint(folder / "model.pt")
         self.module = self.checkpoint.module
         self.config = self.module.config
         self.expected = np.load(folder / "expected.npz")

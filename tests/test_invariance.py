@@ -10,20 +10,28 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from urgentmos_jax.encoders.compact import CompactConfig
+from urgentmos_jax.encoders.qwen3_omni import Qwen3OmniConfig
 from urgentmos_jax.encoders.wav2vec2 import TimeNorm, Wav2Vec2Config
 from urgentmos_jax.encoders.weights import fill, flat_state
+from urgentmos_jax.encoders.whisper import WhisperConfig
 from urgentmos_jax.metrics import Metric
 from urgentmos_jax.model.transformer import TransformerConfig
 from urgentmos_jax.model.urgentmos import EncoderConfig, ModelConfig, UrgentMOS
 from urgentmos_jax.scoring import Model
 
 TOLERANCE = 1e-4
-SAMPLES = (16000, 9601, 401, 5200, 16000, 9601, 5200, 719)
+SAMPLES = (18001, 9601, 401, 5200, 18001, 9601, 5200, 719)
 
 
 def architecture(kind: str):
+    layers = dict(hidden_size=24, num_hidden_layers=2, num_attention_heads=3, intermediate_size=40)
     if kind == "compact":
-        return CompactConfig(hidden_size=24, num_hidden_layers=2, num_attention_heads=3, intermediate_size=40)
+        return CompactConfig(**layers)
+    if kind in ("whisper", "qwen2_audio_encoder"):
+        return WhisperConfig(kind, mel_bins=80, max_frames=100, **layers)
+    if kind == "qwen3_omni":
+        # The longest clips have several chunks and as many windows.
+        return Qwen3OmniConfig(mel_bins=24, output_dim=20, stem_channels=6, chunk=100, window=100, **layers)
     return Wav2Vec2Config(
         model_type="wavlm",
         hidden_size=24,
@@ -39,9 +47,13 @@ def architecture(kind: str):
     )
 
 
+FUSED = ("layer", "whisper", "qwen3_omni", "qwen2_audio_encoder")
+
+
 def model_config(kind: str) -> ModelConfig:
+    kinds = FUSED if kind == "fused" else (kind,)
     return ModelConfig(
-        encoders=(EncoderConfig(architecture(kind)),),
+        encoders=tuple(EncoderConfig(architecture(one), layer_aggregation="qwen" not in one) for one in kinds),
         categories={
             "naturalness": {"mos_overall": Metric(1, 5, True), "pesq": Metric(1, 4.5)},
             "fidelity": {"sdr": Metric(), "estoi": Metric(0, 1)},
@@ -72,11 +84,11 @@ def random_module(config: str | ModelConfig, seed: int = 0) -> UrgentMOS:
 def on_one_device(module: UrgentMOS) -> Model:
     """Few buckets, as every shape takes seconds to compile."""
     model = Model(module, devices=jax.devices()[:1], batch_seconds=2.0)
-    model._buckets = (8000, 16000)
+    model._buckets = (8000, 20000)
     return model
 
 
-@pytest.fixture(scope="module", params=["group", "layer", "compact"])
+@pytest.fixture(scope="module", params=["group", "compact", *FUSED, "fused"])
 def model(request) -> Model:
     return on_one_device(random_module(request.param))
 
@@ -122,7 +134,7 @@ def test_random_partitions(model: Model, clips: list[np.ndarray], reference: np.
     """Any subset in any order, in a batch of any padded length, filled with anything."""
     order = data.draw(st.permutations(range(len(clips))))
     chosen = list(order[: data.draw(st.integers(1, len(clips)))])
-    waveform = np.full((8, data.draw(st.sampled_from([16000, 24000]))), data.draw(st.sampled_from([0.0, 1.0, np.nan])))
+    waveform = np.full((8, data.draw(st.sampled_from([20000, 24000]))), data.draw(st.sampled_from([0.0, 1.0, np.nan])))
     lengths = np.zeros(8, np.int32)
     for row, place in enumerate(chosen):
         waveform[row, : SAMPLES[place]], lengths[row] = clips[place], SAMPLES[place]
@@ -134,7 +146,7 @@ def test_one_device_equals_eight(clips: list[np.ndarray]):
     module = random_module("group")
     eight, one = Model(module), on_one_device(module)
     assert (eight._devices, one._devices) == (8, 1)
-    eight._buckets = (16000,)
+    eight._buckets = (20000,)
     eight = table(eight.score(clips, sample_rate=16000))
     np.testing.assert_allclose(table(one.score(clips, sample_rate=16000)), eight, rtol=0, atol=TOLERANCE)
 
@@ -197,9 +209,9 @@ def test_each_recording_is_encoded_once(clips: list[np.ndarray]):
 
 
 def test_gradient_with_respect_to_the_waveform(model: Model, clips: list[np.ndarray]):
-    waveform = np.zeros((2, 16000), np.float32)
+    waveform = np.zeros((2, SAMPLES[0]), np.float32)
     waveform[0], waveform[1, :5200] = clips[0], clips[3]
-    lengths = jnp.array([16000, 5200], jnp.int32)
+    lengths = jnp.array([SAMPLES[0], 5200], jnp.int32)
     gradient = jax.jit(jax.grad(lambda w: model.apply(w, lengths)["mos_overall"].sum()))(waveform)
     gradient = np.asarray(gradient)
     assert np.isfinite(gradient).all()

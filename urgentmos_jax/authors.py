@@ -11,8 +11,9 @@ import numpy as np
 from flax import nnx
 
 from urgentmos_jax.config_types import type_faults
+from urgentmos_jax.encoders import Architecture
+from urgentmos_jax.encoders.known import KNOWN_ENCODERS
 from urgentmos_jax.encoders.pretrained import CONFIG_FILES, find_folder, read_config, strip_prefix
-from urgentmos_jax.encoders.wav2vec2 import Wav2Vec2Config
 from urgentmos_jax.encoders.weights import Rule, WeightsError, assemble, dense, fill, flat_state, norm
 from urgentmos_jax.metrics import Metric
 from urgentmos_jax.model.heads import HeadConfig
@@ -25,8 +26,8 @@ __all__ = ["CHECKPOINT_IDS", "Checkpoint", "checkpoint_rules", "read_checkpoint"
 # Hub repositories of the authors; each holds one file, `model.pt`.
 CHECKPOINT_IDS = ("urgent-challenge/urgent-mos-f1c1m5dcorpus", "urgent-challenge/urgent-mos-f1c1m5dref")
 
-# The checkpoint carries the weights of its encoder; of these the architecture is known too.
-_KNOWN_ENCODERS = {"microsoft/wavlm-base-plus": Wav2Vec2Config.wavlm_base_plus}
+# The checkpoint carries the weights of its encoder, and this architecture was read from the encoder's own config.json.
+_CERTAIN = ("microsoft/wavlm-base-plus",)
 
 _POOLINGS = {"MeanPooling": "mean", "AttentivePooling": "attentive", "MetricTokenPooling": "metric_token"}
 _CRITERIA = {"mse": "squared", "huber": "huber"}
@@ -53,8 +54,8 @@ def read_checkpoint(path: str | Path, encoders: Sequence[str | Path] = ()) -> Ch
     Args:
         path: The file.
         encoders: Folder or hub id of each encoder that the checkpoint's config names, in its order; only their
-            config.json and preprocessor_config.json are read. May be left out where the architecture is known
-            (microsoft/wavlm-base-plus) or the hub can be reached.
+            config.json and preprocessor_config.json are read. May be left out where the names are those of folders
+            beside the file, the architecture is known (microsoft/wavlm-base-plus), or the hub can be reached.
 
     Raises:
         UnsafeCheckpoint: the file is damaged or asks for more than tensors.
@@ -69,7 +70,7 @@ def read_checkpoint(path: str | Path, encoders: Sequence[str | Path] = ()) -> Ch
     tensors = content["model"]
     if strangers := [key for key, value in tensors.items() if not isinstance(value, np.ndarray)]:
         raise ValueError(f"{path}: not tensors: {strangers}")
-    config, criterion = _read_model_config(content["config"], list(encoders), str(path))
+    config, criterion = _read_model_config(content["config"], list(encoders), path)
     module = nnx.eval_shape(lambda: UrgentMOS(config, rngs=nnx.Rngs(0)))
     rules = checkpoint_rules(module)
     shapes = {key: value.shape for key, value in flat_state(module).items()}
@@ -190,10 +191,10 @@ def _check_ranges(tensors: dict[str, np.ndarray], config: ModelConfig, origin: s
         raise WeightsError(f"{origin}: ranges disagree: " + "; ".join(faults))
 
 
-def _read_model_config(config: dict[str, Any], folders: list[str | Path], origin: str) -> tuple[ModelConfig, str]:
+def _read_model_config(config: dict[str, Any], folders: list[str | Path], origin: Path) -> tuple[ModelConfig, str]:
     """The checkpoint's own config -> ours, and the criterion of the absolute loss."""
     try:
-        parsed, criterion = _parse_model_config(config, folders)
+        parsed, criterion = _parse_model_config(config, folders, origin.parent)
         if faults := list(type_faults(parsed)):
             raise ValueError("the checkpoint's config: " + "; ".join(faults))
         return parsed, criterion
@@ -205,7 +206,7 @@ def _read_model_config(config: dict[str, Any], folders: list[str | Path], origin
         raise ValueError(f"{origin}: {error}") from None
 
 
-def _parse_model_config(config: dict[str, Any], folders: list[str | Path]) -> tuple[ModelConfig, str]:
+def _parse_model_config(config: dict[str, Any], folders: list[str | Path], beside: Path) -> tuple[ModelConfig, str]:
     model = config["model"]
     absolute = model["metric2absolute_score_predictor"]
     comparative = model["metric2comparative_score_predictor"]
@@ -215,7 +216,7 @@ def _parse_model_config(config: dict[str, Any], folders: list[str | Path]) -> tu
         raise ValueError(f"the checkpoint has {len(names)} encoders {names}, {len(folders)} given by --encoder")
     encoders = tuple(
         EncoderConfig(
-            architecture=_encoder_config(setting["model_name"], folders[i] if folders else None),
+            architecture=_encoder_config(setting["model_name"], folders[i] if folders else None, beside),
             layer_aggregation=setting.get("layer_aggregation", True),
             freeze=setting.get("freeze", True),
         )
@@ -247,9 +248,11 @@ def _parse_model_config(config: dict[str, Any], folders: list[str | Path]) -> tu
     ), _CRITERIA[criterion]
 
 
-def _encoder_config(name: str, folder: str | Path | None) -> Any:
-    if folder is None and name in _KNOWN_ENCODERS:
-        return _KNOWN_ENCODERS[name]()
+def _encoder_config(name: str, folder: str | Path | None, beside: Path) -> Architecture:
+    if folder is None and name in _CERTAIN:
+        return KNOWN_ENCODERS[name]
+    if folder is None and (beside / name).is_dir():
+        folder = beside / name
     if folder is None and name.count("/") != 1:
         raise ValueError(f"the config of its encoder {name!r} is needed: give the folder by --encoder")
     return read_config(find_folder(name if folder is None else folder, files=CONFIG_FILES))

@@ -30,7 +30,7 @@ def type_faults(value: Any, hint: Any = Any, name: str = "") -> Iterator[str]:
         if value is not None or types.NoneType not in inner:
             yield from type_faults(value, next(part for part in inner if part is not types.NoneType), name)
         return
-    if dataclasses.is_dataclass(value) and hint in (Any, type(value)):
+    if dataclasses.is_dataclass(value) and (hint is Any or (isinstance(hint, type) and isinstance(value, hint))):
         hints = typing.get_type_hints(type(value))
         for field in dataclasses.fields(value):
             yield from type_faults(getattr(value, field.name), hints[field.name], f"{name}.{field.name}".strip("."))

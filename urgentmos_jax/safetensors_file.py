@@ -1,11 +1,12 @@
 """Reading safetensors files as numpy arrays, bfloat16 included."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import ml_dtypes  # noqa: F401  lets safetensors make bfloat16 arrays
 import numpy as np
-import safetensors.numpy
+import safetensors
 
 __all__ = ["DamagedFile", "read_safetensors"]
 
@@ -14,14 +15,20 @@ class DamagedFile(ValueError):
     """Not a whole, well-formed safetensors file."""
 
 
-def read_safetensors(path: Path) -> dict[str, np.ndarray]:
-    """All tensors by name.
+def read_safetensors(path: Path, wanted: Callable[[str], bool] | None = None) -> dict[str, np.ndarray]:
+    """Tensors by name.
+
+    Args:
+        path: The file.
+        wanted: Which names are read; None = all.
 
     Raises:
         DamagedFile: the file is cut, inconsistent, or names a tensor twice.
     """
     try:
-        tensors = safetensors.numpy.load_file(path)
+        with safetensors.safe_open(path, framework="numpy") as file:
+            held = file.keys()
+            tensors = {name: file.get_tensor(name) for name in held if wanted is None or wanted(name)}
         with open(path, "rb") as file:
             header = file.read(int.from_bytes(file.read(8), "little"))
     except FileNotFoundError:

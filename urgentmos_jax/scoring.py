@@ -23,13 +23,16 @@ from urgentmos_jax.audio import SAMPLE_RATE_HZ, AudioError, Clip, load_audio
 from urgentmos_jax.data.batching import Batch, ladder, plan_batches
 from urgentmos_jax.encoders.pretrained import find_folder
 from urgentmos_jax.model.released import FORMAT_VERSION, file_hash, is_model_folder, load_folder, save_folder
-from urgentmos_jax.model.urgentmos import Features, UrgentMOS
+from urgentmos_jax.model.urgentmos import Features, ModelConfig, UrgentMOS
 from urgentmos_jax.version import __version__
 
-__all__ = ["Model", "least_samples", "load_model"]
+__all__ = ["Model", "least_samples", "load_model", "most_samples"]
 
 Precision = Literal["float32", "bfloat16"]
 Row = dict[str, Any]
+
+WINDOW_SECONDS = 60.0
+LEAST_SAMPLES = 400
 
 # Clips are decoded and batched in groups of so many: enough for batches of like length, little to hold in memory.
 _GROUP = 256
@@ -85,7 +88,8 @@ class Model:
         folder: Folder it was loaded from, or None.
         precision: "float32", or "bfloat16" for the encoders.
         batch_seconds: Audio a batch, padding included; None suits the device.
-        window_seconds: Longer clips are cut into windows of this length, whose results are averaged by length.
+        window_seconds: Longer clips are cut into windows of this length, whose results are averaged by length; None:
+            60 s, or less where an encoder takes less (Whisper: 30 s).
         devices: Devices that share the rows of a batch; None = all local ones.
     """
 
@@ -98,7 +102,7 @@ class Model:
         folder: Path | None = None,
         precision: Precision = "float32",
         batch_seconds: float | None = None,
-        window_seconds: float = 60.0,
+        window_seconds: float | None = None,
         devices: Sequence[jax.Device] | None = None,
     ):
         if precision not in ("float32", "bfloat16"):
@@ -116,13 +120,18 @@ class Model:
         if precision == "bfloat16":
             params["encoders"] = jax.tree.map(lambda x: jnp.asarray(x, jnp.bfloat16), params["encoders"])
         self.params = jax.device_put(params, NamedSharding(mesh, PartitionSpec()))
-        self._encoders = list(module.encoders)
-        self.min_samples = max(least_samples(encoder) for encoder in self._encoders)
+        self._encoders = [encoder.architecture for encoder in self.config.encoders]
+        self.min_samples = least_samples(self.config)
         if batch_seconds is None:
             # A CPU works best while a batch stays in its cache; an accelerator wants many rows.
             batch_seconds = 24.0 if devices[0].platform == "cpu" else 400.0
         self.batch_seconds = batch_seconds * self._devices
-        self.window_samples = round(window_seconds * SAMPLE_RATE_HZ)
+        longest = most_samples(self.config)
+        self.window_samples = round((window_seconds or WINDOW_SECONDS) * SAMPLE_RATE_HZ)
+        if longest is not None and self.window_samples > longest:
+            if window_seconds is not None:
+                raise ValueError(f"window_seconds is {window_seconds:g}, an encoder takes {longest / SAMPLE_RATE_HZ:g}")
+            self.window_samples = longest
         self._buckets = ladder(SAMPLE_RATE_HZ // 2, self.window_samples, multiple=SAMPLE_RATE_HZ // 10)
         self._score = jax.jit(self._traced_score, static_argnames="frames")
         self._encode = jax.jit(self._traced_encode)
@@ -337,7 +346,11 @@ class Model:
 
     def _plan(self, lengths: list[int]) -> list[Batch]:
         budget = round(self.batch_seconds * SAMPLE_RATE_HZ)
-        return plan_batches(lengths, self._buckets, budget=budget, multiple=self._devices)
+        return plan_batches(lengths, self._buckets, budget=budget, multiple=self._devices, cost=self._cost)
+
+    def _cost(self, samples: int) -> int:
+        """Samples that the costliest encoder computes for a row of so many."""
+        return max(encoder.computed_samples(samples) for encoder in self._encoders)
 
     def _score_group(self, group: list["_Decoded"], metrics: Sequence[str], frames: bool) -> Iterator[Row]:
         windows = self._windows(group)
@@ -584,9 +597,17 @@ def _combine(weights: np.ndarray, windows: list[list[np.ndarray]], order: str) -
     return {**values, "logits": logits_ab.tolist()} if order == "ab" else values
 
 
-def least_samples(encoder: nnx.Module) -> int:
-    """Samples of the shortest clip with one frame."""
-    return next(n for n in range(1, SAMPLE_RATE_HZ) if encoder.frame_lengths(n) > 0)
+def least_samples(config: ModelConfig) -> int:
+    """Samples of the shortest clip that is scored: one frame of each encoder, and at least 400 (25 ms)."""
+    return max(
+        next(n for n in range(LEAST_SAMPLES, SAMPLE_RATE_HZ) if encoder.architecture.frame_lengths(n) > 0)
+        for encoder in config.encoders
+    )
+
+
+def most_samples(config: ModelConfig) -> int | None:
+    """Samples of the longest clip that every encoder takes, None without a limit."""
+    return min((m for e in config.encoders if (m := e.architecture.max_samples) is not None), default=None)
 
 
 def _private_folder(*parts: str) -> Path:

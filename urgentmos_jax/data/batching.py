@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -57,7 +57,14 @@ def bucket_of(length: int, sizes: Sequence[int]) -> int:
     return sizes[place]
 
 
-def plan_batches(lengths: Sequence[int], sizes: Sequence[int], *, budget: int, multiple: int = 1) -> list[Batch]:
+def plan_batches(
+    lengths: Sequence[int],
+    sizes: Sequence[int],
+    *,
+    budget: int,
+    multiple: int = 1,
+    cost: Callable[[int], int] = int,
+) -> list[Batch]:
     """Groups clips by length, longest first.
 
     The number of rows is a power of two (times `multiple`) within the budget, so that a ladder of N buckets makes at
@@ -66,8 +73,9 @@ def plan_batches(lengths: Sequence[int], sizes: Sequence[int], *, budget: int, m
     Args:
         lengths: Of the clips, at most `sizes[-1]`.
         sizes: Buckets, ascending.
-        budget: Rows times size of a batch; one row is always allowed.
+        budget: Rows times cost of a batch; one row is always allowed.
         multiple: Rows are divisible by it (number of devices).
+        cost: Of a row by its size; the size itself where nothing is given.
 
     Returns:
         Batches that hold each clip once.
@@ -79,7 +87,7 @@ def plan_batches(lengths: Sequence[int], sizes: Sequence[int], *, budget: int, m
         shorter = max((other for other in sizes if other < size), default=0)
         least = min(_LEAST_FILL * size, shorter + 1)
         alike = next((n for n in range(start, len(order)) if lengths[order[n]] < least), len(order))
-        rows = 2 ** int(math.log2(max(1, budget // (size * multiple)))) * multiple
+        rows = 2 ** int(math.log2(max(1, budget // (cost(size) * multiple)))) * multiple
         while rows > multiple and rows > alike - start:
             rows //= 2
         batches.append(Batch(tuple(order[start : min(start + rows, alike)]), rows, size))

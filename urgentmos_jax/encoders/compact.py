@@ -12,7 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from urgentmos_jax.encoders.encoder import Architecture, Encoder
 from urgentmos_jax.encoders.log_mel import HOP_SAMPLES, WINDOW_SAMPLES, log_mel
+from urgentmos_jax.flops import stack_flops
 from urgentmos_jax.layers import Conv1d, LayerStack, PreNormLayer, States, gelu, layer_norm
 from urgentmos_jax.masking import conv_lengths, length_mask, masked_mean
 
@@ -23,7 +25,7 @@ _LEAST_POWER = 1e-10
 
 
 @dataclasses.dataclass(frozen=True)
-class CompactConfig:
+class CompactConfig(Architecture):
     """Sizes; the defaults have 0.4 M parameters."""
 
     model_type: Literal["compact"] = "compact"
@@ -39,8 +41,24 @@ class CompactConfig:
         # The second convolution pads one frame on each side: (L + 2 - 3) // 2 + 1 = (L + 1) // 2.
         return (conv_lengths(samples, [(WINDOW_SAMPLES, HOP_SAMPLES)]) + 1) // 2
 
+    @property
+    def samples_per_frame(self) -> int:
+        """Hop of the frames in samples at 16 kHz."""
+        return 2 * HOP_SAMPLES
 
-class Compact(nnx.Module):
+    def stem_values(self, samples: int) -> int:
+        """Values that are alive at the widest place before the layers: the windows and their spectrum."""
+        return 2 * samples // HOP_SAMPLES * WINDOW_SAMPLES
+
+    def flops(self, samples: int) -> float:
+        """Operations for one clip."""
+        mel, frames = conv_lengths(samples, [(WINDOW_SAMPLES, HOP_SAMPLES)]), self.frame_lengths(samples)
+        width = self.hidden_size
+        convolutions = 2 * 3 * width * (mel * self.mel_bins + frames * width)
+        return convolutions + stack_flops(self.num_hidden_layers, width, self.intermediate_size, frames)
+
+
+class Compact(Encoder):
     """Log-mel encoder trained from scratch.
 
     Args:
@@ -63,25 +81,6 @@ class Compact(nnx.Module):
         )
         self.norm = layer_norm(width, rngs=rngs)
 
-    @property
-    def width(self) -> int:
-        """Features of a frame."""
-        return self.config.hidden_size
-
-    @property
-    def state_count(self) -> int:
-        """Hidden states: the input of the first layer and the output of each."""
-        return self.config.num_hidden_layers + 1
-
-    @property
-    def samples_per_frame(self) -> int:
-        """Hop of the frames in samples at 16 kHz."""
-        return 2 * HOP_SAMPLES
-
-    def frame_lengths(self, samples: Any) -> Any:
-        """Frames of clips of so many samples (int or integer array)."""
-        return self.config.frame_lengths(samples)
-
     def __call__(
         self,
         waveform: jax.Array,
@@ -91,7 +90,7 @@ class Compact(nnx.Module):
         gradient_scale: float = 1.0,
         dropout_key: jax.Array | None = None,
     ) -> tuple[jax.Array, jax.Array]:
-        """Encodes a batch; arguments and results as `Wav2Vec2.__call__`, last layer after the final norm."""
+        """As `Encoder.__call__`; the last layer has passed the final norm, the states have not."""
         # Level is no matter of quality here; a clip's own mean power is 1.
         mask = length_mask(lengths, waveform.shape[1])
         power = masked_mean(jnp.square(waveform)[..., None], mask)
@@ -99,7 +98,7 @@ class Compact(nnx.Module):
         mel_mask = length_mask(conv_lengths(lengths, [(WINDOW_SAMPLES, HOP_SAMPLES)]), x.shape[1])[..., None]
         x = gelu(self.conv_in(jnp.where(mel_mask, x, 0)))
         h = gelu(self.conv_down(jnp.where(mel_mask, x, 0)))
-        frames = self.frame_lengths(lengths)
+        frames = self.config.frame_lengths(lengths)
         h = h + sinusoids(h.shape[1], h.shape[2]).astype(h.dtype)
         mask = length_mask(frames, h.shape[1])
         h = self.layers(h, mask, states=states, final=self.norm, gradient_scale=gradient_scale, dropout_key=dropout_key)

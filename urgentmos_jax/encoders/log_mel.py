@@ -1,4 +1,4 @@
-"""Log-mel spectrogram in jax: inside jit, differentiable, the same for a clip in any batch."""
+"""Log-mel spectrograms in jax: inside jit, differentiable, the same for a clip in any batch."""
 
 import functools
 
@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-__all__ = ["HOP_SAMPLES", "WINDOW_SAMPLES", "log_mel", "mel_matrix"]
+from urgentmos_jax.masking import length_mask
+
+__all__ = ["HOP_SAMPLES", "WINDOW_SAMPLES", "log_mel", "mel_matrix", "whisper_log_mel"]
 
 WINDOW_SAMPLES = 400
 HOP_SAMPLES = 160
@@ -22,6 +24,36 @@ def log_mel(waveform: jax.Array, bins: int) -> jax.Array:
     Returns:
         [B, L, bins] float32, L = (T - 400) // 160 + 1: (log10(power) + 4) / 4, power at least 1e-10.
     """
+    return (_log_power(waveform, bins) + 4) / 4
+
+
+def whisper_log_mel(waveform: jax.Array, lengths: jax.Array, bins: int) -> jax.Array:
+    """Whisper's log-mel frames (transformers' `WhisperFeatureExtractor`) of each clip as if it were alone.
+
+    Frame l is centred at sample 160 l; the signal is mirrored at its first and last sample, and values more than 80 dB
+    below the clip's loudest are raised to that.
+
+    Args:
+        waveform: [B, T] float32, 16 kHz; what lies beyond a clip's length has no influence.
+        lengths: [B] samples, at least 201; a clip counts as long as its zero padding is meant to be heard.
+        bins: Mel bins between 0 and 8 kHz.
+
+    Returns:
+        [B, T // 160, bins] float32; the first `lengths // 160` frames are valid, the others meaningless.
+    """
+    half = WINDOW_SAMPLES // 2
+    last = lengths[:, None] - 1
+    place = jnp.abs(jnp.arange(-half, waveform.shape[1] + half))
+    place = jnp.where(place > last, 2 * last - place, place)
+    mirrored = jnp.take_along_axis(waveform, jnp.maximum(place, 0), axis=1)
+    power = _log_power(mirrored, bins)[:, : waveform.shape[1] // HOP_SAMPLES]
+    valid = length_mask(lengths // HOP_SAMPLES, power.shape[1])[..., None]
+    loudest = jnp.max(power, axis=(1, 2), keepdims=True, where=valid, initial=-10.0)
+    return (jnp.maximum(power, loudest - 8) + 4) / 4
+
+
+def _log_power(waveform: jax.Array, bins: int) -> jax.Array:
+    """[B, T] -> [B, (T - 400) // 160 + 1, bins], log10 of the power, which is at least 1e-10."""
     frames = (waveform.shape[1] - WINDOW_SAMPLES) // HOP_SAMPLES + 1
     # A window of 400 is five blocks of 80, a hop is two: frames are strided slices of the blocks, no gather needed.
     blocks = waveform[:, : HOP_SAMPLES * frames + 240].reshape(waveform.shape[0], -1, 80)
@@ -29,8 +61,7 @@ def log_mel(waveform: jax.Array, bins: int) -> jax.Array:
     window = np.hanning(WINDOW_SAMPLES + 1)[:-1].astype(np.float32)
     spectrum = jnp.fft.rfft(jnp.concatenate(parts, -1) * window, axis=-1)
     power = jnp.square(spectrum.real) + jnp.square(spectrum.imag)
-    mel = jnp.matmul(power, mel_matrix(bins), precision="highest")
-    return (jnp.log10(jnp.maximum(mel, 1e-10)) + 4) / 4
+    return jnp.log10(jnp.maximum(jnp.matmul(power, mel_matrix(bins), precision="highest"), 1e-10))
 
 
 @functools.cache

@@ -1,8 +1,8 @@
 """Pretrained encoders from a Hugging Face folder or hub id, without torch."""
 
-import dataclasses
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from flax import nnx
 from huggingface_hub.errors import StrictDataclassError
 
 from urgentmos_jax.config_types import type_faults
-from urgentmos_jax.encoders import ENCODERS
+from urgentmos_jax.encoders import ENCODERS, Architecture, Encoder, make_encoder
 from urgentmos_jax.encoders.weights import WeightsError, assemble, fill, flat_state
 from urgentmos_jax.safetensors_file import read_safetensors
 from urgentmos_jax.torch_file import read_torch_file
@@ -28,15 +28,13 @@ __all__ = [
 ]
 
 CONFIG_FILES = ("config.json", "preprocessor_config.json")
-_FILES = (*CONFIG_FILES, "*.safetensors", "*.safetensors.index.json")
-_TORCH_FILES = (*CONFIG_FILES, "pytorch_model*.bin", "pytorch_model.bin.index.json")
 
 
 class ModelNotFound(FileNotFoundError):
     """Neither a folder nor a hub repository that can be reached."""
 
 
-def find_folder(source: str | Path, *, files: tuple[str, ...] = _FILES, revision: str | None = None) -> Path:
+def find_folder(source: str | Path, *, files: tuple[str, ...], revision: str | None = None) -> Path:
     """A local folder: `source` itself, or the snapshot of a hub repository, downloaded where it is not cached.
 
     Args:
@@ -67,7 +65,7 @@ def find_folder(source: str | Path, *, files: tuple[str, ...] = _FILES, revision
     return folder
 
 
-def read_config(folder: Path) -> Any:
+def read_config(folder: Path) -> Architecture:
     """The encoder's config (a dataclass of its family) from config.json and preprocessor_config.json.
 
     Raises:
@@ -83,6 +81,7 @@ def read_config(folder: Path) -> Any:
             faults.append(f"{name} cannot be read ({error})")
     config, family = files.get("config.json"), None
     if config is not None:
+        config = _tower(config)
         family = ENCODERS.get(str(config.get("model_type")))
         if family is None or not hasattr(family.config_class, "from_huggingface"):
             supported = [name for name, c in ENCODERS.items() if hasattr(c.config_class, "from_huggingface")]
@@ -90,7 +89,7 @@ def read_config(folder: Path) -> Any:
             family = None
     if family is not None:
         try:
-            config = _with_defaults(config, family.config_class)
+            config = _with_defaults(config, family.config_class.needed_keys)
             found = family.config_class.from_huggingface(config, files.get(CONFIG_FILES[1], {}))
             faults += type_faults(found)
             if not faults:
@@ -104,49 +103,62 @@ def read_config(folder: Path) -> Any:
     return found
 
 
-def load_encoder(source: str | Path, *, revision: str | None = None) -> nnx.Module:
+def load_encoder(source: str | Path, *, revision: str | None = None, dtype: str = "float32") -> Encoder:
     """Encoder with its pretrained weights.
 
     Args:
         source: Folder or hub id with config.json, preprocessor_config.json and model.safetensors (also sharded) or
-            pytorch_model.bin.
+            pytorch_model.bin; the encoder alone or within a larger model.
         revision: Of the hub repository.
+        dtype: Of the weights and with them of the computation, float32 or bfloat16.
 
     Raises:
         ModelNotFound: no such folder or repository.
         ValueError: the config is not supported.
         WeightsError: weights and config disagree; all keys are listed.
     """
-    folder = find_folder(source, revision=revision)
-    if not Path(source).is_dir() and not any(folder.glob("*.safetensors")):
-        folder = find_folder(source, files=_TORCH_FILES, revision=revision)
-    encoder = abstract_encoder(read_config(folder))
+    small = (*CONFIG_FILES, "*.index.json")
+    folder = find_folder(source, files=small, revision=revision)
+    encoder = abstract_encoder(read_config(folder), dtype)
+    unneeded = re.compile("|".join(f"(?:{pattern})" for pattern in encoder.ignored) or r"(?!)")
+
+    def wanted(key: str) -> bool:
+        return not unneeded.fullmatch(_strip(key, encoder))
+
+    if not Path(source).is_dir():
+        # Of a large model, the shards that hold the encoder alone.
+        files = _weight_files(folder, wanted) or ["model.safetensors"]
+        folder = find_folder(source, files=(*small, *files), revision=revision)
+        if not _weight_files(folder, wanted):
+            folder = find_folder(source, files=(*small, "pytorch_model.bin"), revision=revision)
     shapes = {path: value.shape for path, value in flat_state(encoder).items()}
-    tensors = strip_prefix(_read_tensors(folder), encoder)
+    tensors = strip_prefix(_read_tensors(folder, wanted), encoder)
     arrays = assemble(tensors, encoder.rules(), shapes, ignored=encoder.ignored, origin=str(folder))
     fill(encoder, arrays, origin=str(folder))
     return encoder
 
 
-def abstract_encoder(config: Any) -> nnx.Module:
+def abstract_encoder(config: Architecture, dtype: str = "float32") -> Encoder:
     """Encoder of a config with shapes in place of weights."""
-    return nnx.eval_shape(lambda: ENCODERS[config.model_type](config, rngs=nnx.Rngs(0)))
+    return nnx.eval_shape(lambda: make_encoder(config, dtype, rngs=nnx.Rngs(0)))
 
 
-def strip_prefix(tensors: Mapping[str, np.ndarray], encoder: nnx.Module) -> dict[str, np.ndarray]:
+def strip_prefix(tensors: Mapping[str, np.ndarray], encoder: Encoder) -> dict[str, np.ndarray]:
     """Keys without the prefix of the model class (`wavlm.` and the like), weight norm in its newer spelling."""
 
-    def strip(key: str) -> str:
-        for prefix in encoder.prefixes:
-            key = key.removeprefix(prefix)
-        key = key.replace(".conv.weight_g", ".conv.parametrizations.weight.original0")
-        return key.replace(".conv.weight_v", ".conv.parametrizations.weight.original1")
-
-    stripped = {strip(key): tensor for key, tensor in tensors.items()}
+    stripped = {_strip(key, encoder): tensor for key, tensor in tensors.items()}
     if len(stripped) < len(tensors):
-        names = [strip(key) for key in tensors]
-        raise WeightsError(f"one weight under several names: {sorted(k for k in tensors if names.count(strip(k)) > 1)}")
+        names = [_strip(key, encoder) for key in tensors]
+        twice = sorted(key for key, name in zip(tensors, names, strict=True) if names.count(name) > 1)
+        raise WeightsError(f"one weight under several names: {twice}")
     return stripped
+
+
+def _strip(key: str, encoder: Encoder) -> str:
+    for prefix in encoder.prefixes:
+        key = key.removeprefix(prefix)
+    key = key.replace(".conv.weight_g", ".conv.parametrizations.weight.original0")
+    return key.replace(".conv.weight_v", ".conv.parametrizations.weight.original1")
 
 
 def _json_object(path: Path) -> dict[str, Any]:
@@ -156,45 +168,60 @@ def _json_object(path: Path) -> dict[str, Any]:
     return content
 
 
-def _with_defaults(config: dict[str, Any], config_class: type) -> dict[str, Any]:
+def _tower(config: dict[str, Any]) -> dict[str, Any]:
+    """The config of the audio encoder within that of a larger model."""
+    place = {
+        "qwen2_audio": ("audio_config",),
+        "qwen3_omni_moe": ("thinker_config", "audio_config"),
+        "qwen3_omni_moe_thinker": ("audio_config",),
+    }
+    for name in place.get(str(config.get("model_type")), ()):
+        config = config.get(name) or {}
+    return config
+
+
+def _with_defaults(config: dict[str, Any], needed: tuple[str, ...]) -> dict[str, Any]:
     """config.json may leave out what is as transformers has it by default.
 
     What our class gives a default has the same one there, so transformers (which imports torch where that is
     installed) is asked only where something else is left out.
     """
-    needed = {field.name for field in dataclasses.fields(config_class) if field.default is dataclasses.MISSING}
-    if needed - {"do_normalize"} <= config.keys():  # do_normalize is in preprocessor_config.json.
+    if set(needed) <= config.keys():
         return config
     from transformers import AutoConfig
 
     return AutoConfig.for_model(**config).to_dict()
 
 
-def _read_tensors(folder: Path) -> dict[str, np.ndarray]:
-    for stem, read in (
-        ("model.safetensors", read_safetensors),
-        ("pytorch_model.bin", read_torch_file),
-    ):
+def _weight_files(folder: Path, wanted: Callable[[str], bool]) -> list[str]:
+    """Names of the files that hold wanted weights: by the index of shards, or the one there is; none without any."""
+    for stem in ("model.safetensors", "pytorch_model.bin"):
         if (index := folder / f"{stem}.index.json").is_file():
             try:
-                names = sorted({str(name) for name in _json_object(index)["weight_map"].values()})
+                names = sorted({str(name) for key, name in _json_object(index)["weight_map"].items() if wanted(key)})
             except (ValueError, KeyError, AttributeError) as error:
                 raise WeightsError(f"{index}: no index of shards ({error!r})") from None
             if outside := [name for name in names if Path(name).name != name]:
                 raise WeightsError(f"{index}: names files outside its folder: {outside}")
-            if absent := [name for name in names if not (folder / name).is_file()]:
-                raise WeightsError(f"{folder}: {index.name} names files that are missing: {absent}")
-        elif (folder / stem).is_file():
-            names = [stem]
-        else:
-            continue
-        tensors: dict[str, np.ndarray] = {}
-        for name in names:
-            shard = read(folder / name)
-            if not isinstance(shard, dict) or not all(isinstance(x, np.ndarray) for x in shard.values()):
-                raise WeightsError(f"{folder / name}: not a state dict (a mapping of names to tensors)")
-            if twice := sorted(tensors.keys() & shard.keys()):
-                raise WeightsError(f"{folder / name}: holds what an earlier shard holds too: {twice}")
-            tensors |= shard
-        return tensors
-    raise WeightsError(f"{folder}: neither model.safetensors nor pytorch_model.bin")
+            return names
+        if (folder / stem).is_file():
+            return [stem]
+    return []
+
+
+def _read_tensors(folder: Path, wanted: Callable[[str], bool]) -> dict[str, np.ndarray]:
+    names = _weight_files(folder, wanted)
+    if not names:
+        raise WeightsError(f"{folder}: neither model.safetensors nor pytorch_model.bin")
+    if absent := [name for name in names if not (folder / name).is_file()]:
+        raise WeightsError(f"{folder}: its index names files that are missing: {absent}")
+    tensors: dict[str, np.ndarray] = {}
+    for name in names:
+        path = folder / name
+        shard = read_safetensors(path, wanted) if name.endswith(".safetensors") else read_torch_file(path)
+        if not isinstance(shard, dict) or not all(isinstance(x, np.ndarray) for x in shard.values()):
+            raise WeightsError(f"{path}: not a state dict (a mapping of names to tensors)")
+        if twice := sorted(tensors.keys() & shard.keys()):
+            raise WeightsError(f"{path}: holds what an earlier shard holds too: {twice}")
+        tensors |= shard
+    return tensors

@@ -7,6 +7,8 @@ so padding changes nothing.
 """
 
 import dataclasses
+import itertools
+import math
 from typing import Any, ClassVar, Literal
 
 import jax
@@ -14,7 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from urgentmos_jax.encoders.encoder import Architecture, Encoder
 from urgentmos_jax.encoders.weights import Rule, conv, dense, norm
+from urgentmos_jax.flops import stack_flops
 from urgentmos_jax.layers import Attention, Conv1d, LayerStack, States, gelu, layer_norm
 from urgentmos_jax.masking import conv_lengths, length_mask, masked_mean
 
@@ -22,8 +26,13 @@ __all__ = ["Wav2Vec2", "Wav2Vec2Config"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Wav2Vec2Config:
+class Wav2Vec2Config(Architecture):
     """Architecture and front end; names and meanings as in the Hugging Face config.json."""
+
+    needed_keys: ClassVar[tuple[str, ...]] = (
+        *("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"),
+        *("feat_extract_norm", "do_stable_layer_norm"),
+    )
 
     model_type: Literal["wav2vec2", "hubert", "wavlm"]
     hidden_size: int
@@ -70,8 +79,7 @@ class Wav2Vec2Config:
         values = {
             name: tuple(value) if isinstance(value, list) else value for name, value in config.items() if name in names
         }
-        missing = {f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING} - set(values)
-        faults += [f"{name} is missing" for name in sorted(missing - {"do_normalize"})]
+        faults += [f"{name} is missing" for name in cls.needed_keys if name not in values]
         if faults:
             raise ValueError("; ".join(faults))
         return cls(**values, do_normalize=preprocessor.get("do_normalize", True))
@@ -79,6 +87,27 @@ class Wav2Vec2Config:
     def frame_lengths(self, samples: Any) -> Any:
         """Frames of clips of so many samples (int or integer array)."""
         return conv_lengths(samples, zip(self.conv_kernel, self.conv_stride, strict=True))
+
+    @property
+    def samples_per_frame(self) -> int:
+        """Hop of the frames in samples at 16 kHz."""
+        return math.prod(self.conv_stride)
+
+    def stem_values(self, samples: int) -> int:
+        """Values that are alive at the widest place before the layers: in and out of the first norm."""
+        return 2 * samples // self.conv_stride[0] * self.conv_dim[0]
+
+    def flops(self, samples: int) -> float:
+        """Operations for one clip."""
+        channels, length, stem = (1, *self.conv_dim), samples, 0
+        geometry = zip(self.conv_kernel, self.conv_stride, strict=True)
+        for (kernel, stride), (inputs, outputs) in zip(geometry, itertools.pairwise(channels), strict=True):
+            length = conv_lengths(length, [(kernel, stride)])
+            stem += 2 * length * kernel * inputs * outputs
+        width = self.hidden_size
+        position = self.num_conv_pos_embeddings * width**2 / self.num_conv_pos_embedding_groups
+        layers = stack_flops(self.num_hidden_layers, width, self.intermediate_size, length)
+        return stem + 2 * length * (channels[-1] * width + position) + layers
 
     @classmethod
     def wavlm_base_plus(cls) -> "Wav2Vec2Config":
@@ -109,7 +138,7 @@ class Wav2Vec2Config:
         )
 
 
-class Wav2Vec2(nnx.Module):
+class Wav2Vec2(Encoder):
     """wav2vec2, HuBERT or WavLM encoder.
 
     Args:
@@ -118,6 +147,9 @@ class Wav2Vec2(nnx.Module):
     """
 
     config_class: ClassVar[type] = Wav2Vec2Config
+    prefixes: ClassVar[tuple[str, ...]] = ("wavlm.", "wav2vec2.", "hubert.")
+    # Heads of the pretraining and of recognition.
+    ignored: ClassVar[tuple[str, ...]] = (r"quantizer\..*", r"project_(q|hid)\..*", r"lm_head\..*")
 
     def __init__(self, config: Wav2Vec2Config, *, rngs: nnx.Rngs):
         if not len(config.conv_dim) == len(config.conv_kernel) == len(config.conv_stride):
@@ -159,25 +191,6 @@ class Wav2Vec2(nnx.Module):
         )
         self.layers = LayerStack(lambda rngs: EncoderLayer(config, rngs=rngs), config.num_hidden_layers, rngs=rngs)
 
-    @property
-    def width(self) -> int:
-        """Features of a frame."""
-        return self.config.hidden_size
-
-    @property
-    def state_count(self) -> int:
-        """Hidden states: the input of the first layer and the output of each."""
-        return self.config.num_hidden_layers + 1
-
-    @property
-    def samples_per_frame(self) -> int:
-        """Hop of the frames in samples at 16 kHz."""
-        return int(np.prod(self.config.conv_stride))
-
-    def frame_lengths(self, samples: Any) -> Any:
-        """Frames of clips of so many samples (int or integer array)."""
-        return self.config.frame_lengths(samples)
-
     def __call__(
         self,
         waveform: jax.Array,
@@ -187,22 +200,11 @@ class Wav2Vec2(nnx.Module):
         gradient_scale: float = 1.0,
         dropout_key: jax.Array | None = None,
     ) -> tuple[jax.Array, jax.Array]:
-        """Encodes a batch.
-
-        Args:
-            waveform: [B, T] float32, 16 kHz; what lies beyond a clip's length has no influence.
-            lengths: [B] samples.
-            states: "last": the last layer; "all": every hidden state; weights [L + 1]: their weighted sum.
-            gradient_scale: Factor on the gradient from a weighted sum into the encoder.
-            dropout_key: Not used: pretrained encoders are trained without dropout.
-
-        Returns:
-            Features [B, F, D] ([L + 1, B, F, D] for "all") and their lengths [B] in frames.
-        """
+        """As `Encoder.__call__`."""
         del dropout_key
         config = self.config
         h = self._frames(waveform, lengths)
-        frames = self.frame_lengths(lengths)
+        frames = config.frame_lengths(lengths)
         mask = length_mask(frames, h.shape[1])
         h = jnp.where(mask[..., None], h, 0)
         h = h + gelu(self.position(h))
@@ -286,10 +288,6 @@ class Wav2Vec2(nnx.Module):
         if config.model_type == "wavlm":
             rules += [Rule("encoder.layers.0.attention.rel_attn_embed.weight", "relative")]
         return rules
-
-    # Names a checkpoint may carry before these keys, and what else it may hold.
-    prefixes: ClassVar[tuple[str, ...]] = ("wavlm.", "wav2vec2.", "hubert.")
-    ignored: ClassVar[tuple[str, ...]] = (r"quantizer\..*", r"project_(q|hid)\..*", r"lm_head\..*")
 
 
 class StemLayer(nnx.Module):

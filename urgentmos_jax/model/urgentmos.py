@@ -1,13 +1,13 @@
 """The UrgentMOS model (arXiv 2601.18438): encoders, fusion, category encoders, absolute and CMOS heads."""
 
 import dataclasses
-from typing import Any
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from urgentmos_jax.encoders import ENCODERS
+from urgentmos_jax.encoders import Architecture, make_encoder
 from urgentmos_jax.layers import scale_gradient
 from urgentmos_jax.masking import length_mask
 from urgentmos_jax.metrics import Metric
@@ -27,12 +27,18 @@ class EncoderConfig:
         layer_aggregation: Softmax-weighted sum of all hidden states, or the last layer.
         freeze: Whether training leaves its weights as they are.
         gradient_scale: Factor on the gradient into an encoder that is trained.
+        dtype: Of its weights and computation; bfloat16 halves the memory of a frozen encoder.
     """
 
-    architecture: Any
+    architecture: Architecture
     layer_aggregation: bool = True
     freeze: bool = True
     gradient_scale: float = 0.1
+    dtype: Literal["float32", "bfloat16"] = "float32"
+
+    def __post_init__(self):
+        if self.dtype == "bfloat16" and not self.freeze:
+            raise ValueError("an encoder in bfloat16 cannot be trained; freeze it, or take float32")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +67,14 @@ class ModelConfig:
         names = [name for metrics in self.categories.values() for name in metrics]
         if not self.encoders or not names or len(set(names)) < len(names):
             raise ValueError("a model has at least one encoder and one metric, and no metric in two categories")
+
+    @property
+    def encoder_widths(self) -> list[int]:
+        """Features of a frame of each encoder, as the fusion takes them."""
+        return [
+            encoder.architecture.hidden_size if encoder.layer_aggregation else encoder.architecture.output_width
+            for encoder in self.encoders
+        ]
 
     @property
     def metrics(self) -> dict[str, Metric]:
@@ -115,13 +129,13 @@ class UrgentMOS(nnx.Module):
         self.config = config
         width = config.width
         self.encoders = nnx.List(
-            ENCODERS[encoder.architecture.model_type](encoder.architecture, rngs=rngs) for encoder in config.encoders
+            make_encoder(encoder.architecture, encoder.dtype, rngs=rngs) for encoder in config.encoders
         )
         self.layer_weights = nnx.List(
-            nnx.Param(jnp.zeros(encoder.state_count)) if setting.layer_aggregation else None
-            for encoder, setting in zip(self.encoders, config.encoders, strict=True)
+            nnx.Param(jnp.zeros(encoder.architecture.state_count)) if encoder.layer_aggregation else None
+            for encoder in config.encoders
         )
-        self.fusion = Fusion([encoder.width for encoder in self.encoders], width, rngs=rngs)
+        self.fusion = Fusion(config.encoder_widths, width, rngs=rngs)
         self.shared = transformer(width, config.shared, rngs=rngs) if config.shared else None
         self.categories = nnx.Dict(
             {

@@ -76,6 +76,7 @@ class EncoderSettings:
     layer_aggregation: bool
     freeze: bool
     gradient_scale: float
+    dtype: Literal["float32", "bfloat16"]
     pretrained: str | None = None
     architecture: Any = None
 
@@ -237,6 +238,9 @@ def _contradictions(config: TrainConfig) -> Iterator[str]:
         yield "data.train is empty"
     if config.updates < 0 or config.data.workers < 0 or (config.updates == 0 and config.epochs <= 0):
         yield "updates, epochs or data.workers are negative, or both updates and epochs are 0"
+    for name, encoder in config.model.encoders.items():
+        if encoder.dtype == "bfloat16" and not encoder.freeze:
+            yield f"model.encoders.{name}: an encoder in bfloat16 cannot be trained; set freeze, or take float32"
     names = [name for metrics in config.model.categories.values() for name in metrics]
     if repeated := {name for name in names if names.count(name) > 1}:
         yield f"model.categories: {sorted(repeated)} in two categories"

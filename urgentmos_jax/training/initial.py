@@ -3,6 +3,7 @@
 import jax
 from flax import nnx
 
+from urgentmos_jax.encoders.known import KNOWN_ENCODERS
 from urgentmos_jax.encoders.pretrained import CONFIG_FILES, find_folder, load_encoder, read_config
 from urgentmos_jax.model.urgentmos import EncoderConfig, ModelConfig, UrgentMOS
 from urgentmos_jax.training.config import ModelSettings
@@ -10,8 +11,12 @@ from urgentmos_jax.training.config import ModelSettings
 __all__ = ["initial_module", "model_config"]
 
 
-def model_config(settings: ModelSettings) -> ModelConfig:
+def model_config(settings: ModelSettings, *, offline: bool = False) -> ModelConfig:
     """Architecture, sizes of pretrained encoders read from their folders.
+
+    Args:
+        settings: Of the config file.
+        offline: Take the sizes of encoders of the published models as they are known, and download nothing for them.
 
     Raises:
         ModelNotFound: an encoder's folder or hub repository cannot be found.
@@ -21,8 +26,10 @@ def model_config(settings: ModelSettings) -> ModelConfig:
     for encoder in settings.encoders.values():
         architecture = encoder.architecture
         if encoder.pretrained is not None:
-            architecture = read_config(find_folder(encoder.pretrained, files=CONFIG_FILES))
-        encoders.append(EncoderConfig(architecture, encoder.layer_aggregation, encoder.freeze, encoder.gradient_scale))
+            known = KNOWN_ENCODERS.get(encoder.pretrained) if offline else None
+            architecture = known or read_config(find_folder(encoder.pretrained, files=CONFIG_FILES))
+        shared = (encoder.layer_aggregation, encoder.freeze, encoder.gradient_scale, encoder.dtype)
+        encoders.append(EncoderConfig(architecture, *shared))
     return ModelConfig(
         encoders=tuple(encoders),
         categories=settings.categories,
@@ -45,5 +52,5 @@ def initial_module(settings: ModelSettings, seed: int) -> UrgentMOS:
     module = nnx.jit(lambda: UrgentMOS(config, rngs=nnx.Rngs(seed)))()
     for place, encoder in enumerate(settings.encoders.values()):
         if encoder.pretrained is not None:
-            nnx.update(module.encoders[place], nnx.state(load_encoder(encoder.pretrained)))
+            nnx.update(module.encoders[place], nnx.state(load_encoder(encoder.pretrained, dtype=encoder.dtype)))
     return jax.tree.map(jax.numpy.asarray, module)

@@ -10,14 +10,15 @@ from typing import Any
 import jax
 from flax import nnx
 
+from urgentmos_jax.audio import SAMPLE_RATE_HZ
 from urgentmos_jax.data.pipeline import Plan, load_batches
 from urgentmos_jax.data.training_set import find_source, read_training_set
 from urgentmos_jax.model.released import is_model_folder, load_folder, save_folder
 from urgentmos_jax.model.urgentmos import UrgentMOS
-from urgentmos_jax.scoring import Model, least_samples
+from urgentmos_jax.scoring import Model, least_samples, most_samples
 from urgentmos_jax.training.checkpoints import Checkpoints, abstract_state
 from urgentmos_jax.training.config import ConfigError, differences, read_config
-from urgentmos_jax.training.initial import initial_module
+from urgentmos_jax.training.initial import initial_module, model_config
 from urgentmos_jax.training.logs import RunLog
 from urgentmos_jax.training.sharding import make_mesh, put_rows, replicated
 from urgentmos_jax.training.step import (
@@ -76,6 +77,8 @@ class Trainer:
         self._same_config(values)
         metrics = {key: one for group in self.config.model.categories.values() for key, one in group.items()}
         self._read_data(metrics)
+        if not is_model_folder(self.workdir / "start"):
+            self._check_lengths()
         self.workdir.mkdir(parents=True, exist_ok=True)
         self._write_config(values)
 
@@ -189,6 +192,14 @@ class Trainer:
         if cut := int((self.data.seconds > data.max_seconds).sum()):
             logger.warning("%d clips are longer than %g s and are cut", cut, data.max_seconds)
 
+    def _check_lengths(self) -> None:
+        longest, most = most_samples(model_config(self.config.model)), self.config.data.max_seconds
+        if longest is not None and most * SAMPLE_RATE_HZ > longest:
+            raise ConfigError(
+                f"data.max_seconds is {most:g}, an encoder takes {longest / SAMPLE_RATE_HZ:g} s; set it to that: "
+                f"longer clips are then cut, at a place drawn anew each epoch"
+            )
+
     def _start(self) -> UrgentMOS:
         """The model before the first update, kept in the folder."""
         folder = self.workdir / "start"
@@ -205,7 +216,7 @@ class Trainer:
             seconds=config.batch.seconds,
             most=config.batch.clips,
             max_seconds=config.data.max_seconds,
-            min_samples=max(least_samples(encoder) for encoder in module.encoders),
+            min_samples=least_samples(module.config),
             seed=config.seed,
         )
         one, two = (plan.padding_efficiency(sides) for sides in (1, 2))

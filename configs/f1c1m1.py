@@ -1,0 +1,18 @@
+"""F1C1M1: as `f1c1m5_d_corpus`, but human MOS alone (UrgentMOS, arXiv 2601.18438): what the other metrics are worth.
+
+No one has trained this config with this code yet: expected are the figures of that row of the paper.
+
+    python -m launch.train --config configs/f1c1m1.py --workdir runs/f1c1m1 --export my_model
+"""
+
+from ml_collections import ConfigDict
+
+from configs import f1c1m5_d_corpus
+
+
+def get_config() -> ConfigDict:
+    """The run."""
+    config = f1c1m5_d_corpus.get_config()
+    del config.model.categories.mos
+    config.model.categories.mos = dict(mos_overall=dict(minimum=1.0, maximum=5.0, comparative=True))
+    return config

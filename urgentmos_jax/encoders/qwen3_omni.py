@@ -1,0 +1,236 @@
+"""Qwen3-Omni's audio encoder: a convolution stem on chunks of a second, attention in windows of several chunks.
+
+Numbers follow transformers 5.23 on a clip alone. There a clip under one chunk is heard otherwise beside a longer one,
+since it is padded to the longest chunk of the batch; here it is always heard as alone.
+"""
+
+import dataclasses
+from typing import Any, ClassVar, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from urgentmos_jax.encoders.compact import sinusoids
+from urgentmos_jax.encoders.encoder import Architecture, Encoder
+from urgentmos_jax.encoders.log_mel import HOP_SAMPLES, whisper_log_mel
+from urgentmos_jax.encoders.mel_config import TOWER_KEYS, check_mel_preprocessor, tower_config
+from urgentmos_jax.encoders.weights import Rule, dense, norm
+from urgentmos_jax.encoders.whisper import pre_norm_rules
+from urgentmos_jax.flops import stack_flops
+from urgentmos_jax.layers import LayerStack, PreNormLayer, States, gelu, layer_norm, linear
+from urgentmos_jax.masking import length_mask
+
+__all__ = ["Qwen3Omni", "Qwen3OmniConfig"]
+
+# Frames of a full chunk behind the stem, fixed in the length formula of transformers.
+_CHUNK_FRAMES = 13
+_OWN_KEYS = {
+    "output_dim": "output_dim",
+    "stem_channels": "downsample_hidden_size",
+    "chunk": "n_window",
+    "window": "n_window_infer",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Qwen3OmniConfig(Architecture):
+    """Architecture and front end.
+
+    Args:
+        mel_bins: Bins of the log-mel front end.
+        hidden_size, num_hidden_layers, num_attention_heads, intermediate_size: Of the layers.
+        output_dim: Features behind the final projection.
+        stem_channels: Of the convolutions (`downsample_hidden_size`).
+        chunk: Mel frames of a chunk (twice `n_window`).
+        window: Mel frames of an attention window (`n_window_infer`).
+    """
+
+    needed_keys: ClassVar[tuple[str, ...]] = (*TOWER_KEYS.values(), *_OWN_KEYS.values())
+
+    mel_bins: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    output_dim: int
+    stem_channels: int
+    chunk: int
+    window: int
+    model_type: Literal["qwen3_omni_moe_audio_encoder"] = "qwen3_omni_moe_audio_encoder"
+
+    @classmethod
+    def from_huggingface(cls, config: dict[str, Any], preprocessor: dict[str, Any]) -> "Qwen3OmniConfig":
+        """Reads config.json and preprocessor_config.json.
+
+        Raises:
+            ValueError: naming every setting that is missing or not supported.
+        """
+        values, faults = tower_config(config, extra=_OWN_KEYS)
+        faults += check_mel_preprocessor(preprocessor, values.get("mel_bins"))
+        if not faults:
+            values["chunk"] *= 2
+            if halved(values["chunk"]) != _CHUNK_FRAMES:
+                faults.append(f"n_window is {config['n_window']}, supported is 50 (chunks of {_CHUNK_FRAMES} frames)")
+            elif values["window"] < values["chunk"]:
+                faults.append(f"n_window_infer is {values['window']}, shorter than a chunk ({values['chunk']})")
+        if faults:
+            raise ValueError("; ".join(faults))
+        return cls(**values)
+
+    @property
+    def output_width(self) -> int:
+        """Features of a frame behind the final projection."""
+        return self.output_dim
+
+    @property
+    def samples_per_frame(self) -> float:
+        """Hop of the frames in samples at 16 kHz, on average."""
+        return self.chunk * HOP_SAMPLES / _CHUNK_FRAMES
+
+    @property
+    def attended(self) -> int:
+        """Frames of an attention window."""
+        return self.window // self.chunk * _CHUNK_FRAMES
+
+    def mel_lengths(self, samples: Any) -> Any:
+        """Mel frames of clips of so many samples (int or integer array)."""
+        return samples // HOP_SAMPLES
+
+    def frame_lengths(self, samples: Any) -> Any:
+        """Frames of clips of so many samples (int or integer array)."""
+        mel = self.mel_lengths(samples)
+        return mel // self.chunk * _CHUNK_FRAMES + halved(mel % self.chunk)
+
+    def stem_values(self, samples: int) -> int:
+        """Values that are alive at the widest place before the layers: in and out of the first GELU."""
+        return 2 * self.mel_lengths(samples) // 2 * self.mel_bins // 2 * self.stem_channels
+
+    def flops(self, samples: int) -> float:
+        """Operations for one clip, linear in its length."""
+        chunks, frames = self.mel_lengths(samples) / self.chunk, self.frame_lengths(samples)
+        time, bins, channels, stem = self.chunk, self.mel_bins, (1, *[self.stem_channels] * 2), 0
+        for inputs in channels:
+            time, bins = (time + 1) // 2, (bins + 1) // 2
+            stem += 2 * 9 * time * bins * inputs * self.stem_channels
+        width, attended = self.hidden_size, min(frames, self.attended)
+        projections = self.stem_channels * bins + width + self.output_dim
+        layers = stack_flops(self.num_hidden_layers, width, self.intermediate_size, frames, attended=attended)
+        return chunks * stem + 2 * frames * width * projections + layers
+
+
+class Qwen3Omni(Encoder):
+    """Qwen3-Omni audio encoder.
+
+    Args:
+        config: Architecture.
+        rngs: Stream `params` of the random initialisation.
+    """
+
+    config_class: ClassVar[type] = Qwen3OmniConfig
+    prefixes: ClassVar[tuple[str, ...]] = ("thinker.", "audio_tower.")
+    # The rest of a full Qwen3-Omni model.
+    ignored: ClassVar[tuple[str, ...]] = (
+        r"(model|visual|lm_head)\..*",
+        r"(talker|code2wav)\..*",
+    )
+
+    def __init__(self, config: Qwen3OmniConfig, *, rngs: nnx.Rngs):
+        self.config = config
+        width, channels, bins = config.hidden_size, config.stem_channels, config.mel_bins
+        self.stem = nnx.List(HalvingConv2d(inputs, channels, rngs=rngs) for inputs in (1, channels, channels))
+        self.stem_out = linear(channels * halved(bins), width, bias=False, rngs=rngs)
+        heads, feedforward = config.num_attention_heads, config.intermediate_size
+        self.layers = LayerStack(
+            lambda rngs: PreNormLayer(width, heads, feedforward, rngs=rngs), config.num_hidden_layers, rngs=rngs
+        )
+        self.norm = layer_norm(width, rngs=rngs)
+        self.project_in = linear(width, width, rngs=rngs)
+        self.project_out = linear(width, config.output_dim, rngs=rngs)
+
+    def __call__(
+        self,
+        waveform: jax.Array,
+        lengths: jax.Array,
+        *,
+        states: States = "last",
+        gradient_scale: float = 1.0,
+        dropout_key: jax.Array | None = None,
+    ) -> tuple[jax.Array, jax.Array]:
+        """As `Encoder.__call__`; the states have `hidden_size` features and have passed no norm."""
+        del dropout_key
+        config = self.config
+        h = self._stem(waveform, lengths)
+        rows, frames, width = h.shape
+        mask = length_mask(config.frame_lengths(lengths), frames)
+        # Each window of each clip is a row of its own.
+        windows = -(-frames // config.attended)
+        size = min(frames, config.attended)
+        missing = [(0, 0), (0, windows * size - frames)]
+        h = jnp.pad(h, [*missing, (0, 0)]).reshape(rows * windows, size, width)
+        mask = jnp.pad(mask, missing).reshape(rows * windows, size)
+        h = self.layers(h, mask, states=states, final=self._final, gradient_scale=gradient_scale)
+        h = h.reshape(*h.shape[:-3], rows, windows * size, h.shape[-1])
+        return h[..., : config.frame_lengths(waveform.shape[1]), :], config.frame_lengths(lengths)
+
+    def _stem(self, waveform: jax.Array, lengths: jax.Array) -> jax.Array:
+        """[B, T] -> [B, 13 a chunk, D]: the valid frames of a clip lie together, since only its last chunk is short."""
+        config = self.config
+        chunk, valid = config.chunk, config.mel_lengths(lengths)
+        heard = jnp.where(length_mask(lengths, waveform.shape[1]), waveform, 0)
+        mel = whisper_log_mel(heard, jnp.maximum(lengths, 1), config.mel_bins)
+        mel = jnp.where(length_mask(valid, mel.shape[1])[..., None], mel, 0)
+        rows, frames, bins = mel.shape
+        chunks = -(-frames // chunk)
+        x = jnp.pad(mel, [(0, 0), (0, chunks * chunk - frames), (0, 0)]).reshape(rows * chunks, chunk, bins, 1)
+        # A clip under one chunk ends where it ends: what the biases make of the zeros behind it is not heard.
+        end = jnp.repeat(jnp.minimum(valid, chunk), chunks)
+        for layer in self.stem:
+            end = (end + 1) // 2
+            x = gelu(layer(x))
+            x = jnp.where(length_mask(end, x.shape[1])[..., None, None], x, 0)
+        # The checkpoint's features run over the bins within each channel.
+        x = self.stem_out(x.swapaxes(2, 3).reshape(*x.shape[:2], -1))
+        x = x + sinusoids(x.shape[1], x.shape[2]).astype(x.dtype)
+        return x.reshape(rows, chunks * x.shape[1], -1)
+
+    def _final(self, h: jax.Array) -> jax.Array:
+        return self.project_out(gelu(self.project_in(self.norm(h))))
+
+    def rules(self) -> list[Rule]:
+        """How the tensors of a Hugging Face checkpoint fill this module."""
+        rules = []
+        for i in range(3):
+            # Theirs are [out, in, bins, time].
+            rules += [
+                Rule(f"conv2d{i + 1}.weight", f"stem.{i}.kernel", lambda w: w.transpose(3, 2, 1, 0)),
+                Rule(f"conv2d{i + 1}.bias", f"stem.{i}.bias"),
+            ]
+        rules += dense("conv_out", "stem_out", bias=False)
+        for i in range(self.config.num_hidden_layers):
+            rules += pre_norm_rules(f"layers.{i}", "layers.stacked", i, key_bias=True)
+        return rules + norm("ln_post", "norm") + dense("proj1", "project_in") + dense("proj2", "project_out")
+
+
+class HalvingConv2d(nnx.Module):
+    """3 x 3 convolution with stride 2 and one zero around, [B, time, bins, channels]."""
+
+    def __init__(self, inputs: int, outputs: int, *, rngs: nnx.Rngs):
+        self.kernel = nnx.Param(nnx.initializers.he_normal()(rngs.params(), (3, 3, inputs, outputs)))
+        self.bias = nnx.Param(jnp.zeros(outputs))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, T, F, inputs] -> [B, (T + 1) // 2, (F + 1) // 2, outputs]."""
+        kernel = self.kernel[...]
+        padding = [(1, 1), (1, 1)]
+        y = jax.lax.conv_general_dilated(
+            x.astype(kernel.dtype), kernel, (2, 2), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+        return y + self.bias[...]
+
+
+def halved(length: Any) -> Any:
+    """Length behind three convolutions of stride 2 with one zero on each side."""
+    for _ in range(3):
+        length = (length + 1) // 2
+    return length

@@ -1,0 +1,187 @@
+"""Whisper's encoder, and Qwen2-Audio's (AF-Whisper), which pools its frames by two.
+
+Both hear a window of 30 s: a shorter clip is padded with zeros, and these are attended to, as in the pretraining. So a
+clip's features never depend on its batch, and a short clip costs as much as a long one. Numbers follow transformers
+5.23.
+"""
+
+import dataclasses
+from typing import Any, ClassVar, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from urgentmos_jax.encoders.encoder import Architecture, Encoder
+from urgentmos_jax.encoders.log_mel import HOP_SAMPLES, whisper_log_mel
+from urgentmos_jax.encoders.mel_config import TOWER_KEYS, check_mel_preprocessor, tower_config
+from urgentmos_jax.encoders.weights import Rule, conv, dense, norm
+from urgentmos_jax.flops import stack_flops
+from urgentmos_jax.layers import Conv1d, LayerStack, PreNormLayer, States, gelu, layer_norm
+from urgentmos_jax.masking import length_mask
+
+__all__ = ["Whisper", "WhisperConfig"]
+
+
+@dataclasses.dataclass(frozen=True)
+class WhisperConfig(Architecture):
+    """Architecture and front end.
+
+    Args:
+        model_type: "whisper", or "qwen2_audio_encoder" with frames pooled by two.
+        mel_bins: Bins of the log-mel front end, 80 or 128.
+        hidden_size, num_hidden_layers, num_attention_heads, intermediate_size: Of the layers.
+        max_frames: Frames of the window before pooling, 20 ms each (`max_source_positions`).
+    """
+
+    needed_keys: ClassVar[tuple[str, ...]] = (*TOWER_KEYS.values(), "max_source_positions")
+
+    model_type: Literal["whisper", "qwen2_audio_encoder"]
+    mel_bins: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    max_frames: int = 1500
+
+    @classmethod
+    def from_huggingface(cls, config: dict[str, Any], preprocessor: dict[str, Any]) -> "WhisperConfig":
+        """Reads config.json and preprocessor_config.json.
+
+        Raises:
+            ValueError: naming every setting that is missing or not supported.
+        """
+        values, faults = tower_config(config, extra={"max_frames": "max_source_positions"})
+        faults += check_mel_preprocessor(preprocessor, values.get("mel_bins"))
+        seconds, window = preprocessor.get("chunk_length", 30), values.get("max_frames", 0) * 2 * HOP_SAMPLES
+        if not faults and seconds * 16000 != window:
+            faults.append(f"chunk_length is {seconds} s, max_source_positions asks for {window / 16000:g} s")
+        if faults:
+            raise ValueError("; ".join(faults))
+        return cls(model_type=config["model_type"], **values)
+
+    @property
+    def pooled(self) -> bool:
+        """Whether two frames make one."""
+        return self.model_type == "qwen2_audio_encoder"
+
+    @property
+    def samples_per_frame(self) -> int:
+        """Hop of the frames in samples at 16 kHz."""
+        return HOP_SAMPLES * (4 if self.pooled else 2)
+
+    @property
+    def max_samples(self) -> int:
+        """Samples of the window."""
+        return 2 * HOP_SAMPLES * self.max_frames
+
+    def computed_samples(self, samples: int) -> int:
+        """Samples of the window, whatever the row has."""
+        return self.max_samples
+
+    def frame_lengths(self, samples: Any) -> Any:
+        """Frames of clips of so many samples (int or integer array)."""
+        # ceil(samples / 160) mel frames; the second convolution takes every other one.
+        frames = (-(-samples // HOP_SAMPLES) - 1) // 2 + 1
+        return frames // 2 if self.pooled else frames
+
+    def stem_values(self, samples: int) -> int:
+        """Values that are alive at the widest place before the layers: in and out of the first GELU."""
+        return 2 * 2 * self.max_frames * self.hidden_size
+
+    def flops(self, samples: int) -> float:
+        """Operations for one clip: those of the window."""
+        del samples
+        width, frames = self.hidden_size, self.max_frames
+        convolutions = 2 * 3 * width * (2 * frames * self.mel_bins + frames * width)
+        return convolutions + stack_flops(self.num_hidden_layers, width, self.intermediate_size, frames)
+
+
+class Whisper(Encoder):
+    """Whisper or Qwen2-Audio encoder.
+
+    Args:
+        config: Architecture.
+        rngs: Stream `params` of the random initialisation.
+    """
+
+    config_class: ClassVar[type] = WhisperConfig
+    prefixes: ClassVar[tuple[str, ...]] = ("model.", "audio_tower.", "encoder.")
+    # The decoder of a full Whisper model; the language model behind an audio tower.
+    ignored: ClassVar[tuple[str, ...]] = (
+        r"decoder\..*",
+        r"proj_out\..*",
+        r"lm_head\..*",
+        r"language_model\..*",
+        r"multi_modal_projector\..*",
+    )
+
+    def __init__(self, config: WhisperConfig, *, rngs: nnx.Rngs):
+        self.config = config
+        width = config.hidden_size
+        self.conv_in = Conv1d(config.mel_bins, width, 3, padding=(1, 1), rngs=rngs)
+        self.conv_down = Conv1d(width, width, 3, stride=2, padding=(1, 1), rngs=rngs)
+        self.positions = nnx.Param(nnx.initializers.normal(0.02)(rngs.params(), (config.max_frames, width)))
+        heads, feedforward = config.num_attention_heads, config.intermediate_size
+        self.layers = LayerStack(
+            lambda rngs: PreNormLayer(width, heads, feedforward, key_bias=False, rngs=rngs),
+            config.num_hidden_layers,
+            rngs=rngs,
+        )
+        self.norm = layer_norm(width, rngs=rngs)
+
+    def __call__(
+        self,
+        waveform: jax.Array,
+        lengths: jax.Array,
+        *,
+        states: States = "last",
+        gradient_scale: float = 1.0,
+        dropout_key: jax.Array | None = None,
+    ) -> tuple[jax.Array, jax.Array]:
+        """As `Encoder.__call__`; the last layer and the last of the states have passed the final norm.
+
+        Raises:
+            ValueError: rows longer than the window.
+        """
+        del dropout_key
+        window = self.config.max_samples
+        batch, samples = waveform.shape
+        if samples > window:
+            raise ValueError(f"rows of {samples} samples: a Whisper encoder takes {window} at most; cut into windows")
+        heard = jnp.where(length_mask(lengths, samples), waveform, 0)
+        heard = jnp.pad(heard, [(0, 0), (0, window - samples)])
+        mel = whisper_log_mel(heard, jnp.full(batch, window), self.config.mel_bins)
+        h = gelu(self.conv_down(gelu(self.conv_in(mel))))
+        h = h + self.positions[...]
+        pool = {"pool": mean_of_pairs} if self.config.pooled else {}
+        h = self.layers(
+            h, None, states=states, final=self.norm, final_is_a_state=True, gradient_scale=gradient_scale, **pool
+        )
+        return h[..., : self.config.frame_lengths(samples), :], self.config.frame_lengths(lengths)
+
+    def rules(self) -> list[Rule]:
+        """How the tensors of a Hugging Face checkpoint fill this module."""
+        rules = [*conv("conv1", "conv_in"), *conv("conv2", "conv_down")]
+        rules += [Rule("embed_positions.weight", "positions"), *norm("layer_norm", "norm")]
+        for i in range(self.config.num_hidden_layers):
+            rules += pre_norm_rules(f"layers.{i}", "layers.stacked", i, key_bias=False)
+        return rules
+
+
+def pre_norm_rules(key: str, target: str, layer: int, *, key_bias: bool) -> list[Rule]:
+    """A layer of Whisper and its descendants -> `PreNormLayer`."""
+    rules = []
+    for ours, theirs in (("query", "q_proj"), ("key", "k_proj"), ("value", "v_proj"), ("out", "out_proj")):
+        bias = ours != "key" or key_bias
+        rules += dense(f"{key}.self_attn.{theirs}", f"{target}.attention.{ours}", bias=bias, layer=layer)
+    rules += norm(f"{key}.self_attn_layer_norm", f"{target}.attention_norm", layer=layer)
+    rules += dense(f"{key}.fc1", f"{target}.feed_in", layer=layer)
+    rules += dense(f"{key}.fc2", f"{target}.feed_out", layer=layer)
+    return rules + norm(f"{key}.final_layer_norm", f"{target}.feed_norm", layer=layer)
+
+
+def mean_of_pairs(h: jax.Array) -> jax.Array:
+    """[B, L, D] -> [B, L // 2, D]; a last single frame is left out."""
+    batch, frames, width = h.shape
+    return h[:, : frames // 2 * 2].reshape(batch, frames // 2, 2, width).mean(2)
