@@ -281,7 +281,10 @@ def test_info(model_folder, capsys):
     assert main(["info", str(model_folder)]) == 0
     out = capsys.readouterr().out
     assert "mos_overall          1 to 5, scores and comparisons" in out and "wavlm, 3 layers of 32" in out
-    total = float(out.splitlines()[-1].split()[-2])
+    (total,) = [float(line.split()[2]) for line in out.splitlines() if line.startswith("all ")]
+    trained = float(next(line for line in out.splitlines() if line.startswith("all ")).split()[1])
+    assert "GFLOP" in out and "GB with" in out and trained > 0
+    total += trained
     tensors = read_torch_file(CASE / "model.pt")["model"]
     # All but the ten bounds and the training-only mask embedding; weight norm is folded (16 gains).
     assert total == pytest.approx((sum(t.size for t in tensors.values()) - 10 - 32 - 16) / 1e6, abs=1e-3)

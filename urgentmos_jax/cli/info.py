@@ -2,8 +2,6 @@
 
 import argparse
 import math
-from collections import Counter
-from typing import Any
 
 from urgentmos_jax.cli.common import add_model_arguments, load
 
@@ -16,6 +14,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints a description."""
+    from urgentmos_jax.model.sizes import format_sizes, scoring_bytes
+
     arguments.model = arguments.model_argument or arguments.model
     model = load(arguments)
     config = model.config
@@ -37,22 +37,11 @@ def run(arguments: argparse.Namespace) -> int:
         for name, metric in metrics.items():
             bounds = " to ".join(_bound(value) for value in (metric.minimum, metric.maximum))
             print(f"  {name:<20} {bounds}{', scores and comparisons' if metric.comparative else ''}")
-    counts = parameter_counts(model.params)
-    for part, count in counts.items():
-        print(f"parameters   {part:<20} {count / 1e6:9.3f} M")
-    print(f"parameters   {'all':<20} {sum(counts.values()) / 1e6:9.3f} M")
+    print("\n".join(format_sizes(config)))
+    rows = max(1, round(model.batch_seconds / 10))
+    need = scoring_bytes(config, rows, 10 * model.sample_rate_hz)
+    print(f"memory for scoring, estimated: {need / 1e9:.1f} GB with {rows} clips of 10 s at a time")
     return 0
-
-
-def parameter_counts(params: Any) -> dict[str, int]:
-    """Number of parameters of each part of a model."""
-    from flax import nnx
-
-    counts: Counter[str] = Counter()
-    for path, value in nnx.to_flat_state(params):
-        part = ".".join(map(str, path[:2])) if path[0] == "encoders" else str(path[0])
-        counts[part] += math.prod(value.shape)
-    return dict(counts)
 
 
 def _bound(value: float) -> str:

@@ -196,6 +196,7 @@ def _read_dataclass(hint: Any, value: Any, name: str, faults: list[str]) -> Any:
         faults.append(f"{name} is {value!r}, wanted are the keys {[f.name for f in dataclasses.fields(hint)]}")
         return None
     hints = typing.get_type_hints(hint)
+    hints = {field.name: hints[field.name] for field in dataclasses.fields(hint)}
     either = _EITHER & hints.keys()
     faults += [f"unknown key {f'{name}.{key}'.strip('.')}" for key in value if key not in hints]
     wanted = hints.keys() - either

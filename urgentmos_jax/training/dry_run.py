@@ -1,0 +1,43 @@
+"""What a run would take, before anything is downloaded or compiled."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from urgentmos_jax.audio import SAMPLE_RATE_HZ
+from urgentmos_jax.model.sizes import format_sizes, training_bytes
+from urgentmos_jax.training.config import read_config
+from urgentmos_jax.training.initial import model_config
+
+__all__ = ["describe_run"]
+
+
+def describe_run(values: Mapping[str, Any], devices: int, *, name: str = "config") -> str:
+    """Parameters by part, operations, and an estimate of the memory of a device.
+
+    The memory is that of the fullest batches there can be: of short clips, as many as the config allows, and of the
+    longest ones. It is an estimate: XLA's own plan was 1 to 1.4 times as much where both were looked at.
+
+    Args:
+        values: The config, see `training.config`.
+        devices: That share the rows of a batch.
+        name: Of the config file, for messages.
+
+    Raises:
+        ConfigError: keys are unknown, missing or wrong.
+        ModelNotFound, ValueError: the sizes of an encoder are neither known nor to be found.
+    """
+    config = read_config(values, name=name)
+    model = model_config(config.model, offline=True)
+    batch, longest = config.batch, config.data.max_seconds
+    lines = format_sizes(model)
+    shapes = {
+        batch.clips: min(longest, batch.seconds / batch.clips),
+        max(1, min(batch.clips, int(batch.seconds / longest))): longest,
+    }
+    for rows, seconds in shapes.items():
+        need = training_bytes(model, -(-rows // devices), round(seconds * SAMPLE_RATE_HZ))
+        lines.append(
+            f"memory of a device, estimated: {need / 1e9:.1f} GB with {rows} pairs of {seconds:.1f} s on {devices} "
+            f"device{'s' if devices > 1 else ''}"
+        )
+    return "\n".join(lines)
