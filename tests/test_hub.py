@@ -194,6 +194,34 @@ def test_an_encoder_with_torch_weights_alone(hub: Hub, client: Client):
     assert set(hub.downloads) == {f"tiny/torch/{name}" for name in (*ENCODER_FILES, "pytorch_model.bin")}
 
 
+def test_an_encoder_within_a_larger_model(hub: Hub, client: Client):
+    """Only the shards with the encoder are downloaded; the front end comes from where the published code takes it."""
+    folder = GOLDEN / "encoders" / "qwen2-audio"
+    config = json.dumps({"model_type": "qwen2_audio", "audio_config": json.loads((folder / "config.json").read_text())})
+    weights = safetensors.numpy.load_file(folder / "model.safetensors")
+    half = dict(list(weights.items())[:5])
+    shards = {"model-1.safetensors": half, "model-2.safetensors": {k: v for k, v in weights.items() if k not in half}}
+    places = {f"audio_tower.{key}": name for name, part in shards.items() for key in part}
+    index = {"weight_map": places | {"language_model.model.x": "model-3.safetensors"}}
+    hub.repositories["Atotti/AFWhisper"] = {
+        "config.json": config.encode(),
+        "model.safetensors.index.json": json.dumps(index).encode(),
+        "model-3.safetensors": b"never downloaded",
+        **{
+            name: safetensors.numpy.save({f"audio_tower.{key}": value for key, value in part.items()})
+            for name, part in shards.items()
+        },
+    }
+    preprocessor = (folder / "preprocessor_config.json").read_bytes()
+    hub.repositories["Qwen/Qwen2-Audio-7B"] = {"preprocessor_config.json": preprocessor, "config.json": b"never"}
+    assert client.run(ENCODER, "Atotti/AFWhisper") == client.run(ENCODER, folder)
+    names = ("config.json", "model.safetensors.index.json", *shards)
+    assert set(hub.downloads) == {
+        "Qwen/Qwen2-Audio-7B/preprocessor_config.json",
+        *(f"Atotti/AFWhisper/{name}" for name in names),
+    }
+
+
 def test_an_id_that_is_not_there(hub: Hub, client: Client):
     hub.repositories["me/other"] = {}
     error = client.refused("info", "me/typo")

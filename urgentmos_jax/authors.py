@@ -13,7 +13,7 @@ from flax import nnx
 from urgentmos_jax.config_types import type_faults
 from urgentmos_jax.encoders import Architecture
 from urgentmos_jax.encoders.known import KNOWN_ENCODERS
-from urgentmos_jax.encoders.pretrained import CONFIG_FILES, find_folder, read_config, strip_prefix
+from urgentmos_jax.encoders.pretrained import find_config, strip_prefix
 from urgentmos_jax.encoders.weights import Rule, WeightsError, assemble, dense, fill, flat_state, norm
 from urgentmos_jax.metrics import Metric
 from urgentmos_jax.model.heads import HeadConfig
@@ -255,7 +255,7 @@ def _encoder_config(name: str, folder: str | Path | None, beside: Path) -> Archi
         folder = beside / name
     if folder is None and name.count("/") != 1:
         raise ValueError(f"the config of its encoder {name!r} is needed: give the folder by --encoder")
-    return read_config(find_folder(name if folder is None else folder, files=CONFIG_FILES))
+    return find_config(name if folder is None else folder)[1]
 
 
 def _transformer_config(config: dict[str, Any] | None) -> TransformerConfig | None:

@@ -21,6 +21,7 @@ __all__ = [
     "CONFIG_FILES",
     "ModelNotFound",
     "abstract_encoder",
+    "find_config",
     "find_folder",
     "load_encoder",
     "read_config",
@@ -28,6 +29,10 @@ __all__ = [
 ]
 
 CONFIG_FILES = ("config.json", "preprocessor_config.json")
+_SMALL = (*CONFIG_FILES, "*.index.json")
+
+# Hub repositories that hold an encoder alone, and those whose front end the published code gives it.
+_PREPROCESSOR_OF = {"Atotti/AFWhisper": "Qwen/Qwen2-Audio-7B"}
 
 
 class ModelNotFound(FileNotFoundError):
@@ -65,8 +70,26 @@ def find_folder(source: str | Path, *, files: tuple[str, ...], revision: str | N
     return folder
 
 
-def read_config(folder: Path) -> Architecture:
+def find_config(source: str | Path, *, revision: str | None = None) -> tuple[Path, Architecture]:
+    """The folder of an encoder, on the hub without its weights, and its config.
+
+    Raises:
+        ModelNotFound: no such folder or repository.
+        ValueError: naming all that is missing or not supported.
+    """
+    folder = find_folder(source, files=_SMALL, revision=revision)
+    lender = _PREPROCESSOR_OF.get(str(source))
+    if lender and not (folder / CONFIG_FILES[1]).is_file():
+        return folder, read_config(folder, find_folder(lender, files=CONFIG_FILES[1:]))
+    return folder, read_config(folder)
+
+
+def read_config(folder: Path, preprocessor: Path | None = None) -> Architecture:
     """The encoder's config (a dataclass of its family) from config.json and preprocessor_config.json.
+
+    Args:
+        folder: Holds both files.
+        preprocessor: Folder of preprocessor_config.json, where it is another.
 
     Raises:
         ValueError: naming all that is missing or not supported.
@@ -74,7 +97,8 @@ def read_config(folder: Path) -> Architecture:
     faults, files = [], {}
     for name in CONFIG_FILES:
         try:
-            files[name] = _json_object(folder / name)
+            place = preprocessor if preprocessor and name == CONFIG_FILES[1] else folder
+            files[name] = _json_object(place / name)
         except FileNotFoundError:
             faults.append(f"{name} is missing")
         except (OSError, ValueError) as error:
@@ -117,9 +141,8 @@ def load_encoder(source: str | Path, *, revision: str | None = None, dtype: str 
         ValueError: the config is not supported.
         WeightsError: weights and config disagree; all keys are listed.
     """
-    small = (*CONFIG_FILES, "*.index.json")
-    folder = find_folder(source, files=small, revision=revision)
-    encoder = abstract_encoder(read_config(folder), dtype)
+    folder, config = find_config(source, revision=revision)
+    encoder = abstract_encoder(config, dtype)
     unneeded = re.compile("|".join(f"(?:{pattern})" for pattern in encoder.ignored) or r"(?!)")
 
     def wanted(key: str) -> bool:
@@ -128,9 +151,9 @@ def load_encoder(source: str | Path, *, revision: str | None = None, dtype: str 
     if not Path(source).is_dir():
         # Of a large model, the shards that hold the encoder alone.
         files = _weight_files(folder, wanted) or ["model.safetensors"]
-        folder = find_folder(source, files=(*small, *files), revision=revision)
+        folder = find_folder(source, files=(*_SMALL, *files), revision=revision)
         if not _weight_files(folder, wanted):
-            folder = find_folder(source, files=(*small, "pytorch_model.bin"), revision=revision)
+            folder = find_folder(source, files=(*_SMALL, "pytorch_model.bin"), revision=revision)
     shapes = {path: value.shape for path, value in flat_state(encoder).items()}
     tensors = strip_prefix(_read_tensors(folder, wanted), encoder)
     arrays = assemble(tensors, encoder.rules(), shapes, ignored=encoder.ignored, origin=str(folder))

@@ -4,7 +4,7 @@ import jax
 from flax import nnx
 
 from urgentmos_jax.encoders.known import KNOWN_ENCODERS
-from urgentmos_jax.encoders.pretrained import CONFIG_FILES, find_folder, load_encoder, read_config
+from urgentmos_jax.encoders.pretrained import find_config, load_encoder
 from urgentmos_jax.model.urgentmos import EncoderConfig, ModelConfig, UrgentMOS
 from urgentmos_jax.training.config import ModelSettings
 
@@ -27,7 +27,7 @@ def model_config(settings: ModelSettings, *, offline: bool = False) -> ModelConf
         architecture = encoder.architecture
         if encoder.pretrained is not None:
             known = KNOWN_ENCODERS.get(encoder.pretrained) if offline else None
-            architecture = known or read_config(find_folder(encoder.pretrained, files=CONFIG_FILES))
+            architecture = known or find_config(encoder.pretrained)[1]
         shared = (encoder.layer_aggregation, encoder.freeze, encoder.gradient_scale, encoder.dtype)
         encoders.append(EncoderConfig(architecture, *shared))
     return ModelConfig(
