@@ -398,7 +398,10 @@ def test_convert_names_what_is_wrong_with_the_config(tmp_path, capsys):
 
 
 def test_convert_needs_the_config_of_the_encoder(tmp_path, capsys):
-    assert main(["convert", str(CASE / "model.pt"), str(tmp_path / "out")]) == 2
+    assert main(["convert", str(CASE / "model.pt"), str(tmp_path / "beside")]) == 0, "it lies beside the file"
+    capsys.readouterr()
+    shutil.copy(CASE / "model.pt", tmp_path)
+    assert main(["convert", str(tmp_path / "model.pt"), str(tmp_path / "out")]) == 2
     assert "--encoder" in capsys.readouterr().err
     twice = (CASE / "encoder",) * 2
     assert "2 given" in convert_error(capsys, CASE / "model.pt", tmp_path / "out", *twice)
