@@ -17,6 +17,7 @@ from torch_writer import Raw, call, checkpoint, state_dict_file, storage, tensor
 
 from urgentmos_jax.cli import main
 from urgentmos_jax.cli.common import UsageError, read_list
+from urgentmos_jax.model.released import load_folder
 from urgentmos_jax.torch_file import read_torch_file
 
 CASE = Path(__file__).parent / "golden" / "model" / "c1m5-mean-base"
@@ -395,6 +396,22 @@ def test_convert_names_what_is_wrong_with_the_config(tmp_path, capsys):
         assert words in convert_error(capsys, changed(tmp_path, change), tmp_path / "out")
     (tmp_path / "list.pt").write_bytes(checkpoint([1, 2]))
     assert "no UrgentMOS checkpoint" in convert_error(capsys, tmp_path / "list.pt", tmp_path / "out")
+
+
+def test_convert_a_fused_checkpoint(tmp_path, capsys):
+    """Four encoders, given in the order of the checkpoint's config; a wrong order is refused, all keys named."""
+    case = CASE.parent / "f4c1m5-mean"
+    folders = [case / "encoders" / name for name in ("wavlm-large", "whisper", "qwen3-omni", "qwen2-audio")]
+    flags = [word for folder in folders for word in ("--encoder", str(folder))]
+    assert main(["convert", str(case / "model.pt"), str(tmp_path / "out"), *flags]) == 0
+    config = load_folder(tmp_path / "out")[0].config
+    families = [encoder.architecture.model_type for encoder in config.encoders]
+    assert families == ["wavlm", "whisper", "qwen3_omni_moe_audio_encoder", "qwen2_audio_encoder"]
+    assert [encoder.layer_aggregation for encoder in config.encoders] == [True, True, False, False]
+    capsys.readouterr()
+    error = convert_error(capsys, case / "model.pt", tmp_path / "other", *reversed(folders))
+    assert "missing key feature_extractor.feature_extractors.0.model.conv1.weight" in error
+    assert "3 given" in convert_error(capsys, case / "model.pt", tmp_path / "other", *folders[:3])
 
 
 def test_convert_needs_the_config_of_the_encoder(tmp_path, capsys):
