@@ -25,16 +25,17 @@ import numpy as np
 from absl import app, flags
 from flax import nnx
 
+from configs import f1c1m5_d_corpus
 from launch.clips import generated
 from launch.measuring import MATMUL_FLOPS, in_rounds, machine, matmul_turn, peak_memory_mb, process_seconds, timed
 from urgentmos_jax.audio import SAMPLE_RATE_HZ, load_audio
 from urgentmos_jax.cli.common import find_recordings
-from urgentmos_jax.encoders.wav2vec2 import Wav2Vec2Config
-from urgentmos_jax.metrics import Metric
 from urgentmos_jax.model.flops import clip_flops
 from urgentmos_jax.model.released import load_folder, save_folder
-from urgentmos_jax.model.urgentmos import EncoderConfig, ModelConfig, UrgentMOS
+from urgentmos_jax.model.urgentmos import ModelConfig, UrgentMOS
 from urgentmos_jax.scoring import Model
+from urgentmos_jax.training.config import read_config
+from urgentmos_jax.training.initial import model_config
 
 _MODEL = flags.DEFINE_string("model", None, "Model folder; none: the published architecture, random weights.")
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "The authors' model.pt that --model was made of, for torch.")
@@ -192,9 +193,7 @@ def model_files(scratch: Path) -> tuple[Path, Path | None, Path | None]:
 
 def published_config() -> ModelConfig:
     """F1C1M5: WavLM-base-plus, one category of five metrics."""
-    names = ("mos_overall", "scoreq", "utmos", "nisqa_mos", "distill_mos")
-    metrics = {name: Metric(1, 5, comparative=name == "mos_overall") for name in names}
-    return ModelConfig((EncoderConfig(Wav2Vec2Config.wavlm_base_plus()),), {"mos": metrics})
+    return model_config(read_config(f1c1m5_d_corpus.get_config()).model, offline=True)
 
 
 def speech(count: int) -> tuple[list[np.ndarray], dict[str, Any]]:
