@@ -199,7 +199,8 @@ def _tower(config: dict[str, Any]) -> dict[str, Any]:
         "qwen3_omni_moe_thinker": ("audio_config",),
     }
     for name in place.get(str(config.get("model_type")), ()):
-        config = config.get(name) or {}
+        inner = config.get(name)
+        config = inner if isinstance(inner, dict) else {}
     return config
 
 
