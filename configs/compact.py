@@ -50,6 +50,10 @@ def get_config() -> ConfigDict:
                 absolute=dict(pooling="attentive", transformer=None),
                 comparative=dict(pooling="attentive", transformer=None),
             ),
+            mesh=dict(data=-1, model=1, fully_sharded=False),
+            start_from="",
+            precision="float32",
+            remat=False,
             loss=dict(
                 criterion="squared",
                 huber_delta=0.5,
@@ -66,5 +70,6 @@ def get_config() -> ConfigDict:
             save_every=200,
             log_every=20,
             keep=2,
+            best="",
         )
     )

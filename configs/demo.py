@@ -55,6 +55,10 @@ def get_config() -> ConfigDict:
                 absolute=dict(pooling="attentive", transformer=None),
                 comparative=dict(pooling="attentive", transformer=None),
             ),
+            mesh=dict(data=-1, model=1, fully_sharded=False),
+            start_from="",
+            precision="float32",
+            remat=False,
             loss=dict(
                 criterion="huber",
                 huber_delta=0.5,
@@ -71,5 +75,6 @@ def get_config() -> ConfigDict:
             save_every=160,
             log_every=25,
             keep=1,
+            best="",
         )
     )

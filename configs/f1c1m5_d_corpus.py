@@ -66,6 +66,10 @@ def get_config() -> ConfigDict:
                 absolute=dict(pooling="mean", transformer=None),
                 comparative=dict(pooling="mean", transformer=None),
             ),
+            mesh=dict(data=-1, model=1, fully_sharded=False),
+            start_from="",
+            precision="float32",
+            remat=False,
             loss=dict(
                 criterion="squared",
                 huber_delta=0.5,
@@ -82,5 +86,6 @@ def get_config() -> ConfigDict:
             save_every=1000,
             log_every=50,
             keep=3,
+            best="",
         )
     )

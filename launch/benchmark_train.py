@@ -17,15 +17,16 @@ from flax import nnx
 from configs.f1c1m5_d_corpus import get_config
 from launch.measuring import MATMUL_FLOPS, compiling, in_rounds, matmul_turn, peak_memory_mb, timed
 from urgentmos_jax.audio import SAMPLE_RATE_HZ
+from urgentmos_jax.data.loading import LoadedBatches
 from urgentmos_jax.data.pairing import PairingScope
-from urgentmos_jax.data.pipeline import Plan, load_batches
+from urgentmos_jax.data.pipeline import Plan
 from urgentmos_jax.data.training_set import TrainingSet
 from urgentmos_jax.metrics import Metric
 from urgentmos_jax.model.flops import clip_flops
 from urgentmos_jax.model.urgentmos import ModelConfig, UrgentMOS
 from urgentmos_jax.scoring import least_samples
 from urgentmos_jax.training.config import read_config
-from urgentmos_jax.training.sharding import make_mesh, put_rows, replicated
+from urgentmos_jax.training.sharding import Layout
 from urgentmos_jax.training.step import TrainStep, make_optimizer, split_module
 
 RECIPE = read_config(get_config())
@@ -73,7 +74,7 @@ def measure(
     data = random_set([str(path) for path in paths], np.asarray(seconds), module.config.metrics)
     plan = make_plan(data, "corpus", batch_seconds, shortest)
     count = len(plan.epoch(0))
-    loading, loaded = timed(lambda: list(load_batches(plan, 0, count, workers=0)))
+    loading, loaded = timed(lambda: list(LoadedBatches(plan, 0, count, workers=0)))
     if skipped := [one["message"] for batch in loaded for one in batch["skipped"]]:
         raise SystemExit("recordings cannot be loaded: " + "; ".join(skipped))
     batches = [batch["arrays"] for batch in loaded]
@@ -217,21 +218,21 @@ class Ours:
     """
 
     def __init__(self, module: UrgentMOS, *, dropout: bool = True):
-        self._mesh = make_mesh(jax.local_devices()[:1])
+        self._layout = Layout(RECIPE.mesh, jax.local_devices()[:1])
         config = module.config
         graph, trained, frozen = split_module(module)
         if not dropout:
             config = without_dropout(config)
             graph = split_module(nnx.eval_shape(lambda: UrgentMOS(config, rngs=nnx.Rngs(0))))[0]
-        trained, self._frozen = jax.device_put((trained, frozen), replicated(self._mesh))
-        self._step = TrainStep(graph, config, make_optimizer(RECIPE.optimizer, UPDATES), RECIPE.loss, seed=0)
-        # Copied, since the step donates its state; laid out as the step's results are, or it would be compiled twice.
-        start = jax.jit(self._step.init, out_shardings=replicated(self._mesh))
-        self._state = start(jax.tree.map(jax.numpy.copy, trained))
+        trained, self._frozen = self._layout.put((trained, frozen))
+        optimizer = make_optimizer(RECIPE.optimizer, UPDATES)
+        self._step = TrainStep(graph, trained, config, optimizer, RECIPE.loss, self._layout, seed=0)
+        # Copied, since the step donates its state.
+        self._state = self._step.init(jax.tree.map(jax.numpy.copy, trained))
 
     def update(self, batch: Batch) -> dict[str, jax.Array]:
         """One step; the report of `TrainStep`, not waited for."""
-        self._state, report = self._step(self._state, self._frozen, [put_rows(self._mesh, batch)])
+        self._state, report = self._step(self._state, self._frozen, [self._layout.put_rows(batch)])
         return report
 
     def epoch(self, batches: Sequence[Batch]) -> None:

@@ -2,7 +2,10 @@
 
 A key of the config is changed by `--config.batch.seconds=200`. The same command goes on with a run that was stopped.
 `--export DIR` writes the model folder at the end; on a finished run it only writes. `--dry_run` prints what the run
-would take, before anything is downloaded or compiled.
+would take, before anything is downloaded or compiled. `--distributed` joins the hosts of a run, see launch/tpu.
+
+Exit status: 0 at the end; 1 with a message where something is wrong; 143 and 130 where SIGTERM or Ctrl-C ended the run
+behind a checkpoint.
 """
 
 from pathlib import Path
@@ -12,22 +15,27 @@ from absl import app, flags
 from ml_collections import config_flags
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from urgentmos_jax.training.checkpoints import CheckpointError
+from urgentmos_jax.scoring import keep_compiled_programs
+from urgentmos_jax.training import hosts
 from urgentmos_jax.training.dry_run import describe_run
 from urgentmos_jax.training.logs import show_log
-from urgentmos_jax.training.loop import NonFiniteLoss, TooManyBadItems, Trainer
+from urgentmos_jax.training.loop import STOPPED, Interrupted, Trainer
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The run, a file of configs/.", lock_config=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Checkpoints and logs of the run; gone on with if it holds one.")
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print parameters, operations and memory, and end.")
 _EXPORT = flags.DEFINE_string("export", None, "Model folder to write at the end.")
+_STRICT = flags.DEFINE_bool("strict", False, "Stop at a damaged checkpoint or clip, instead of going on without it.")
+_DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Train on several hosts, by the same command on each.")
+_COORDINATOR = flags.DEFINE_string("coordinator", None, "ADDRESS:PORT on host 0; none: from the platform.")
+_HOSTS = flags.DEFINE_integer("hosts", None, "Number of hosts; none: from the platform.")
+_HOST = flags.DEFINE_integer("host", None, "Number of this host, from 0; none: from the platform.")
 
 
 def main(argv: list[str]) -> None:
     """Trains, exports."""
     if len(argv) > 1:
         raise app.UsageError(f"not understood: {' '.join(argv[1:])}")
-    logger = show_log()
     name = config_flags.get_config_filename(flags.FLAGS["config"])
     if not (_DRY_RUN.value or _WORKDIR.value):
         raise app.UsageError("--workdir is missing: the folder of the run")
@@ -35,17 +43,24 @@ def main(argv: list[str]) -> None:
         if _DRY_RUN.value:
             print(describe_run(_CONFIG.value, jax.local_device_count(), name=name))
             return
-        trainer = Trainer(_CONFIG.value, Path(_WORKDIR.value), name=name)
-    except (ValueError, FileNotFoundError, CheckpointError) as error:
+        if _DISTRIBUTED.value:
+            hosts.connect(_COORDINATOR.value, _HOSTS.value, _HOST.value)
+        logger = show_log(first=hosts.is_first())
+        keep_compiled_programs()
+        trainer = Trainer(_CONFIG.value, _WORKDIR.value, name=name, strict=_STRICT.value)
+    except (ValueError, FileNotFoundError, *STOPPED) as error:
         raise SystemExit(f"launch.train: {error}") from error
     try:
         with logging_redirect_tqdm([logger]):
             trainer.run()
-    except (NonFiniteLoss, TooManyBadItems, CheckpointError) as error:
+        if _EXPORT.value:
+            trainer.export(Path(_EXPORT.value))
+            logger.info("model folder: %s", _EXPORT.value)
+    except Interrupted as end:
+        logger.warning("%s", end)
+        raise SystemExit(128 + end.signal) from None
+    except STOPPED as error:
         raise SystemExit(f"launch.train: stopped: {error}") from error
-    if _EXPORT.value:
-        trainer.export(Path(_EXPORT.value))
-        logger.info("model folder: %s", _EXPORT.value)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ import pytest
 from conftest import write_corpus
 
 from urgentmos_jax.audio import load_audio
-from urgentmos_jax.data.pipeline import Plan, load_batches
+from urgentmos_jax.data.loading import LoadedBatches
+from urgentmos_jax.data.pipeline import Plan
 from urgentmos_jax.data.training_set import Source, TrainingSet, find_source, read_training_set
 from urgentmos_jax.manifest import ManifestError
 from urgentmos_jax.metrics import Metric
@@ -143,9 +144,9 @@ def test_loaded_batches(data: TrainingSet):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_same_batches_with_any_number_of_workers(data: TrainingSet, workers: int):
     chosen, start, stop = plan(data), 3, 3 + 2 * len(plan(data).epoch(0))
-    wanted = list(load_batches(chosen, start, stop, workers=0))
+    wanted = list(LoadedBatches(chosen, start, stop, workers=0))
     assert len(wanted) == stop - start and wanted[0]["uids"] == chosen.load(start)["uids"]
-    found = list(load_batches(chosen, start, stop, workers=workers))
+    found = list(LoadedBatches(chosen, start, stop, workers=workers))
     assert [batch["uids"] for batch in found] == [batch["uids"] for batch in wanted]
     for one, other in zip(found, wanted, strict=True):
         assert all((one["arrays"][name] == other["arrays"][name]).all() for name in other["arrays"])

@@ -17,7 +17,7 @@ from urgentmos_jax.metrics import Metric
 from urgentmos_jax.model.heads import HeadConfig
 from urgentmos_jax.model.transformer import TransformerConfig
 from urgentmos_jax.model.urgentmos import EncoderConfig, ModelConfig, UrgentMOS
-from urgentmos_jax.training.sharding import make_mesh, put_rows, replicated
+from urgentmos_jax.training.sharding import Layout, MeshConfig
 from urgentmos_jax.training.step import (
     OptimizerConfig,
     TrainStep,
@@ -75,10 +75,11 @@ def test_golden_through_the_step(name: str):
     single = rows([[clip] for clip in clips], labels[:, None], np.full((len(clips), cmos.shape[1]), np.nan), 8, size)
     double = rows([[clips[a], clips[b]] for a, b in pairs], [[missing] * 2] * len(pairs), cmos, 8, size)
 
-    mesh = make_mesh(jax.devices()[:1])
+    layout = Layout(REPLICATED, jax.devices()[:1])
     graph, trained, frozen = jax.tree.map(jnp.asarray, split_module(module))
-    step = TrainStep(graph, module.config, keeps_gradients(), LossConfig(criterion=checkpoint.criterion), seed=0)
-    state, report = step(step.init(trained), frozen, [put_rows(mesh, batch) for batch in (single, double)])
+    loss = LossConfig(criterion=checkpoint.criterion)
+    step = TrainStep(graph, trained, module.config, keeps_gradients(), loss, layout, seed=0)
+    state, report = step(step.init(trained), layout.put(frozen), [layout.put_rows(batch) for batch in (single, double)])
 
     assert float(report["loss"]) == pytest.approx(float(expected["train/loss"]), rel=1e-5)
     info = {key.removeprefix("absolute_score_loss_"): value for key, value in meta["info"].items()}
@@ -134,19 +135,23 @@ def pair_batch(which: list[int], *, rows_: int = 4) -> dict[str, np.ndarray]:
     return rows([[CLIPS[a], CLIPS[b]] for a, b in sides], [[LABELS[a], LABELS[b]] for a, b in sides], cmos, rows_, SIZE)
 
 
+REPLICATED = MeshConfig(data=-1, model=1, fully_sharded=False)
+
+
 class Setup:
-    def __init__(self, *, dropout: bool = False, devices: int = 1, optimizer=None):
+    def __init__(self, *, dropout=False, devices=1, mesh=REPLICATED, optimizer=None, **settings):
         module = UrgentMOS(CONFIG, rngs=nnx.Rngs(0))
         if not dropout:
             without_dropout(module)
-        self.mesh = make_mesh(jax.devices()[:devices])
+        self.layout = Layout(mesh, jax.devices()[:devices])
         graph, trained, frozen = split_module(module)
-        self.trained, self.frozen = jax.device_put((trained, frozen), replicated(self.mesh))
-        self.step = TrainStep(graph, CONFIG, optimizer or optax.adamw(1e-2), LossConfig(), seed=3)
+        self.trained, self.frozen = self.layout.put((trained, frozen))
+        optimizer = optimizer or optax.adamw(1e-2)
+        self.step = TrainStep(graph, trained, CONFIG, optimizer, LossConfig(), self.layout, seed=3, **settings)
 
     def update(self, *batches, state=None):
         state = self.step.init(jax.tree.map(jnp.copy, self.trained)) if state is None else state
-        return self.step(state, self.frozen, [put_rows(self.mesh, batch) for batch in batches])
+        return self.step(state, self.frozen, [self.layout.put_rows(batch) for batch in batches])
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +180,7 @@ def test_accumulated_parts_equal_one_large_batch(setup: Setup):
 
 def test_devices_do_not_change_the_update(setup: Setup):
     whole, report = setup.update(pair_batch([0, 1, 2, 3]))
-    state, other = Setup(optimizer=keeps_gradients(), devices=8).update(pair_batch([0, 1, 2, 3]))
+    state, other = Setup(optimizer=keeps_gradients(), devices=8).update(pair_batch([0, 1, 2, 3], rows_=8))
     assert close(state.optimizer, whole.optimizer)
     assert float(other["loss"]) == pytest.approx(float(report["loss"]), rel=1e-5)
 

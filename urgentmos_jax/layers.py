@@ -206,6 +206,8 @@ class LayerStack(nnx.Module):
 
     def __init__(self, build: Callable[[nnx.Rngs], nnx.Module], count: int, *, rngs: nnx.Rngs):
         self.count = count
+        # Whether each layer is computed again in the backward pass instead of keeping its activations.
+        self.remat = False
         self.stacked = nnx.vmap(build)(rngs.split(count))
 
     def __call__(
@@ -218,7 +220,6 @@ class LayerStack(nnx.Module):
         final_is_a_state: bool = False,
         gradient_scale: float = 1.0,
         dropout_key: jax.Array | None = None,
-        remat: bool = False,
     ) -> jax.Array:
         """Runs the layers.
 
@@ -232,7 +233,6 @@ class LayerStack(nnx.Module):
             final_is_a_state: Whether the last of the listed and summed states has passed `final` (Whisper) or not.
             gradient_scale: Factor on the gradient that flows from the weighted sum into the states.
             dropout_key: Random key; None computes without dropout.
-            remat: Recompute each layer in the backward pass instead of keeping its activations.
 
         Returns:
             [B, L, D], or [count + 1, B, L, D] for "all"; L as `pool` makes it.
@@ -252,7 +252,7 @@ class LayerStack(nnx.Module):
         total = None if mix is None else mix[0] * scale_gradient(h, gradient_scale)
         # The last state is added behind the scan, since `final` may lie between.
         layers = (params, keys, None if mix is None else mix[1:].at[-1].set(0))
-        (last, total), outputs = jax.lax.scan(jax.checkpoint(step) if remat else step, (h, total), layers)
+        (last, total), outputs = jax.lax.scan(jax.checkpoint(step) if self.remat else step, (h, total), layers)
         last = pool(last)
         last_state = final(last) if final_is_a_state else last
         if mix is not None:

@@ -26,7 +26,7 @@ from urgentmos_jax.model.released import FORMAT_VERSION, file_hash, is_model_fol
 from urgentmos_jax.model.urgentmos import Features, ModelConfig, UrgentMOS
 from urgentmos_jax.version import __version__
 
-__all__ = ["Model", "least_samples", "load_model", "most_samples"]
+__all__ = ["Model", "find_model", "keep_compiled_programs", "least_samples", "load_model", "most_samples"]
 
 Precision = Literal["float32", "bfloat16"]
 Row = dict[str, Any]
@@ -62,11 +62,9 @@ def load_model(
         ModelNotFound: no such folder, and no hub repository that can be reached.
         ModelFolderError, DamagedFile, WeightsError, UnsafeCheckpoint: the files are not whole or do not fit.
     """
-    if compile_cache and not jax.config.jax_compilation_cache_dir:
-        jax.config.update("jax_compilation_cache_dir", str(_private_folder("compiled", _processor())))
-    folder = find_folder(source, files=("config.json", "model.safetensors", "model.pt"), revision=revision)
-    if not is_model_folder(folder) and (folder / "model.pt").is_file() and not Path(source).is_dir():
-        folder = _converted(folder)
+    if compile_cache:
+        keep_compiled_programs()
+    folder = find_model(source, revision=revision)
     module, content = load_folder(folder)
     return Model(
         module,
@@ -76,6 +74,25 @@ def load_model(
         precision=precision,
         batch_seconds=batch_seconds,
     )
+
+
+def keep_compiled_programs() -> None:
+    """Keeps compiled programs in the user's cache folder, unless jax has such a folder already."""
+    if not jax.config.jax_compilation_cache_dir:
+        jax.config.update("jax_compilation_cache_dir", str(_private_folder("compiled", _processor())))
+
+
+def find_model(source: str | Path, *, revision: str | None = None) -> Path:
+    """The local folder of a model that `load_model` would load.
+
+    Raises:
+        ModelNotFound: no such folder, and no hub repository that can be reached.
+        DamagedFile, WeightsError, UnsafeCheckpoint: the authors' checkpoint of the repository cannot be converted.
+    """
+    folder = find_folder(source, files=("config.json", "model.safetensors", "model.pt"), revision=revision)
+    if not is_model_folder(folder) and (folder / "model.pt").is_file() and not Path(source).is_dir():
+        return _converted(folder)
+    return folder
 
 
 class Model:

@@ -1,29 +1,24 @@
-"""Batches of training: a plan that depends on data, settings and seed alone, and Grain to load what it names."""
+"""Batches of training: a plan that depends on data, settings and seed alone, and what it names, loaded."""
 
 import dataclasses
 import functools
 import threading
-from collections.abc import Iterator
 from typing import Any
 
-import grain
 import numpy as np
-from absl import flags
 
 from urgentmos_jax.audio import SAMPLE_RATE_HZ, AudioError, load_audio
 from urgentmos_jax.data.batching import cut_batches, ladder
 from urgentmos_jax.data.pairing import PairingScope, Partners, draws
 from urgentmos_jax.data.training_set import TrainingSet, samples
 
-__all__ = ["Plan", "PlannedBatch", "load_batches"]
+__all__ = ["HostRows", "Plan", "PlannedBatch"]
 
 SHORTEST_SECONDS = 1.0
 # A training step compiles slowly, so its ladder is coarser than that of scoring.
 RATIO = 1.2
 # Beyond this a declared duration is wrong, and with it the place of the clip in its batch.
 DURATION_TOLERANCE_SECONDS = 0.5
-# Batches decoded ahead of the computation.
-AHEAD = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +38,24 @@ class PlannedBatch:
     rows: int
     size: int
     epoch: int
+
+
+@dataclasses.dataclass(frozen=True)
+class HostRows:
+    """The rows of global batches that this host loads.
+
+    Args:
+        axis: Length of the mesh axis `data`.
+        places: Places on it that this host's devices have, ascending.
+    """
+
+    axis: int = 1
+    places: tuple[int, ...] = (0,)
+
+    def __call__(self, rows: int) -> np.ndarray:
+        """Numbers of this host's rows of a batch of so many, which is filled up to a multiple of the axis."""
+        each = -(-rows // self.axis)
+        return np.concatenate([np.arange(place * each, (place + 1) * each) for place in self.places])
 
 
 class Plan:
@@ -136,28 +149,36 @@ class Plan:
         computed = sum(batch.rows * sides * batch.size for batch in batches)
         return sum(int(self.lengths[b.clips].sum()) for b in batches) / computed if batches else float("nan")
 
-    def load(self, index: int) -> dict[str, Any]:
-        """Loads a batch.
+    def load(self, index: int, rows: HostRows = HostRows()) -> dict[str, Any]:
+        """Loads a batch, or the rows of it that a host has.
+
+        Args:
+            index: Of the batch, counted over all epochs.
+            rows: Of a host; by default all.
 
         Returns:
-            `arrays`: waveform [R, S, T] float32 at 16 kHz, lengths [R, S] int32 (0 where empty), labels [R, S, K] and
-            label_mask, cmos [R, C] and cmos_mask; masks are True where there is a label, labels 0 where there is none.
-            `uids`: of the rows, A and B. `skipped`: clips that could not be loaded: uid, path, code, message. Their
-            labels are masked, and those of their pair.
+            `arrays` of R rows: waveform [R, S, T] float32 at 16 kHz, lengths [R, S] int32 (0 where empty), labels
+            [R, S, K] and label_mask, cmos [R, C] and cmos_mask; masks are True where there is a label, labels 0 where
+            there is none. `skipped`: clips of these rows that could not be loaded: uid, path, code, message; their
+            labels are masked, and those of their pair. Of the whole batch: `uids` of the rows, A and B;
+            `audio_seconds`, and `computed_seconds` with the padding.
         """
-        batch = self[index]
-        data, (n, sides) = self.data, batch.clips.shape
-        waveform = np.zeros((batch.rows, sides, batch.size), np.float32)
-        lengths = np.zeros((batch.rows, sides), np.int32)
-        labels = np.full((batch.rows, sides, len(data.metrics)), np.nan, np.float32)
-        cmos = np.full((batch.rows, len(data.comparative)), np.nan, np.float32)
-        labels[:n], cmos[:n] = data.labels[batch.clips], batch.cmos
-        cuts = draws(data.keys[batch.clips], "cut", self.seed, batch.epoch)
+        batch, data = self[index], self.data
+        mine = rows(batch.rows)
+        filled = np.flatnonzero(mine < len(batch.clips))
+        clips = batch.clips[mine[filled]]
+        count, sides = len(mine), clips.shape[1]
+        waveform = np.zeros((count, sides, batch.size), np.float32)
+        lengths = np.zeros((count, sides), np.int32)
+        labels = np.full((count, sides, len(data.metrics)), np.nan, np.float32)
+        cmos = np.full((count, len(data.comparative)), np.nan, np.float32)
+        labels[filled], cmos[filled] = data.labels[clips], batch.cmos[mine[filled]]
+        cuts = draws(data.keys[clips], "cut", self.seed, batch.epoch)
         skipped = []
-        for row, side in np.ndindex(n, sides):
-            clip = int(batch.clips[row, side])
+        for place, side in np.ndindex(*clips.shape):
+            clip, row = int(clips[place, side]), filled[place]
             try:
-                samples = self._decode(clip, float(cuts[row, side]), batch.size)
+                samples = self._decode(clip, float(cuts[place, side]), batch.size)
             except AudioError as error:
                 skipped.append(
                     {"uid": data.uids[clip], "path": data.paths[clip], "code": error.code, "message": str(error)}
@@ -169,8 +190,10 @@ class Plan:
         numbers = {"labels": np.nan_to_num(labels), "cmos": np.nan_to_num(cmos)}
         return {
             "arrays": {"waveform": waveform, "lengths": lengths, **numbers, **masks},
-            "uids": [[data.uids[clip] for clip in row] for row in batch.clips],
             "skipped": skipped,
+            "uids": [[data.uids[clip] for clip in row] for row in batch.clips],
+            "audio_seconds": float(self.lengths[batch.clips].sum()) / SAMPLE_RATE_HZ,
+            "computed_seconds": batch.rows * sides * batch.size / SAMPLE_RATE_HZ,
         }
 
     def _decode(self, clip: int, cut: float, size: int) -> np.ndarray:
@@ -182,24 +205,3 @@ class Plan:
         most = min(size, int(self.lengths[clip]))
         start = round(cut * max(0, len(audio.waveform) - most))
         return audio.waveform[start : start + most]
-
-
-def load_batches(plan: Plan, start: int, stop: int, *, workers: int) -> Iterator[dict[str, Any]]:
-    """Loads batches `start` to `stop` - 1 in order, ahead of their use.
-
-    Args:
-        plan: What they hold.
-        start, stop: Counted over all epochs.
-        workers: Processes that decode; 0 decodes in threads of this process. The batches are the same.
-
-    Returns:
-        Iterator over the results of `Plan.load`; `close()` ends its processes.
-    """
-    dataset = grain.MapDataset.range(start, stop).map(plan.load)
-    if workers:
-        if not flags.FLAGS.is_parsed():
-            flags.FLAGS.mark_as_parsed()  # Grain's processes read absl's flags.
-        ahead = grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)
-        options = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=max(1, AHEAD // workers))
-        return iter(dataset.to_iter_dataset(ahead).mp_prefetch(options))
-    return iter(dataset.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=AHEAD)))

@@ -1,21 +1,37 @@
-"""Checkpoints of a training run: Orbax arrays and, written last, a list of checksums that makes a step complete."""
+"""Checkpoints of a training run: Orbax arrays and, written last, a list of checksums that makes a step complete.
+
+A step is `<step>/state` (Orbax), `<step>/step.json` (format, config, shapes and dtypes of the arrays) and
+`<step>/checksums.json`. One without its list is one that a killed run was writing: it does not count. Orbax alone would
+take an empty folder for a step and restore a flipped bit without a word.
+"""
 
 import hashlib
 import json
 import logging
+import math
 import os
 import shutil
+import threading
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 from orbax.checkpoint import v1 as ocp
 
-__all__ = ["CheckpointError", "Checkpoints", "abstract_state"]
+from urgentmos_jax.training import hosts
+from urgentmos_jax.training.files import is_remote, write_text
+from urgentmos_jax.training.sharding import path_name
+from urgentmos_jax.version import __version__
+
+__all__ = ["FORMAT_VERSION", "CheckpointError", "Checkpoints", "state_bytes"]
 
 logger = logging.getLogger(__name__)
 
-CHECKSUMS = "checksums.json"
+FORMAT_VERSION = 1
+ABOUT, CHECKSUMS = "step.json", "checksums.json"
+# Free space wanted before a run starts, in sizes of its state: the steps that are kept, and one being written.
+SPACE = 3
 
 
 class CheckpointError(RuntimeError):
@@ -23,52 +39,115 @@ class CheckpointError(RuntimeError):
 
 
 class Checkpoints:
-    """The steps below one folder, `<step>/state` (Orbax) and `<step>/checksums.json`.
+    """The steps below one folder.
 
-    A step without its list of checksums is one that a killed run was writing: it does not count and is removed.
-    Orbax alone would take an empty folder for a step and restore a flipped bit without a word.
+    `save` returns once the arrays are copied to the host; files, checksums and the removal of old steps come in the
+    background, one save at a time. An error there is raised by the next `save`, `check` or `wait`.
 
     Args:
-        folder: Made where it does not exist.
+        folder: Made where it does not exist; below an `etils.epath` for remote ones.
         keep: Steps kept, the newest ones.
+        config: Of the run, stored with each step.
+        differ: Says in what a stored config differs from the run's; such a step is refused.
+        strict: Stop where the newest step is damaged, instead of going back to the one before.
     """
 
-    def __init__(self, folder: Path, *, keep: int):
-        self.folder, self._keep = Path(folder).absolute(), keep
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        keep: int,
+        config: Mapping[str, Any] | None = None,
+        differ: Callable[[Any, Any], list[str]] | None = None,
+        strict: bool = False,
+    ):
+        self.folder, self._keep, self._strict = folder, keep, strict
+        self._config, self._differ = config, differ
+        self.best: int | None = None
+        self._thread: threading.Thread | None = None
+        self._failure: Exception | None = None
         self.folder.mkdir(parents=True, exist_ok=True)
-        for path in self.folder.iterdir():
-            if path.is_dir() and not (path / CHECKSUMS).is_file():
-                logger.warning("%s was not finished: removed", path)
-                shutil.rmtree(path)
 
     def steps(self) -> list[int]:
         """Complete steps, ascending."""
-        return sorted(int(path.name) for path in self.folder.iterdir() if path.name.isdigit())
+        found = [path for path in self.folder.iterdir() if path.name.isdigit() and path.is_dir()]
+        return sorted(int(path.name) for path in found if (path / CHECKSUMS).is_file())
+
+    def remove_unfinished(self) -> None:
+        """Removes what a killed run was writing; on one host, while no one saves."""
+        complete = self.steps()
+        for path in self.folder.iterdir():
+            if not (path.name.isdigit() and int(path.name) in complete):
+                kept = f", going on from step {complete[-1]}" if complete else ""
+                logger.warning("%s was not finished: removed%s", path, kept)
+                _remove(path)
 
     def save(self, step: int, state: Any) -> None:
-        """Writes a step, then removes the oldest.
+        """Starts to write a step; on every host.
 
         Raises:
-            CheckpointError: it could not be written (disk full, say); the steps before are as they were.
+            CheckpointError: the step before could not be written (disk full, say), or this one could not be begun.
         """
+        self.wait()
         folder = self.folder / str(step)
         try:
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            ocp.save(folder / "state", _by_name(state))
-            sums = {str(path.relative_to(folder)): _sha256(path) for path in _files(folder)}
-            fresh = folder / f"{CHECKSUMS}.new"
-            with fresh.open("w", encoding="utf-8") as file:
-                file.write(json.dumps(sums, indent=1) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(folder / CHECKSUMS)
-        except (OSError, ValueError) as error:
-            raise CheckpointError(f"{folder}: the checkpoint of step {step} could not be written ({error})") from error
-        for old in self.steps()[: -self._keep]:
-            # Without its list first, so that a kill in between leaves no half step that counts.
-            (self.folder / str(old) / CHECKSUMS).unlink()
-            shutil.rmtree(self.folder / str(old))
+            if hosts.is_first():
+                _remove(folder)
+                folder.mkdir(parents=True)
+            hosts.wait_for_all(f"save {step}")
+            response = ocp.save_async(folder / "state", _by_name(state))
+        except Exception as error:
+            raise _not_written(folder, error) from error
+        about = {
+            "format_version": FORMAT_VERSION,
+            "tool_version": __version__,
+            "config": self._config,
+            "arrays": _shapes(state),
+        }
+        self._thread = threading.Thread(target=self._finish, args=(folder, response, about), name=f"save {step}")
+        self._thread.start()
+
+    def _finish(self, folder: Path, response: Any, about: dict[str, Any]) -> None:
+        try:
+            response.result()
+            if hosts.is_first():
+                write_text(folder / ABOUT, json.dumps(about, indent=1) + "\n")
+                sums = {str(path.relative_to(folder)): _sha256(path) for path in _files(folder)}
+                write_text(folder / CHECKSUMS, json.dumps(sums, indent=1) + "\n")
+                self._remove_old()
+        except Exception as error:
+            failure = _not_written(folder, error)
+            failure.__cause__ = error
+            self._failure = failure
+
+    def _remove_old(self) -> None:
+        steps = self.steps()
+        for old in steps[: -self._keep]:
+            if old != self.best:
+                # Without its list first, so that a kill in between leaves no half step that counts.
+                (self.folder / str(old) / CHECKSUMS).unlink()
+                _remove(self.folder / str(old))
+
+    def wait(self) -> None:
+        """Waits for the save under way.
+
+        Raises:
+            CheckpointError: it failed.
+        """
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        self.check()
+
+    def check(self) -> None:
+        """Raises what went wrong in the background, if anything did.
+
+        Raises:
+            CheckpointError: naming the step.
+        """
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
 
     def restore_newest(self, abstract: Any) -> Any | None:
         """The newest step whose files are what they were, or None where there is no step.
@@ -77,45 +156,89 @@ class Checkpoints:
             abstract: State with shapes, dtypes and shardings (`jax.ShapeDtypeStruct`).
 
         Raises:
-            CheckpointError: there are steps, and none of them can be read.
+            CheckpointError: there are steps, and none of them can be read; or, where that is asked for, the newest one
+                is damaged; or it is of another format, config, shape or precision.
         """
-        faults = []
-        for step in reversed(self.steps()):
-            folder = self.folder / str(step)
-            if damaged := _damaged(folder):
-                faults.append(f"{folder}: damaged or missing: {', '.join(damaged)}")
-                logger.warning("%s; going back to an older step", faults[-1])
-                continue
-            try:
-                leaves = ocp.load(folder / "state", _by_name(abstract))
-                return jax.tree.unflatten(jax.tree.structure(abstract), [leaves[name] for name in _by_name(abstract)])
-            except Exception as error:
-                # Orbax hides the cause (another shape, a missing key) down the chain of errors.
-                causes, cause = [], error
-                while cause is not None:
-                    causes.append(str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__)
-                    cause = cause.__cause__ or cause.__context__
+        steps, faults = hosts.of_first(self.steps), []
+        for step in reversed(steps):
+            names = hosts.of_first(lambda step=step: _damaged(self.folder / str(step)))
+            if not names:
+                return self._restore(step, abstract)
+            faults.append(f"{self.folder / str(step)}: damaged or missing: {', '.join(names)}")
+            if self._strict:
                 raise CheckpointError(
-                    f"{folder} does not fit this config and code: {'; '.join(dict.fromkeys(causes))}. Give another "
-                    f"--workdir for a new run"
-                ) from error
+                    f"{faults[0]}; remove this step, or leave out --strict to go on from the one before"
+                )
+            logger.warning("%s; going back to an older step", faults[-1])
         if faults:
             raise CheckpointError("no step can be read; remove them to start anew:\n  " + "\n  ".join(faults))
         return None
 
+    def restore(self, step: int, abstract: Any) -> Any:
+        """A step, see `restore_newest`.
 
-def abstract_state(state: Any) -> Any:
-    """Shapes, dtypes and shardings of a state."""
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state)
+        Raises:
+            CheckpointError: it cannot be read.
+        """
+        if names := hosts.of_first(lambda: _damaged(self.folder / str(step))):
+            raise CheckpointError(f"{self.folder / str(step)}: damaged or missing: {', '.join(names)}")
+        return self._restore(step, abstract)
+
+    def _restore(self, step: int, abstract: Any) -> Any:
+        folder = self.folder / str(step)
+        about = json.loads((folder / ABOUT).read_text()) if (folder / ABOUT).is_file() else {}
+        if (version := about.get("format_version")) != FORMAT_VERSION:
+            raise CheckpointError(
+                f"{folder} is of format version {version}, this is {__version__} for version {FORMAT_VERSION}; go on "
+                f"with the release that wrote it ({about.get('tool_version', 'unknown')}), or give another --workdir"
+            )
+        changed = self._differ(about["config"], self._config) if self._differ else []
+        changed += hosts.differing_values(about["arrays"], _shapes(abstract))
+        if changed:
+            raise CheckpointError(
+                f"{folder} does not fit this config and code: {'; '.join(changed)}. Set them back, or give another "
+                f"--workdir; to take over the weights alone, start there from an exported model (start_from)"
+            )
+        try:
+            leaves = ocp.load(folder / "state", _by_name(abstract))
+        except Exception as error:
+            raise CheckpointError(f"{folder} cannot be read: {_causes(error)}") from error
+        return jax.tree.unflatten(jax.tree.structure(abstract), [leaves[name] for name in _by_name(abstract)])
+
+    def check_space(self, abstract: Any) -> None:
+        """Refuses to start where the disk is too full for the checkpoints of a run.
+
+        Raises:
+            CheckpointError: with the space that is there and that is wanted.
+        """
+        if is_remote(self.folder):
+            return
+        wanted, free = SPACE * state_bytes(abstract), shutil.disk_usage(self.folder).free
+        if free < wanted:
+            raise CheckpointError(
+                f"{self.folder}: {free / 1e9:.2f} GB free, checkpoints of this run want {wanted / 1e9:.2f} GB; make "
+                f"room, or give another --workdir"
+            )
+
+
+def state_bytes(state: Any) -> int:
+    """Bytes of all arrays."""
+    return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(state))
 
 
 def _by_name(tree: Any) -> dict[str, Any]:
     """Leaves by a name that says their place."""
-    return {jax.tree_util.keystr(path, simple=True, separator="."): x for path, x in jax.tree.leaves_with_path(tree)}
+    return {path_name(path): x for path, x in jax.tree.leaves_with_path(tree)}
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(CHECKSUMS))
+def _shapes(tree: Any) -> dict[str, str]:
+    """`float32[6, 768]` by name."""
+    return {name: f"{x.dtype}{list(x.shape)}" for name, x in _by_name(tree).items()}
+
+
+def _files(folder: Path) -> Collection[Path]:
+    found = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith((CHECKSUMS, ".")))
+    return sorted(found, key=str)
 
 
 def _sha256(path: Path) -> str:
@@ -127,7 +250,32 @@ def _damaged(folder: Path) -> list[str]:
     """Files that are not what the list says."""
     try:
         wanted = json.loads((folder / CHECKSUMS).read_text())
-    except (OSError, ValueError):
+        missing = [name for name in wanted if not (folder / name).is_file()]
+        return missing or [name for name, digest in wanted.items() if _sha256(folder / name) != digest]
+    except (OSError, ValueError, AttributeError):
         return [CHECKSUMS]
-    found = {str(path.relative_to(folder)): path for path in _files(folder)}
-    return [name for name, digest in wanted.items() if name not in found or _sha256(found[name]) != digest]
+
+
+def _remove(path: Path) -> None:
+    if is_remote(path):
+        path.rmtree(missing_ok=True) if path.is_dir() else path.unlink(missing_ok=True)
+    elif path.is_dir():
+        shutil.rmtree(path)
+    elif path.exists():
+        os.unlink(path)
+
+
+def _not_written(folder: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"{folder}: the checkpoint could not be written ({_causes(error)}); the steps before are as they were"
+    )
+
+
+def _causes(error: BaseException | None) -> str:
+    """First lines of an error and of those that led to it: Orbax hides the cause down the chain."""
+    found = []
+    while error is not None:
+        text = str(error).strip()
+        found.append(text.splitlines()[0] if text else type(error).__name__)
+        error = error.__cause__ or error.__context__
+    return "; ".join(dict.fromkeys(found))

@@ -11,7 +11,8 @@ from urgentmos_jax.losses import LossConfig
 from urgentmos_jax.metrics import CATALOGUE, Metric
 from urgentmos_jax.model.heads import HeadConfig
 from urgentmos_jax.model.transformer import TransformerConfig
-from urgentmos_jax.training.step import OptimizerConfig
+from urgentmos_jax.training.sharding import MeshConfig
+from urgentmos_jax.training.step import OptimizerConfig, Precision
 
 __all__ = [
     "BatchConfig",
@@ -100,17 +101,28 @@ class TrainConfig:
 
     Args:
         seed: Of initialisation, partners, order and dropout.
-        data, batch, model, loss, optimizer: See there.
+        data, batch, model, mesh, loss, optimizer: See there.
+        start_from: Model folder or hub id whose weights the run starts from (fine-tuning); "" = from the pretrained
+            encoders, or from nothing.
+        precision: "bfloat16" computes in it, with float32 parameters and losses.
+        remat: Compute the layers again in the backward pass instead of keeping their activations: less memory, about a
+            third more time.
         epochs: Length of the run: so many times the updates of the first epoch.
         updates: Length of the run in updates, in place of epochs; 0 = by epochs.
         validate_every, save_every, log_every: Updates between two validations, checkpoints, lines of the log.
-        keep: Checkpoints kept.
+        keep: Checkpoints kept, the newest ones.
+        best: Figure of validation, `somos/dev/mos_overall/srcc`, whose best checkpoint is kept too and exported at the
+            end; "" = none.
     """
 
     seed: int
     data: DataConfig
     batch: BatchConfig
     model: ModelSettings
+    mesh: MeshConfig
+    start_from: str
+    precision: Precision
+    remat: bool
     loss: LossConfig
     optimizer: OptimizerConfig
     epochs: float
@@ -119,13 +131,18 @@ class TrainConfig:
     save_every: int
     log_every: int
     keep: int
+    best: str
 
 
+# Figures of validation that a best checkpoint may be chosen by.
+FIGURES = ("mse", "lcc", "srcc", "ktau", "pair_accuracy", "clear_pair_accuracy")
+FIGURES += tuple(f"system_{name}" for name in FIGURES[:4])
 # Keys that may be left out: the one or the other is given.
 _EITHER = {"pretrained", "architecture"}
 # Keys that change neither what is computed nor from what, so that a run may be resumed with others.
 _FREE = ("data.root", "data.audio_root", "data.valid", "data.workers", "data.most_bad")
-_FREE += ("validate_every", "save_every", "log_every", "keep")
+_FREE += ("mesh.data", "mesh.model", "mesh.fully_sharded", "remat")
+_FREE += ("validate_every", "save_every", "log_every", "keep", "best")
 
 
 def read_config(values: Mapping[str, Any], *, name: str = "config") -> TrainConfig:
@@ -235,6 +252,8 @@ def _contradictions(config: TrainConfig) -> Iterator[str]:
         "keep": config.keep,
     }
     yield from (f"{name} is {value}, wanted is a number above 0" for name, value in above_zero.items() if value <= 0)
+    if config.best:
+        yield from _unknown_figure(config)
     if not config.data.train:
         yield "data.train is empty"
     if config.updates < 0 or config.data.workers < 0 or (config.updates == 0 and config.epochs <= 0):
@@ -251,3 +270,14 @@ def _contradictions(config: TrainConfig) -> Iterator[str]:
                 yield f"model.categories: {name} is better when it is lower, so it cannot be comparative"
     if odd := [name for name in names if "." in name]:
         yield f"model.categories: a metric's name has no dot, found {odd}"
+
+
+def _unknown_figure(config: TrainConfig) -> Iterator[str]:
+    source, _, rest = config.best.rpartition("/")[0].rpartition("/")
+    figure = config.best.rpartition("/")[2]
+    metrics = [name for metrics in config.model.categories.values() for name in metrics]
+    if source not in config.data.valid or rest not in metrics or figure not in FIGURES:
+        yield (
+            f"best is {config.best!r}, wanted is set/metric/figure with a set of data.valid, a metric of the model and "
+            f"one of {', '.join(FIGURES)}"
+        )

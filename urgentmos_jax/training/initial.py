@@ -1,14 +1,23 @@
 """The model a run starts from: pretrained encoders, everything else drawn from the seed."""
 
+import dataclasses
+import logging
+
 import jax
+import numpy as np
 from flax import nnx
 
 from urgentmos_jax.encoders.known import KNOWN_ENCODERS
 from urgentmos_jax.encoders.pretrained import find_config, load_encoder
+from urgentmos_jax.encoders.weights import WeightsError, fill, flat_state
+from urgentmos_jax.model.released import load_folder
 from urgentmos_jax.model.urgentmos import EncoderConfig, ModelConfig, UrgentMOS
+from urgentmos_jax.scoring import find_model
 from urgentmos_jax.training.config import ModelSettings
 
-__all__ = ["initial_module", "model_config"]
+__all__ = ["fine_tuned_module", "initial_module", "model_config"]
+
+logger = logging.getLogger(__name__)
 
 
 def model_config(settings: ModelSettings, *, offline: bool = False) -> ModelConfig:
@@ -47,10 +56,50 @@ def initial_module(settings: ModelSettings, seed: int) -> UrgentMOS:
     Raises:
         ModelNotFound, ValueError, WeightsError: a pretrained encoder cannot be loaded.
     """
-    config = model_config(settings)
-    # Compiled, since drawing parameter by parameter takes ten seconds for the published sizes.
-    module = nnx.jit(lambda: UrgentMOS(config, rngs=nnx.Rngs(seed)))()
+    module = _random_module(model_config(settings), seed)
     for place, encoder in enumerate(settings.encoders.values()):
         if encoder.pretrained is not None:
             nnx.update(module.encoders[place], nnx.state(load_encoder(encoder.pretrained, dtype=encoder.dtype)))
     return jax.tree.map(jax.numpy.asarray, module)
+
+
+def fine_tuned_module(settings: ModelSettings, seed: int, source: str) -> UrgentMOS:
+    """The model before the first update of a run that starts from another model.
+
+    Encoders and trunk are taken from it and must be of the same sizes; heads of metrics that it does not have are drawn
+    from the seed.
+
+    Args:
+        settings: Of the config file; the sizes of its pretrained encoders are taken from the other model.
+        seed: Of what is drawn.
+        source: Model folder or hub id.
+
+    Raises:
+        ModelNotFound, ModelFolderError, DamagedFile: it cannot be loaded.
+        WeightsError: naming every parameter outside the heads that it lacks or has in another shape.
+    """
+    given, _ = load_folder(find_model(source))
+    encoders = list(settings.encoders.items())
+    if len(encoders) != len(given.config.encoders):
+        raise WeightsError(f"{source} has {len(given.config.encoders)} encoders, the config {len(encoders)}")
+    sizes = {
+        name: dataclasses.replace(encoder, pretrained=None, architecture=theirs.architecture)
+        if encoder.pretrained is not None
+        else encoder
+        for (name, encoder), theirs in zip(encoders, given.config.encoders, strict=True)
+    }
+    module = _random_module(model_config(dataclasses.replace(settings, encoders=sizes)), seed)
+    theirs, ours = flat_state(given), flat_state(module)
+    fits = {path for path, x in ours.items() if path in theirs and theirs[path].shape == x.shape}
+    anew = sorted(ours.keys() - fits)
+    if wrong := [path for path in anew if not path.startswith(("absolute_heads.", "cmos_heads."))]:
+        raise WeightsError(f"{source} does not fit the model of the config: it lacks or has in another shape: {wrong}")
+    fill(module, {path: np.asarray((theirs if path in fits else ours)[path][...]) for path in ours}, origin=source)
+    heads = sorted({".".join(path.split(".")[:2]) for path in anew})
+    logger.info("weights of %s, %s", source, f"but anew: {', '.join(heads)}" if heads else "all of them")
+    return module
+
+
+def _random_module(config: ModelConfig, seed: int) -> UrgentMOS:
+    # Compiled, since drawing parameter by parameter takes ten seconds for the published sizes.
+    return nnx.jit(lambda: UrgentMOS(config, rngs=nnx.Rngs(seed)))()

@@ -1,6 +1,7 @@
 """Figures of a run: `metrics.jsonl`, TensorBoard where its writer is installed, the console and a progress bar."""
 
 import contextlib
+import hashlib
 import json
 import logging
 import math
@@ -15,21 +16,28 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from urgentmos_jax.audio import SAMPLE_RATE_HZ
+from urgentmos_jax.training.files import JsonLines, append_lines, is_remote
 
 __all__ = ["RunLog", "show_log"]
 
 logger = logging.getLogger(__name__)
 
+# Updates that the host may be ahead of the devices.
+AHEAD = 2
 
-def show_log() -> logging.Logger:
-    """Lets the package tell on standard error what it does, with the time; for programs."""
+
+def show_log(*, first: bool = True) -> logging.Logger:
+    """Lets the package tell on standard error what it does, with the time; for programs.
+
+    Args:
+        first: Whether this is the first host; the others tell of warnings alone.
+    """
     absl.logging.set_verbosity(absl.logging.WARNING)  # Orbax tells of every array it writes.
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     package = logging.getLogger("urgentmos_jax")
     package.addHandler(handler)
-    package.setLevel(logging.INFO)
+    package.setLevel(logging.INFO if first else logging.WARNING)
     package.propagate = False
     return package
 
@@ -42,15 +50,19 @@ class RunLog:
         start: Update that the run goes on from; later lines of a killed run are dropped, they come again.
         updates: Length of the run.
         schedule: Learning rate of an update, counted from 0.
+        writes: False on hosts that only need to know of bad updates.
     """
 
-    def __init__(self, workdir: Path, start: int, updates: int, schedule: Callable[[int], Any]):
+    def __init__(self, workdir: Path, start: int, updates: int, schedule: Callable[[int], Any], *, writes: bool = True):
         self.not_finite = workdir / "not_finite.jsonl"
         self.bad_in_a_row = 0
-        self._updates, self._schedule, self._bad = updates, schedule, None
-        self._file = _reopened(workdir / "metrics.jsonl", start)
-        self._board = _board(workdir / "tensorboard", start)
-        self._bar = tqdm(total=updates, initial=start, unit="update", file=sys.stderr, disable=None, dynamic_ncols=True)
+        self._updates, self._schedule, self._bad, self._writes = updates, schedule, None, writes
+        self._lines = JsonLines(workdir / "metrics.jsonl", upto=start) if writes else None
+        self._board = _board(workdir / "tensorboard", start) if writes else None
+        hidden = None if writes else True
+        self._bar = tqdm(
+            total=updates, initial=start, unit="update", file=sys.stderr, disable=hidden, dynamic_ncols=True
+        )
         self._reports: list[tuple[int, Any, list]] = []
         self.restart_clock()
 
@@ -66,11 +78,16 @@ class RunLog:
         self._waited += time.perf_counter() - start
 
     def add(self, update: int, report: dict[str, jax.Array], group: list[dict[str, Any]]) -> None:
-        """Takes the report of `TrainStep` and the batches of its update."""
+        """Takes the report of `TrainStep` and the batches of its update; waits for the update before the last one.
+
+        So the host is never more than two updates ahead, and no more batches than that lie on the devices.
+        """
         self._reports.append((update, report, [uids for batch in group for uids in batch["uids"]]))
+        if len(self._reports) > AHEAD:
+            jax.block_until_ready(self._reports[-1 - AHEAD][1])
         for batch in group:
-            self._audio += float(batch["arrays"]["lengths"].sum()) / SAMPLE_RATE_HZ
-            self._computed += batch["arrays"]["waveform"].size / SAMPLE_RATE_HZ
+            self._audio += batch["audio_seconds"]
+            self._computed += batch["computed_seconds"]
         self._bar.update()
 
     def flush(self) -> None:
@@ -86,7 +103,7 @@ class RunLog:
         for update, report, uids in reports:
             self._note_bad(update, report, uids)
             rate = float(self._schedule(update - 1))
-            self.write(update, "train", {**report, "learning_rate": rate})
+            self.write(update, "train", {**report, "learning_rate": rate}, batch=_digest(uids))
         means = {name: _mean([report[name] for _, report, _ in reports]) for name in reports[0][1]}
         speed = {
             "audio_seconds_a_second": self._audio / seconds,
@@ -105,21 +122,24 @@ class RunLog:
             *(reports[-1][0], self._updates, means["loss"], errors, rate, means["grad_norm"]),
             *(speed["audio_seconds_a_second"], speed["padding_efficiency"], 100 * speed["waiting_for_data"]),
         )
+        if self._lines is not None:
+            self._lines.flush()
         self.restart_clock()
 
     def _note_bad(self, update: int, report: dict[str, float], uids: list) -> None:
         bad, self.bad_in_a_row = report["bad"], int(report["bad_in_a_row"])
         if report["bad_in_a_row"] > 0 and bad != self._bad:
             logger.warning("update %d left out: its gradients are not finite; clips in %s", update, self.not_finite)
-            with self.not_finite.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": update, "uids": uids}) + "\n")
+            if self._writes:
+                append_lines(self.not_finite, [{"step": update, "uids": uids}])
         self._bad = bad
 
-    def write(self, step: int, kind: str, values: dict[str, float]) -> None:
+    def write(self, step: int, kind: str, values: dict[str, float], **more: str) -> None:
         """Writes figures to the files; what is not finite is left out."""
+        if self._lines is None:
+            return
         known = {name: value for name, value in values.items() if math.isfinite(value)}
-        self._file.write(json.dumps({"step": step, "kind": kind, **known}) + "\n")
-        self._file.flush()
+        self._lines.add({"step": step, "kind": kind, **more, **known})
         if self._board is not None:
             for name, value in known.items():
                 self._board.add_scalar(f"{kind}/{name}", value, step)
@@ -127,7 +147,8 @@ class RunLog:
     def close(self) -> None:
         """Closes files and bar."""
         self._bar.close()
-        self._file.close()
+        if self._lines is not None:
+            self._lines.flush()
         if self._board is not None:
             self._board.close()
 
@@ -137,17 +158,15 @@ def _mean(values: list[float]) -> float:
     return float(np.mean(finite)) if finite else math.nan
 
 
-def _reopened(path: Path, step: int) -> Any:
-    """A file of JSON lines without those behind `step`; the last line of a killed run may be cut."""
-    kept = []
-    if path.exists():
-        lines = [line for line in path.read_text(encoding="utf-8").split("\n") if line.endswith("}")]
-        kept = [line for line in lines if json.loads(line)["step"] <= step]
-    path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-    return path.open("a", encoding="utf-8")
+def _digest(uids: list) -> str:
+    """Twelve hexadecimal digits that say which clips were in an update, in their order."""
+    return hashlib.sha256(json.dumps(uids).encode()).hexdigest()[:12]
 
 
 def _board(folder: Path, step: int) -> Any:
+    if is_remote(folder):
+        logger.warning("no TensorBoard files in a remote folder; the figures are in metrics.jsonl")
+        return None
     try:
         from tensorboardX import SummaryWriter
     except ImportError:

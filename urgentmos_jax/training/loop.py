@@ -1,9 +1,12 @@
 """The loop of a run: data, updates, checkpoints, validation, and where it goes on after it was stopped."""
 
+import hashlib
 import json
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import signal
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +14,21 @@ import jax
 from flax import nnx
 
 from urgentmos_jax.audio import SAMPLE_RATE_HZ
-from urgentmos_jax.data.pipeline import Plan, load_batches
+from urgentmos_jax.data.loading import DataWorkerLost, LoadedBatches
+from urgentmos_jax.data.pipeline import Plan
 from urgentmos_jax.data.training_set import find_source, read_training_set
 from urgentmos_jax.model.released import is_model_folder, load_folder, save_folder
 from urgentmos_jax.model.urgentmos import UrgentMOS
 from urgentmos_jax.scoring import Model, least_samples, most_samples
-from urgentmos_jax.training.checkpoints import Checkpoints, abstract_state
+from urgentmos_jax.training import hosts
+from urgentmos_jax.training.checkpoints import CheckpointError, Checkpoints
 from urgentmos_jax.training.config import ConfigError, differences, read_config
-from urgentmos_jax.training.initial import initial_module, model_config
+from urgentmos_jax.training.files import append_lines, is_remote, run_folder, write_text
+from urgentmos_jax.training.initial import fine_tuned_module, initial_module, model_config
+from urgentmos_jax.training.lock import FolderInUse, FolderLock
 from urgentmos_jax.training.logs import RunLog
-from urgentmos_jax.training.sharding import make_mesh, put_rows, replicated
+from urgentmos_jax.training.memory import OutOfMemory, check_largest, device_bytes, out_of_memory
+from urgentmos_jax.training.sharding import Layout
 from urgentmos_jax.training.step import (
     MOST_BAD_IN_A_ROW,
     TrainStep,
@@ -30,7 +38,7 @@ from urgentmos_jax.training.step import (
 )
 from urgentmos_jax.training.validation import format_table, read_validation_sets, validate
 
-__all__ = ["NonFiniteLoss", "TooManyBadItems", "Trainer"]
+__all__ = ["STOPPED", "Interrupted", "NonFiniteLoss", "TooManyBadItems", "Trainer"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,62 +51,124 @@ class TooManyBadItems(RuntimeError):
     """More clips failed to load than the config allows."""
 
 
+class Interrupted(RuntimeError):
+    """A signal ended the run, behind a checkpoint; `signal` is its number."""
+
+    def __init__(self, number: int, message: str):
+        super().__init__(message)
+        self.signal = number
+
+
+# What may end a run before its time, each with a message for its user.
+STOPPED = (NonFiniteLoss, TooManyBadItems, CheckpointError, DataWorkerLost, OutOfMemory, FolderInUse)
+
+
 class Trainer:
     """One run in one folder. A folder with checkpoints is gone on with.
 
-    The folder gets `config.json`; `start`, the model before the first update (so that going on needs neither network
-    nor the pretrained encoders' folders); `checkpoints`; `metrics.jsonl` and `tensorboard`; `skipped.jsonl` where clips
-    failed to load.
+    It starts from the run in its folder, else from the model that `start_from` names, else from pretrained encoders,
+    else from nothing. The folder gets `config.json`; `start`, the model before the first update (so that going on needs
+    neither network nor the folders of pretrained encoders); `checkpoints`; `metrics.jsonl` and `tensorboard`;
+    `skipped.jsonl` where clips failed to load, `not_finite.jsonl` where updates were left out. No other run may use it
+    until this one has ended, or `close`.
 
     Args:
         values: The config, see `training.config`.
-        workdir: The run's folder.
+        workdir: The run's folder, the same for all hosts; local or `gs://`.
         name: Of the config file, for messages.
-        devices: That share the rows of a batch; None = all local ones.
+        devices: That the mesh is made of; None = those of all hosts.
+        strict: Stop where the newest checkpoint is damaged or a clip fails to load, instead of going on without it.
 
     Raises:
         ConfigError: keys are unknown, missing or wrong; or the folder holds a run of another config.
         ManifestError, FileNotFoundError: the manifests cannot be used.
-        ModelNotFound, WeightsError, ValueError: a pretrained encoder cannot be loaded.
-        CheckpointError: the checkpoints do not fit.
+        ModelNotFound, WeightsError, ValueError: a pretrained encoder cannot be loaded, or the mesh does not fit the
+            devices, or the hosts do not agree.
+        CheckpointError: the checkpoints do not fit, or there is no room for them.
+        FolderInUse: another process runs in the folder.
+        OutOfMemory: the largest batch does not fit a device.
     """
 
     def __init__(
         self,
         values: Mapping[str, Any],
-        workdir: Path,
+        workdir: Path | str,
         *,
         name: str = "config",
         devices: Sequence[jax.Device] | None = None,
+        strict: bool = False,
     ):
         self.config = read_config(values, name=name)
-        self.workdir = Path(workdir).absolute()
+        self.layout = Layout(self.config.mesh, devices)
+        self.workdir, self._strict = run_folder(workdir), strict
         values = values.to_dict() if hasattr(values, "to_dict") else dict(values)
+        # As it comes back from JSON, to be compared with what does.
+        values = json.loads(json.dumps(values))
         self._same_config(values)
         metrics = {key: one for group in self.config.model.categories.values() for key, one in group.items()}
         self._read_data(metrics)
         if not is_model_folder(self.workdir / "start"):
             self._check_lengths()
+        hosts.same_everywhere(values, differences, "the configs")
+        hosts.same_everywhere(self._fingerprint(), hosts.differing_values, "the manifests")
         self.workdir.mkdir(parents=True, exist_ok=True)
-        self._write_config(values)
+        self._lock = FolderLock(self.workdir) if hosts.is_first() and not is_remote(self.workdir) else None
+        try:
+            self._prepare(values, devices)
+        except BaseException:
+            self.close()
+            raise
 
-        module = self._start()
-        self.mesh = make_mesh(devices)
-        self._graph, trained, frozen = split_module(module)
-        trained, self._frozen = jax.device_put((trained, frozen), replicated(self.mesh))
+    def _prepare(self, values: dict[str, Any], devices: Sequence[jax.Device] | None) -> None:
+        if hosts.is_first():
+            write_text(self.workdir / "config.json", json.dumps(values, indent=1) + "\n")
+        module = hosts.read_everywhere(self._start)
         self.plan = self._make_plan(module)
         accumulate = self.config.batch.accumulate
         self.updates = self.config.updates or math.ceil(self.config.epochs * len(self.plan.epoch(0)) / accumulate)
-        optimizer = make_optimizer(self.config.optimizer, self.updates)
         self._schedule = learning_rate(self.config.optimizer, self.updates)
-        self._step = TrainStep(self._graph, module.config, optimizer, self.config.loss, seed=self.config.seed)
-        self.state = jax.jit(self._step.init, out_shardings=replicated(self.mesh))(trained)
-        self._checkpoints = Checkpoints(self.workdir / "checkpoints", keep=self.config.keep)
-        restored = self._checkpoints.restore_newest(abstract_state(self.state))
-        if restored is not None:
-            self.state = restored
+        self._graph, trained, frozen = split_module(module, remat=self.config.remat)
+        self._step = TrainStep(
+            self._graph,
+            trained,
+            module.config,
+            make_optimizer(self.config.optimizer, self.updates),
+            self.config.loss,
+            self.layout,
+            seed=self.config.seed,
+            precision=self.config.precision,
+        )
+        self.layout.report_large((trained, frozen))
+        self._frozen = self.layout.put(frozen)
+        self._checkpoints = Checkpoints(
+            self.workdir / "checkpoints",
+            keep=self.config.keep,
+            config=values,
+            differ=differences,
+            strict=self._strict,
+        )
+        if hosts.is_first():
+            self._checkpoints.remove_unfinished()
+            self._checkpoints.check_space(self._step.abstract)
+        hosts.wait_for_all("checkpoints")
+        self.state = self._checkpoints.restore_newest(self._step.abstract)
+        if self.state is None:
+            self.state = self._step.init(self.layout.put(trained))
+        else:
             logger.info("going on from update %d of %d in %s", self.done, self.updates, self.workdir)
-        self._model = Model(module, devices=devices) if self._validation else None
+        self._read_best()
+        if self.done < self.updates:
+            need = check_largest(
+                self._step,
+                self._frozen,
+                self.plan,
+                self.layout,
+                module.config,
+                limit=device_bytes(self.layout.mesh.local_devices[0]),
+            )
+            logger.info("memory of a device at the largest batch: %.2f GB", need / 1e9)
+        local = [device for device in self.layout.mesh.devices.flat if device.process_index == jax.process_index()]
+        self._model = Model(module, devices=local) if self._validation else None
         self._bad_clips: set[str] = set()
 
     @property
@@ -106,55 +176,112 @@ class Trainer:
         """Updates so far."""
         return int(self.state.step)
 
+    @property
+    def compiled_shapes(self) -> int:
+        """Shapes of batches that the step was compiled for."""
+        return self._step.shapes
+
+    def close(self) -> None:
+        """Lets other runs use the folder."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
     def module(self) -> UrgentMOS:
-        """The model as it is now."""
-        return nnx.merge(self._graph, self.state.trained, self._frozen)
+        """The model as it is now, whole on every device."""
+        return nnx.merge(self._graph, *self.layout.gather((self.state.trained, self._frozen)))
 
     def export(self, folder: Path) -> None:
-        """Writes the model folder."""
-        data = list(self.config.data.train)
-        save_folder(folder, self.module(), {"kind": "training run", "update": self.done, "data": data})
+        """Writes the model folder: of the best checkpoint where the config asks for one, else of the last."""
+        step, best = self.done, self._checkpoints.best
+        if best is not None and best != step:
+            self.state, step = self._checkpoints.restore(best, self._step.abstract), best
+            logger.info("exporting update %d, the best by %s", step, self.config.best)
+        module = self.module()
+        if hosts.is_first():
+            data = list(self.config.data.train)
+            save_folder(folder, module, {"kind": "training run", "update": step, "data": data})
+        hosts.wait_for_all("exported")
 
     def run(self) -> dict[str, Any]:
-        """Trains to the end.
+        """Trains to the end, and closes.
 
         Returns:
             The last validation, see `validation.validate`.
 
         Raises:
+            Interrupted: SIGTERM or Ctrl-C came; a checkpoint is saved, the same command goes on.
             NonFiniteLoss: gradients were not finite in three updates in a row; the last checkpoint is good.
             TooManyBadItems: more clips failed to load than `data.most_bad` allows.
             CheckpointError: a checkpoint could not be written.
+            DataWorkerLost: processes that decode are killed or stuck again and again.
+            OutOfMemory: a device ran out of memory.
         """
+        log = RunLog(self.workdir, self.done, self.updates, self._schedule, writes=hosts.is_first())
+        interruption = hosts.Interruption()
+        try:
+            with interruption.caught():
+                return self._run(log, interruption)
+        finally:
+            log.close()
+            # What is being written is finished, also where something else has gone wrong.
+            try:
+                self._checkpoints.wait()
+            finally:
+                self.close()
+
+    def _run(self, log: RunLog, interruption: hosts.Interruption) -> dict[str, Any]:
         results: dict[str, Any] = {}
         config, start = self.config, self.done
         accumulate = config.batch.accumulate
-        log = RunLog(self.workdir, start, self.updates, self._schedule)
-        batches = load_batches(self.plan, start * accumulate, self.updates * accumulate, workers=config.data.workers)
+        batches = LoadedBatches(
+            self.plan,
+            start * accumulate,
+            self.updates * accumulate,
+            workers=config.data.workers,
+            rows=self.layout.rows,
+        )
         try:
             for update in range(start + 1, self.updates + 1):
                 with log.waiting():
                     group = [next(batches) for _ in range(accumulate)]
-                self._report_skipped(group)
-                arrays = [put_rows(self.mesh, batch["arrays"]) for batch in group]
-                self.state, report = self._step(self.state, self._frozen, arrays)
-                log.add(update, report, group)
+                self._note_skipped(group)
+                arrays = [self.layout.put_rows(batch["arrays"]) for batch in group]
+                try:
+                    self.state, report = self._step(self.state, self._frozen, arrays)
+                    log.add(update, report, group)
+                except jax.errors.JaxRuntimeError as error:
+                    if (full := out_of_memory(group, error)) is not None:
+                        raise full from error
+                    raise
+                self._checkpoints.check()
+                stop = interruption.after(update)
                 save, check, show = (
-                    update == self.updates or update % every == 0
+                    stop or update == self.updates or update % every == 0
                     for every in (config.save_every, config.validate_every, config.log_every)
                 )
+                check = check and self._validation and not (stop and update < self.updates)
+                save = save or (check and bool(config.best))
                 if save or check or show:
                     log.flush()
                     self._check_finite(log)
+                    self._check_skipped()
                 if save:
                     self._checkpoints.save(update, self.state)
-                if check and self._validation:
+                if check:
                     results = self._validate(log)
                 if save or check:
                     log.restart_clock()
+                if stop and update < self.updates:
+                    self._checkpoints.wait()
+                    name = signal.Signals(interruption.signal).name
+                    raise Interrupted(
+                        interruption.signal,
+                        f"{name}: update {update} of {self.updates} is saved; the same command goes on",
+                    )
+            self._checkpoints.wait()
         finally:
-            log.close()
-            _close(batches)
+            batches.close()
         return results
 
     # What a run starts from.
@@ -162,22 +289,16 @@ class Trainer:
     def _same_config(self, values: Mapping[str, Any]) -> None:
         path = self.workdir / "config.json"
         if path.exists():
-            before = json.loads(path.read_text(encoding="utf-8"))
+            before = json.loads(path.read_text())
             if changed := differences(before, values):
                 raise ConfigError(
                     f"{self.workdir} holds a run of another config; give another --workdir, or set back: "
                     + "; ".join(changed)
                 )
 
-    def _write_config(self, values: Mapping[str, Any]) -> None:
-        text = json.dumps(values, indent=1) + "\n"
-        fresh = self.workdir / ".config.json.new"
-        fresh.write_text(text, encoding="utf-8")
-        fresh.replace(self.workdir / "config.json")
-
     def _read_data(self, metrics: dict[str, Any]) -> None:
         data = self.config.data
-        root, audio_root = Path(data.root), Path(data.audio_root) if data.audio_root else None
+        root, audio_root = run_folder(data.root), Path(data.audio_root) if data.audio_root else None
         train, valid = ([find_source(name, root) for name in names] for names in (data.train, data.valid))
         if both := {str(s.path.resolve()) for s in train} & {str(s.path.resolve()) for s in valid}:
             raise ConfigError(f"data: {', '.join(sorted(both))} in both data.train and data.valid")
@@ -192,6 +313,15 @@ class Trainer:
         if cut := int((self.data.seconds > data.max_seconds).sum()):
             logger.warning("%d clips are longer than %g s and are cut", cut, data.max_seconds)
 
+    def _fingerprint(self) -> dict[str, str]:
+        """What hosts must have in common to form the same batches and the same validation."""
+        return {
+            one.name: hashlib.sha256(
+                json.dumps(one.data.uids).encode() + one.data.seconds.tobytes() + one.data.labels.tobytes()
+            ).hexdigest()[:16]
+            for one in (*self._validation, _Named("data.train", self.data))
+        }
+
     def _check_lengths(self) -> None:
         longest, most = most_samples(model_config(self.config.model)), self.config.data.max_seconds
         if longest is not None and most * SAMPLE_RATE_HZ > longest:
@@ -202,11 +332,27 @@ class Trainer:
 
     def _start(self) -> UrgentMOS:
         """The model before the first update, kept in the folder."""
-        folder = self.workdir / "start"
-        if not is_model_folder(folder):
-            module = initial_module(self.config.model, self.config.seed)
-            save_folder(folder, module, {"kind": "before training"})
-        return load_folder(folder)[0]
+        kept, config = self.workdir / "start", self.config
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch, "start") if is_remote(kept) else kept
+            if is_model_folder(kept):
+                if folder != kept:
+                    folder.mkdir()
+                    for path in kept.iterdir():
+                        (folder / path.name).write_bytes(path.read_bytes())
+            else:
+                if config.start_from:
+                    module = fine_tuned_module(config.model, config.seed, config.start_from)
+                    origin = {"kind": "before training", "start_from": config.start_from}
+                else:
+                    module, origin = initial_module(config.model, config.seed), {"kind": "before training"}
+                save_folder(folder, module, origin)
+                if folder != kept:
+                    kept.mkdir(parents=True, exist_ok=True)
+                    # The config last: it is what makes the folder one of a model.
+                    for path in sorted(folder.iterdir(), key=lambda path: path.suffix == ".json"):
+                        (kept / path.name).write_bytes(path.read_bytes())
+            return load_folder(folder)[0]
 
     def _make_plan(self, module: UrgentMOS) -> Plan:
         config = self.config
@@ -225,26 +371,41 @@ class Trainer:
             "%d batches an epoch, %d shapes, padding efficiency %.2f one-sided, %.2f two-sided",
             *(len(plan.epoch(0)), len(shapes), one, two),
         )
+        if wasted := max(-rows % self.layout.rows.axis / rows for rows, _, _ in shapes):
+            logger.warning(
+                "up to %.0f %% empty rows, since %d devices share batches of few rows; raise batch.seconds",
+                *(100 * wasted, self.layout.rows.axis),
+            )
         return plan
 
     # What a run reports.
 
-    def _report_skipped(self, group: list[dict[str, Any]]) -> None:
+    def _note_skipped(self, group: list[dict[str, Any]]) -> None:
         """Clips that could not be loaded: to the console once, to `skipped.jsonl` each time."""
         skipped = [one for batch in group for one in batch["skipped"]]
         if not skipped:
             return
-        with (self.workdir / "skipped.jsonl").open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(one) + "\n" for one in skipped)
+        append_lines(self._skipped_file, skipped)
         for one in skipped:
             if one["uid"] not in self._bad_clips:
                 self._bad_clips.add(one["uid"])
                 logger.warning("skipped %s: %s", one["uid"], one["message"])
-        most = max(1, self.config.data.most_bad * len(self.data.uids))
-        if len(self._bad_clips) > most:
+        if hosts.count() == 1:
+            self._check_skipped()
+
+    @property
+    def _skipped_file(self) -> Path:
+        return self.workdir / ("skipped.jsonl" if hosts.is_first() else f"skipped.{jax.process_index()}.jsonl")
+
+    def _check_skipped(self) -> None:
+        """Stops where too many clips failed, on all hosts at the same update."""
+        bad = {uid for of_host in hosts.gather_json(sorted(self._bad_clips)) for uid in of_host}
+        most = 0 if self._strict else max(1, self.config.data.most_bad * len(self.data.uids))
+        if len(bad) > most:
+            allowed = "--strict allows none" if self._strict else f"data.most_bad allows {most:.0f}"
             raise TooManyBadItems(
-                f"{len(self._bad_clips)} of {len(self.data.uids)} clips failed to load, data.most_bad allows "
-                f"{most:.0f}; they are listed in {self.workdir / 'skipped.jsonl'}"
+                f"{len(bad)} of {len(self.data.uids)} clips failed to load, {allowed}; they are listed in "
+                f"{self._skipped_file}"
             )
 
     def _check_finite(self, log: RunLog) -> None:
@@ -256,16 +417,44 @@ class Trainer:
             )
 
     def _validate(self, log: RunLog) -> dict[str, Any]:
-        merged = nnx.split(self.module())[1]
-        self._model.params = jax.device_put(merged, jax.tree.leaves(self._model.params)[0].sharding)
+        whole = nnx.split(self.module())[1]
+        if hosts.count() > 1:
+            whole = jax.tree.map(lambda x: x.addressable_data(0), whole)
+        self._model.params = jax.device_put(whole, jax.tree.leaves(self._model.params)[0].sharding)
         results = validate(self._model, self._validation)
         logger.info("validation at update %d\n%s", self.done, format_table(results))
         flat = {f"{s}/{m}/{k}": v for s, metrics in results.items() for m, vs in metrics.items() for k, v in vs.items()}
         log.write(self.done, "valid", flat)
+        if self.config.best:
+            self._note_best(flat.get(self.config.best, math.nan))
         return results
 
+    # The best checkpoint.
 
-def _close(batches: Iterator[Any]) -> None:
-    """Ends the threads and processes of a Grain iterator."""
-    if hasattr(batches, "close"):
-        batches.close()
+    @property
+    def _best_file(self) -> Path:
+        return self.workdir / "best.json"
+
+    def _read_best(self) -> None:
+        self._best_value = math.nan
+        if self.config.best and self._best_file.exists():
+            best = json.loads(self._best_file.read_text())
+            if best["figure"] == self.config.best and best["update"] in self._checkpoints.steps():
+                self._checkpoints.best, self._best_value = best["update"], best["value"]
+
+    def _note_best(self, value: float) -> None:
+        lower = self.config.best.endswith("mse")
+        worse = not math.isnan(self._best_value) and (value >= self._best_value if lower else value <= self._best_value)
+        if math.isnan(value) or worse:
+            return
+        self._best_value, self._checkpoints.best = value, self.done
+        if hosts.is_first():
+            best = {"figure": self.config.best, "value": value, "update": self.done}
+            write_text(self._best_file, json.dumps(best) + "\n")
+
+
+class _Named:
+    """A training set with the name it has in messages."""
+
+    def __init__(self, name: str, data: Any):
+        self.name, self.data = name, data

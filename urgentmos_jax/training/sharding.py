@@ -1,33 +1,170 @@
-"""How training is laid out on devices: rows of a batch over the mesh axis `data`, parameters on every device."""
+"""How training is laid out on devices: rows of a batch over the mesh axis `data`, parameters by a table of their paths.
 
+The same program serves one device, several, and several hosts: pjit, that is `jax.jit` with `NamedSharding`, on a mesh
+whose axes the compiler places (`AxisType.Auto`). With `fully_sharded`, parameters and the optimizer's moments are
+spread over `data` and gathered layer by layer where they are used; the axis `model` splits attention heads and the
+inner features of feed-forwards.
+"""
+
+import dataclasses
+import logging
+import math
+import re
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-__all__ = ["by_row", "make_mesh", "put_rows", "replicated"]
+from urgentmos_jax.data.pipeline import HostRows
+
+__all__ = ["Layout", "MeshConfig", "make_mesh", "path_name"]
+
+logger = logging.getLogger(__name__)
+
+P = PartitionSpec
+# Path pattern -> spec of the last dimensions; stacked layers have one more before them. The first that fits holds, and
+# what fits none is on every device. Moments of the optimizer end in the path of their parameter.
+RULES = (
+    (r"(query|key|value)\.kernel$", P("data", "model")),
+    (r"(query|key|value)\.bias$", P("model")),
+    (r"(attention|cross)\.out\.kernel$", P("model", "data")),
+    (r"feed_in\.kernel$", P("data", "model")),
+    (r"feed_in\.bias$", P("model")),
+    (r"feed_out\.kernel$", P("model", "data")),
+    (r"(conv\w*|position|stem\.\d+)\.kernel$", P(None, "data")),
+    (r"positions$", P(None, "data")),
+    (r"\.kernel$", P("data", None)),
+)
+# Parameters of more elements that stay whole on every device of a mesh that shards are reported.
+LARGE = 1_000_000
 
 
-def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """A mesh with one axis, `data`, over the given devices; None = all local ones."""
-    devices = list(devices or jax.local_devices())
-    return jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
+@dataclasses.dataclass(frozen=True)
+class MeshConfig:
+    """Axes of the mesh.
+
+    Args:
+        data: Devices that share the rows of a batch; -1 = all that `model` leaves.
+        model: Devices that share attention heads and feed-forwards.
+        fully_sharded: Whether parameters and moments are spread over `data` too.
+    """
+
+    data: int
+    model: int
+    fully_sharded: bool
 
 
-def replicated(mesh: Mesh) -> NamedSharding:
-    """The same on every device."""
-    return NamedSharding(mesh, PartitionSpec())
+def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """The mesh (`data`, `model`) over the given devices; None = those of all hosts.
+
+    Raises:
+        ValueError: their number does not fit.
+    """
+    devices = list(devices or jax.devices())
+    data = len(devices) // max(1, config.model) if config.data == -1 else config.data
+    if data < 1 or config.model < 1 or data * config.model != len(devices):
+        raise ValueError(
+            f"mesh: data {config.data} x model {config.model} does not fit {len(devices)} devices; set mesh.data to -1 "
+            f"and mesh.model to a divisor of their number"
+        )
+    return jax.make_mesh((data, config.model), ("data", "model"), axis_types=(AxisType.Auto,) * 2, devices=devices)
 
 
-def by_row(mesh: Mesh) -> NamedSharding:
-    """First axis over `data`."""
-    return NamedSharding(mesh, PartitionSpec("data"))
+class Layout:
+    """Where arrays of training lie.
+
+    Args:
+        config: Axes of the mesh.
+        devices: None = those of all hosts.
+
+    Raises:
+        ValueError: the axes do not fit the number of devices.
+    """
+
+    def __init__(self, config: MeshConfig, devices: Sequence[jax.Device] | None = None):
+        self.mesh = make_mesh(config, devices)
+        self.fully_sharded = config.fully_sharded
+        self.replicated = NamedSharding(self.mesh, P())
+        self.by_row = NamedSharding(self.mesh, P("data"))
+        local = np.vectorize(lambda device: device.process_index == jax.process_index())(self.mesh.devices)
+        self.rows = HostRows(self.mesh.shape["data"], tuple(np.flatnonzero(local.any(1)).tolist()))
+        self._gather = jax.jit(lambda tree: tree, out_shardings=self.replicated)
+
+    def spec(self, path: str, shape: Sequence[int]) -> PartitionSpec:
+        """Spec of a parameter by its path, `categories.mos.stacked.feed_in.kernel`, and shape.
+
+        An axis that does not divide its dimension is left out.
+        """
+        wanted = next((spec for pattern, spec in RULES if re.search(pattern, path)), P())
+        entries = [None] * (len(shape) - len(wanted)) + list(wanted)[max(0, len(wanted) - len(shape)) :]
+        axes = {axis for axis in ("data", "model") if self.mesh.shape[axis] > 1}
+        axes -= set() if self.fully_sharded else {"data"}
+        kept = [
+            axis if axis in axes and size % self.mesh.shape[axis] == 0 else None
+            for axis, size in zip(entries, shape, strict=True)
+        ]
+        return P(*kept) if any(kept) else P()
+
+    def shardings(self, tree: Any) -> Any:
+        """Shardings of a tree of parameters, moments and scalars (arrays or their shapes)."""
+        return jax.tree.map_with_path(
+            lambda path, x: NamedSharding(self.mesh, self.spec(path_name(path), x.shape)), tree
+        )
+
+    def specs(self, tree: Any) -> dict[str, PartitionSpec]:
+        """Specs by path, for people and tests."""
+        return {path_name(path): self.spec(path_name(path), x.shape) for path, x in jax.tree.leaves_with_path(tree)}
+
+    def report_large(self, tree: Any) -> list[str]:
+        """Warns of large parameters that stay whole on every device though the mesh shards; returns their paths."""
+        if not self.fully_sharded and self.mesh.shape["model"] == 1:
+            return []
+        shapes = {path_name(path): x.shape for path, x in jax.tree.leaves_with_path(tree)}
+        large = [name for name, shape in shapes.items() if math.prod(shape) > LARGE and self.spec(name, shape) == P()]
+        if large:
+            logger.warning("on every device, though the mesh shards: %s", ", ".join(large))
+        return large
+
+    def put(self, tree: Any) -> Any:
+        """Parameters, the same on every host, onto the devices."""
+        return jax.tree.map(_put, tree, self.shardings(tree))
+
+    def whole(self, x: Any) -> jax.Array:
+        """An array, the same on every host, whole on every device."""
+        return _put(x, self.replicated)
+
+    def put_rows(self, arrays: dict[str, np.ndarray]) -> dict[str, jax.Array]:
+        """This host's rows, as `rows` numbers them, as arrays of the global batch; copied while the devices compute."""
+        if jax.process_count() == 1:
+            return jax.device_put(arrays, self.by_row)
+        count = len(self.rows.places)
+
+        def put(local: np.ndarray) -> jax.Array:
+            each = len(local) // count
+            shape = (each * self.rows.axis, *local.shape[1:])
+
+            def part(index: tuple[slice, ...]) -> np.ndarray:
+                place = self.rows.places.index((index[0].start or 0) // each)
+                return local[place * each : (place + 1) * each]
+
+            return jax.make_array_from_callback(shape, self.by_row, part)
+
+        return {name: put(x) for name, x in arrays.items()}
+
+    def gather(self, tree: Any) -> Any:
+        """The tree whole on every device of the mesh."""
+        return self._gather(tree)
 
 
-def put_rows(mesh: Mesh, arrays: dict[str, np.ndarray]) -> dict[str, jax.Array]:
-    """Arrays [R, ...] on the devices, filled up with zero rows (masks: False) where the axis does not divide R."""
-    missing = -len(arrays["lengths"]) % mesh.shape["data"]
-    if missing:
-        arrays = {name: np.pad(x, [(0, missing)] + [(0, 0)] * (x.ndim - 1)) for name, x in arrays.items()}
-    return jax.device_put(arrays, by_row(mesh))
+def path_name(path: Sequence[Any]) -> str:
+    """`categories.mos.stacked.feed_in.kernel`, from a path of `jax.tree`."""
+    return jax.tree_util.keystr(tuple(path), simple=True, separator=".").removesuffix(".value")
+
+
+def _put(x: Any, sharding: NamedSharding) -> jax.Array:
+    if sharding.is_fully_addressable:
+        return jax.device_put(x, sharding)
+    x = np.asarray(x)
+    return jax.make_array_from_callback(x.shape, sharding, lambda index: x[index])

@@ -1,25 +1,37 @@
 """The training step: losses and gradients of one or several batches, and the update.
 
 Batches of one update may differ in shape. Their labels are counted first, so that each contributes as it would in one
-large batch, whatever way the rows were cut.
+large batch, whatever way the rows were cut. Gradients are compiled once for each shape of a batch, the update once.
 """
 
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 
+from urgentmos_jax.layers import LayerStack
 from urgentmos_jax.losses import LossConfig, absolute_loss, comparative_loss, metric_weights, total_loss
 from urgentmos_jax.model.urgentmos import Features, ModelConfig, UrgentMOS
+from urgentmos_jax.training.sharding import Layout
 
-__all__ = ["MOST_BAD_IN_A_ROW", "OptimizerConfig", "TrainState", "TrainStep", "make_optimizer", "split_module"]
+__all__ = [
+    "MOST_BAD_IN_A_ROW",
+    "OptimizerConfig",
+    "TrainState",
+    "TrainStep",
+    "learning_rate",
+    "make_optimizer",
+    "split_module",
+]
 
 Arrays = dict[str, jax.Array]
+Precision = Literal["float32", "bfloat16"]
 
 # After so many updates in a row whose gradients are not finite, nothing is updated any more.
 MOST_BAD_IN_A_ROW = 3
@@ -80,7 +92,7 @@ class TrainState:
         step: int32 [], updates so far, those left out included.
         trained: Parameters that are trained.
         optimizer: State of the optimizer.
-        bad: int32 [], updates left out because a gradient was not finite.
+        bad: int32 [], updates left out because the loss or a gradient was not finite.
         bad_in_a_row: int32 [], how many of them at the end.
     """
 
@@ -91,13 +103,21 @@ class TrainState:
     bad_in_a_row: jax.Array
 
 
-def split_module(module: UrgentMOS) -> tuple[nnx.GraphDef, nnx.State, nnx.State]:
-    """Graph, parameters that are trained, parameters of frozen encoders."""
+def split_module(module: UrgentMOS, *, remat: bool = False) -> tuple[nnx.GraphDef, nnx.State, nnx.State]:
+    """Graph, parameters that are trained, parameters of frozen encoders.
+
+    Args:
+        module: Model.
+        remat: Compute the layers of stacks again in the backward pass instead of keeping their activations.
+    """
     frozen = {str(i) for i, encoder in enumerate(module.config.encoders) if encoder.freeze}
 
     def trained(path: tuple, value: Any) -> bool:
         return not (path[0] == "encoders" and str(path[1]) in frozen)
 
+    for _, part in nnx.iter_graph(module):
+        if isinstance(part, LayerStack):
+            part.remat = remat
     return nnx.split(module, trained, ...)
 
 
@@ -106,33 +126,53 @@ class TrainStep:
 
     Args:
         graph: Of `split_module`.
+        trained: Parameters that are trained, or their shapes.
         config: Architecture.
         optimizer: Optax transformation.
         loss: Weights of the losses.
+        layout: Where parameters and batches lie.
         seed: Of dropout.
+        precision: "bfloat16" computes in it; parameters, norms, softmax, losses and updates are float32 all the same.
     """
 
     def __init__(
         self,
         graph: nnx.GraphDef,
+        trained: nnx.State,
         config: ModelConfig,
         optimizer: optax.GradientTransformation,
         loss: LossConfig,
+        layout: Layout,
         *,
         seed: int,
+        precision: Precision = "float32",
     ):
         self._graph, self._config, self._optimizer, self._loss = graph, config, optimizer, loss
-        # Half the time of compiling is threefry's, where it draws the masks of dropout.
-        self._key = jax.random.key(seed, impl="rbg")
+        self._layout, self._seed, self._precision = layout, seed, precision
         names = list(config.metrics)
         self._categories = [[names.index(name) for name in metrics] for metrics in config.categories.values()]
-        # The update is compiled once, apart from the gradients, which are compiled for each shape of a batch.
-        self._count = jax.jit(_label_counts)
-        self._part = jax.jit(self._traced_part)
+        self.abstract = self._abstract(trained)
+        shardings = jax.tree.map(lambda x: x.sharding, self.abstract)
+        whole = layout.replicated
+        self.init = jax.jit(self._traced_init, out_shardings=shardings)
+        self._count = jax.jit(_label_counts, out_shardings=whole)
+        # Laid out as the parameters are, whatever the compiler would choose for a shape of batches.
+        self._part = jax.jit(self._traced_part, out_shardings=(whole, shardings.trained))
         self._add = jax.jit(lambda a, b: jax.tree.map(jnp.add, a, b), donate_argnums=0)
-        self._apply = jax.jit(self._traced_apply, donate_argnums=0)
+        self._apply = jax.jit(self._traced_apply, donate_argnums=0, out_shardings=(shardings, whole))
+        self._compiled: dict[tuple, jax.stages.Compiled] = {}
+        self._places: dict[int, jax.Array] = {}
 
-    def init(self, trained: nnx.State) -> TrainState:
+    def _abstract(self, trained: nnx.State) -> TrainState:
+        """Shapes, dtypes and shardings of a state."""
+        shapes = jax.eval_shape(self._traced_init, trained)
+        return jax.tree.map(
+            lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
+            shapes,
+            self._layout.shardings(shapes),
+        )
+
+    def _traced_init(self, trained: nnx.State) -> TrainState:
         """State before the first update."""
         zero = functools.partial(jnp.zeros, (), jnp.int32)
         return TrainState(zero(), trained, self._optimizer.init(trained), zero(), zero())
@@ -150,23 +190,59 @@ class TrainStep:
         Returns:
             The next state, and the report: `loss`, `loss/absolute`, `loss/comparative`; by metric the mean errors
             `error/<metric>` and `error/<metric> (pairs)`, NaN without labels; `grad_norm`, `update_norm`, `bad`,
-            `bad_in_a_row`. Where a gradient is not finite the parameters and the optimizer stay as they are.
+            `bad_in_a_row`. Where the loss or a gradient is not finite, or there is no label at all, the parameters and
+            the optimizer stay as they are.
         """
         counts = functools.reduce(self._add, [self._count(batch) for batch in batches])
         total = None
         for place, batch in enumerate(batches):
-            part = self._part(state.trained, frozen, batch, counts, state.step, place)
+            compiled = self.compiled(frozen, batch)
+            part = compiled(state.trained, frozen, batch, counts, state.step, self._place(place))
             total = part if total is None else self._add(total, part)
         return self._apply(state, total, counts)
+
+    def compiled(self, frozen: nnx.State, batch: Arrays) -> jax.stages.Compiled:
+        """Loss and gradients of batches of one shape, compiled at the first call.
+
+        Args:
+            frozen: Parameters of frozen encoders.
+            batch: Arrays, or their shapes with shardings.
+        """
+        shape = tuple((name, x.shape, str(x.dtype)) for name, x in sorted(batch.items()))
+        if shape not in self._compiled:
+            counts = jax.eval_shape(_label_counts, batch)
+            counts = jax.tree.map(self._whole, counts)
+            scalar = self._whole(jax.ShapeDtypeStruct((), jnp.int32))
+            lowered = self._part.lower(self.abstract.trained, frozen, batch, counts, scalar, scalar)
+            self._compiled[shape] = lowered.compile()
+        return self._compiled[shape]
+
+    @property
+    def shapes(self) -> int:
+        """Shapes of batches that were compiled."""
+        return len(self._compiled)
+
+    def _whole(self, x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self._layout.replicated)
+
+    def _place(self, place: int) -> jax.Array:
+        if place not in self._places:
+            self._places[place] = self._layout.whole(np.int32(place))
+        return self._places[place]
 
     def _traced_part(
         self, trained: nnx.State, frozen: nnx.State, batch: Arrays, counts: Any, step: jax.Array, place: jax.Array
     ) -> tuple[tuple, nnx.State]:
         """((loss, sums), gradients) of one batch, its weights from the counts of all."""
-        key = jax.random.fold_in(jax.random.fold_in(self._key, step), place)
+        # Half the time of compiling is threefry's, where it draws the masks of dropout.
+        key = jax.random.key(self._seed, impl="rbg")
+        key = jax.random.fold_in(jax.random.fold_in(key, step), place)
 
         def loss(trained: nnx.State) -> tuple[jax.Array, Any]:
-            return self._losses(nnx.merge(self._graph, trained, frozen), batch, counts, key)
+            parameters = (trained, frozen)
+            if self._precision == "bfloat16":
+                parameters = jax.tree.map(lambda x: x.astype(jnp.bfloat16), parameters)
+            return self._losses(nnx.merge(self._graph, *parameters), batch, counts, key)
 
         return jax.value_and_grad(loss, has_aux=True)(trained)
 
@@ -200,11 +276,12 @@ class TrainStep:
         (loss, (absolute, comparative, sums, pair_sums)), gradients = total
         grad_norm = optax.tree.norm(gradients)
         finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm) & (state.bad_in_a_row < MOST_BAD_IN_A_ROW)
+        labelled = jnp.concatenate(counts).sum() > 0
         updates, optimizer = self._optimizer.update(gradients, state.optimizer, state.trained)
         trained = optax.apply_updates(state.trained, updates)
 
         def keep(new: jax.Array, old: jax.Array) -> jax.Array:
-            return jnp.where(finite, new, old)
+            return jnp.where(finite & labelled, new, old)
 
         following = TrainState(
             state.step + 1,

@@ -3,10 +3,11 @@
 import dataclasses
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from urgentmos_jax.audio import SAMPLE_RATE_HZ
@@ -16,6 +17,7 @@ from urgentmos_jax.evaluation.correlation import agreement, system_means
 from urgentmos_jax.evaluation.preference import sign_accuracy
 from urgentmos_jax.metrics import Metric
 from urgentmos_jax.scoring import Model
+from urgentmos_jax.training import hosts
 
 __all__ = ["ValidationSet", "format_table", "read_validation_sets", "validate"]
 
@@ -59,7 +61,7 @@ def read_validation_sets(
 
 
 def validate(model: Model, sets: Sequence[ValidationSet]) -> dict[str, dict[str, dict[str, float]]]:
-    """Agreement of a model with the labels.
+    """Agreement of a model with the labels. Several hosts share the clips and pairs, and all get the whole result.
 
     Returns:
         {set: {metric: values}}: `n`, `mse`, `lcc`, `srcc`, `ktau` by utterance, the same with `system_` by system, and
@@ -72,36 +74,58 @@ def validate(model: Model, sets: Sequence[ValidationSet]) -> dict[str, dict[str,
 def _validate_one(model: Model, one: ValidationSet) -> dict[str, dict[str, float]]:
     data, found = one.data, {}
     wanted = np.flatnonzero((~np.isnan(data.labels)).any(1))
-    rows = model.score([data.paths[i] for i in wanted], uids=[data.uids[i] for i in wanted])
-    failed = [row["error"]["message"] for row in rows if row["error"]]
+    scores, failed = _predicted(
+        lambda own: model.score([data.paths[i] for i in wanted[own]], uids=[data.uids[i] for i in wanted[own]]),
+        lambda row: [row["scores"][name] for name in data.metrics],
+        len(wanted),
+        len(data.metrics),
+    )
     for k, name in enumerate(data.metrics):
-        scored = [
-            (row["scores"][name], float(data.labels[i, k]), data.systems[i])
-            for i, row in zip(wanted, rows, strict=True)
-            if row["error"] is None and not math.isnan(data.labels[i, k])
-        ]
-        if not scored:
+        true = data.labels[wanted, k]
+        both = np.flatnonzero(~np.isnan(true) & ~np.isnan(scores[:, k]))
+        if not len(both):
             continue
-        predicted, true, systems = zip(*scored, strict=True)
+        predicted, true = scores[both, k].tolist(), true[both].tolist()
         found[name] = agreement(predicted, true)
-        means = agreement(*system_means(predicted, true, systems))
+        means = agreement(*system_means(predicted, true, [data.systems[i] for i in wanted[both]]))
         found[name] |= {f"system_{key}": value for key, value in means.items() if means["n"]}
     if len(one.pairs):
-        rows = model.compare([(data.paths[a], data.paths[b]) for a, b in one.pairs])
+        cmos, _ = _predicted(
+            lambda own: model.compare([(data.paths[a], data.paths[b]) for a, b in one.pairs[own]]),
+            lambda row: [row["comparison"][name]["cmos"] for name in data.comparative],
+            len(one.pairs),
+            len(data.comparative),
+        )
         for k, name in enumerate(data.comparative):
-            compared = [
-                (row["comparison"][name]["cmos"], float(label))
-                for row, label in zip(rows, one.cmos[:, k], strict=True)
-                if row["error"] is None and not math.isnan(label)
-            ]
-            if compared:
-                every, clear = (sign_accuracy(*zip(*compared, strict=True), least) for least in (0.0, CLEAR))
+            both = np.flatnonzero(~np.isnan(one.cmos[:, k]) & ~np.isnan(cmos[:, k]))
+            if len(both):
+                sides = cmos[both, k].tolist(), one.cmos[both, k].tolist()
+                every, clear = (sign_accuracy(*sides, least) for least in (0.0, CLEAR))
                 pairs = {"pairs": every["n"], "pair_accuracy": every["accuracy"]}
                 pairs |= {"clear_pairs": clear["n"], "clear_pair_accuracy": clear["accuracy"]}
                 found[name] = found.get(name, {}) | pairs
     if failed:
         logger.warning("%s: %d clips could not be scored: %s", one.name, len(failed), "; ".join(failed[:5]))
     return found
+
+
+def _predicted(
+    compute: Callable[[np.ndarray], list[dict[str, Any]]],
+    values: Callable[[dict[str, Any]], list[float]],
+    count: int,
+    width: int,
+) -> tuple[np.ndarray, list[str]]:
+    """Predictions [count, width] of rows that the hosts share, each computed once; NaN and a message if one failed."""
+    own = np.arange(jax.process_index(), count, hosts.count())
+    found, failed = np.full((count, width), np.nan), []
+    for place, row in zip(own, compute(own), strict=True):
+        if row["error"] is None:
+            found[place] = values(row)
+        else:
+            failed.append(row["error"]["message"])
+    every, messages = hosts.gather(found), hosts.gather_json(failed)
+    rows = np.arange(count)
+    return every[rows % hosts.count(), rows], [message for of_host in messages for message in of_host]
 
 
 def format_table(results: dict[str, dict[str, dict[str, Any]]]) -> str:

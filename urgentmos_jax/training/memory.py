@@ -1,0 +1,118 @@
+"""Whether the largest batch fits the memory of a device, before the first update."""
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from urgentmos_jax.audio import SAMPLE_RATE_HZ
+from urgentmos_jax.data.pipeline import Plan
+from urgentmos_jax.model.sizes import training_bytes
+from urgentmos_jax.model.urgentmos import ModelConfig
+from urgentmos_jax.training.sharding import Layout
+from urgentmos_jax.training.step import TrainStep
+
+__all__ = ["OutOfMemory", "check_largest", "device_bytes"]
+
+
+class OutOfMemory(RuntimeError):
+    """A batch does not fit the memory of a device; the message gives its shape and what to lower."""
+
+
+def check_largest(
+    step: TrainStep, frozen: Any, plan: Plan, layout: Layout, config: ModelConfig, *, limit: float | None
+) -> float:
+    """Compiles the step for the largest batch of the first epoch and looks at the compiler's plan of its memory.
+
+    Args:
+        step: Compiled shapes are kept there, so nothing is compiled twice.
+        frozen: Parameters of frozen encoders, on the devices.
+        plan: Of the batches.
+        layout: Where arrays lie.
+        config: Architecture, to tell which batch is the largest.
+        limit: Bytes of a device, see `device_bytes`; None = unknown, nothing is refused.
+
+    Returns:
+        Bytes that a device needs: state, parameters, gradients and what the batch takes.
+
+    Raises:
+        OutOfMemory: they are more than the limit.
+    """
+    rows, sides, size = max(plan.shapes(), key=lambda shape: training_bytes(config, shape[0] * shape[1] / 2, shape[2]))
+    batch = abstract_batch(plan, layout, rows, sides, size)
+    try:
+        found = step.compiled(frozen, batch).memory_analysis()
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" in str(error):
+            raise OutOfMemory(_advice(rows, sides, size, None, limit)) from error
+        raise
+    if found is None:
+        return math.nan
+    # The state's parameters are arguments of the step; the moments lie beside them.
+    moments = sum(_device_bytes_of(x) for x in jax.tree.leaves(step.abstract.optimizer))
+    need = found.argument_size_in_bytes + found.output_size_in_bytes + found.temp_size_in_bytes + moments
+    need -= found.alias_size_in_bytes
+    if limit is not None and need > limit:
+        raise OutOfMemory(_advice(rows, sides, size, need, limit))
+    return float(need)
+
+
+def abstract_batch(plan: Plan, layout: Layout, rows: int, sides: int, size: int) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes of the arrays of a batch on the devices."""
+    data, rows = plan.data, -(-rows // layout.rows.axis) * layout.rows.axis
+    metrics, pairs = (rows, sides, len(data.metrics)), (rows, len(data.comparative))
+    shapes = {
+        "waveform": ((rows, sides, size), np.float32),
+        "lengths": ((rows, sides), np.int32),
+        "labels": (metrics, np.float32),
+        "label_mask": (metrics, np.bool_),
+        "cmos": (pairs, np.float32),
+        "cmos_mask": (pairs, np.bool_),
+    }
+    return {name: jax.ShapeDtypeStruct(shape, dtype, sharding=layout.by_row) for name, (shape, dtype) in shapes.items()}
+
+
+def out_of_memory(batches: list[dict[str, Any]], error: Exception) -> OutOfMemory | None:
+    """The error as ours, where a device ran out of memory in an update with these batches."""
+    if "RESOURCE_EXHAUSTED" not in str(error):
+        return None
+    shapes = [batch["arrays"]["waveform"].shape for batch in batches]
+    return OutOfMemory(_advice(*max(shapes, key=math.prod), None, None))
+
+
+def device_bytes(device: jax.Device) -> float | None:
+    """Memory of a device that may be used; of a CPU, what is available, over the devices that share it."""
+    stats = device.memory_stats() or {}
+    if "bytes_limit" in stats:
+        return float(stats["bytes_limit"])
+    if device.platform != "cpu":
+        return None
+    found = []
+    if Path("/proc/meminfo").exists():
+        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        found.append(1024.0 * int(lines["MemAvailable"].split()[0]))
+    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    if limit.exists() and limit.read_text().strip().isdigit():
+        found.append(float(limit.read_text()) - float(used.read_text()))
+    if not found:
+        found.append(float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")))
+    return min(found) / jax.local_device_count()
+
+
+def _device_bytes_of(x: jax.ShapeDtypeStruct) -> int:
+    return math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
+
+
+def _advice(rows: int, sides: int, size: int, need: float | None, limit: float | None) -> str:
+    seconds = size / SAMPLE_RATE_HZ
+    wanted = "" if need is None else f" needs {need / 1e9:.2f} GB of a device"
+    there = "" if limit is None else f", {limit / 1e9:.2f} GB are there"
+    return (
+        f"the largest batch, {rows} rows of {sides} x {seconds:.1f} s ({rows * sides * size} samples),"
+        f"{wanted or ' does not fit the memory of a device'}{there}. Lower --config.batch.seconds (and raise "
+        f"--config.batch.accumulate, which keeps what an update sees), or --config.data.max_seconds; or set "
+        f"--config.remat or --config.precision=bfloat16"
+    )
