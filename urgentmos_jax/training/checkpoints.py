@@ -113,7 +113,7 @@ class Checkpoints:
             if hosts.is_first():
                 write_text(folder / ABOUT, json.dumps(about, indent=1) + "\n")
                 sums = {str(path.relative_to(folder)): _sha256(path) for path in _files(folder)}
-                write_text(folder / CHECKSUMS, json.dumps(sums, indent=1) + "\n")
+                write_text(folder / CHECKSUMS, _listed(sums))
                 self._remove_old()
         except Exception as error:
             failure = _not_written(folder, error)
@@ -241,6 +241,10 @@ def _files(folder: Path) -> Collection[Path]:
     return sorted(found, key=str)
 
 
+def _listed(sums: dict[str, str]) -> str:
+    return json.dumps(sums, indent=1) + "\n"
+
+
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -249,7 +253,10 @@ def _sha256(path: Path) -> str:
 def _damaged(folder: Path) -> list[str]:
     """Files that are not what the list says."""
     try:
-        wanted = json.loads((folder / CHECKSUMS).read_text())
+        text = (folder / CHECKSUMS).read_text()
+        wanted = json.loads(text)
+        if text != _listed(wanted):
+            return [CHECKSUMS]
         missing = [name for name in wanted if not (folder / name).is_file()]
         return missing or [name for name, digest in wanted.items() if _sha256(folder / name) != digest]
     except (OSError, ValueError, AttributeError):
