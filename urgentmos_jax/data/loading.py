@@ -77,22 +77,25 @@ class LoadedBatches(Iterator[dict[str, Any]]):
     def __next__(self) -> dict[str, Any]:
         if self._next >= self._stop:
             raise StopIteration
+        began = time.monotonic()
         while True:
-            began = time.monotonic()
             if len(self._processes) < self._workers:
                 self._processes = [one for one in multiprocessing.active_children() if one not in self._others]
             try:
-                batch, error = self._queue.get(timeout=self._patience)
+                batch, error = self._queue.get(timeout=0.2)
             except queue.Empty:
-                self._open_again(f"no batch for {time.monotonic() - began:.0f} s; data workers {self._pids()}")
+                if time.monotonic() - began > self._patience:
+                    self._open_again(f"no batch for {self._patience:.0f} s; data workers {self._pids()}")
+                    began = time.monotonic()
                 continue
             if error is None:
                 self._next += 1
                 self._restarts, self._patience = 0, PATIENCE_SECONDS
                 return batch
-            if not any(one.exitcode for one in self._processes):
+            if "terminated unexpectedly" not in str(error):
                 raise error
             self._open_again(f"data worker {self._pids(lost=True)}")
+            began = time.monotonic()
 
     def _pids(self, *, lost: bool = False) -> str:
         """Processes and how they ended."""
@@ -101,14 +104,14 @@ class LoadedBatches(Iterator[dict[str, Any]]):
             for one in self._processes
             if one.exitcode or not lost
         ]
-        return ", ".join(named) or "threads of this process"
+        return ", ".join(named) or ("killed as it began" if lost else "threads of this process")
 
     def _open_again(self, fault: str) -> None:
         self._restarts += 1
         if self._restarts > RESTARTS or not self._workers:
             raise DataWorkerLost(
-                f"{fault}; batch {self._next} could not be loaded in {self._restarts} tries. Look at the storage of "
-                f"the audio and at the memory of this machine, then give the same command again: the run goes on"
+                f"{fault}; {self._restarts} tries to go on from batch {self._next} failed. Look at the storage of the "
+                f"audio and at the memory of this machine, then give the same command again: the run goes on"
             )
         logger.warning("%s; started again at batch %d", fault, self._next)
         for one in set(multiprocessing.active_children()) - self._others:

@@ -13,6 +13,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,10 @@ class Checkpoints:
             response.result()
             if hosts.is_first():
                 write_text(folder / ABOUT, json.dumps(about, indent=1) + "\n")
-                sums = {str(path.relative_to(folder)): _sha256(path) for path in _files(folder)}
+                files = _files(folder)
+                with ThreadPoolExecutor() as pool:
+                    digests = list(pool.map(_sha256, files))
+                sums = {str(path.relative_to(folder)): one for path, one in zip(files, digests, strict=True)}
                 write_text(folder / CHECKSUMS, _listed(sums))
                 self._remove_old()
         except Exception as error:
