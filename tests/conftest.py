@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 # Eight devices, as sharding tests need them; before jax starts.
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 import soundfile
 
+UPDATES = 7  # Of `tiny_config`.
 GOLDEN = Path(os.environ.get("URGENTMOS_GOLDEN") or Path(__file__).parent / "golden")
 
 
@@ -79,3 +81,19 @@ def write_corpus(
             row |= {"system_id": f"s{i % 3}", "reference_id": f"r{i // 2}"}
             file.write(json.dumps(row | {"metrics": {name: round(4.4 - 3.4 * noise, 3) for name in metrics}}) + "\n")
     return folder / "data.jsonl"
+
+
+def tiny_config(data: Path) -> Any:
+    """Dropout, two batches an update, two-sided rows, an epoch of one and a half updates."""
+    from configs.compact import get_config
+
+    values = get_config()
+    values.data.root = str(data)
+    values.batch = dict(seconds=3.0, clips=3, accumulate=2)
+    sizes = dict(hidden_size=8, num_attention_heads=2, intermediate_size=12, num_hidden_layers=1, mel_bins=16)
+    values.model.encoders.compact.architecture.update(sizes)
+    values.model.width = 8
+    values.model.category.update(dict(heads=2, feedforward=12))
+    values.update(dict(updates=UPDATES, save_every=3, validate_every=100, log_every=2))
+    values.optimizer.warmup_updates = 1
+    return values

@@ -14,7 +14,7 @@ from typing import Any
 import jax
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["processes", "test_training", "urgentmos_jax.training.loop", "tensorboardX"])
+CONTEXT.set_forkserver_preload(["processes", "conftest", "configs.compact", "urgentmos_jax.training.loop"])
 
 
 def start(log: Path, function: Callable[..., None], *args: Any) -> Any:
@@ -64,7 +64,7 @@ def wait_until(true: Callable[[], Any], seconds: float = 60) -> Any:
 def train(
     workdir: str, data: str, changes: dict[str, Any], kill_at: int = 0, signal_number: int = 0, **host: Any
 ) -> None:
-    """A run as `launch.train` makes it, of the config of `test_training`.
+    """A run as `launch.train` makes it, of `tiny_config`.
 
     Args:
         workdir, data: Folders.
@@ -73,7 +73,7 @@ def train(
         signal_number: Of that signal.
         host: `coordinator`, `hosts`, `host` of a run on several hosts; `strict`.
     """
-    from test_training import config
+    from conftest import tiny_config
 
     from urgentmos_jax.training import hosts, logs
     from urgentmos_jax.training.loop import STOPPED, Interrupted, Trainer
@@ -82,7 +82,7 @@ def train(
     if host:
         hosts.connect(**host)
     logs.show_log()
-    values = config(Path(data))
+    values = tiny_config(Path(data))
     values.update_from_flattened_dict(changes)
     if kill_at:
         add = logs.RunLog.add

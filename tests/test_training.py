@@ -1,18 +1,15 @@
 """Runs of training: from the start, killed and gone on with, with bad input."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import jax
 import numpy as np
+import processes
 import pytest
-from conftest import write_corpus
+from conftest import UPDATES, tiny_config, write_corpus
 
-from configs.compact import get_config
 from urgentmos_jax.manifest import ManifestError
 from urgentmos_jax.scoring import load_model
 from urgentmos_jax.training.checkpoints import CheckpointError, Checkpoints
@@ -20,7 +17,6 @@ from urgentmos_jax.training.config import ConfigError, read_config
 from urgentmos_jax.training.loop import NonFiniteLoss, TooManyBadItems, Trainer
 
 ROOT = Path(__file__).parent.parent
-UPDATES = 7
 DEVICES = jax.local_devices()[:2]  # Eight share the rows of a batch in `test_step.py`.
 
 
@@ -32,20 +28,6 @@ def data(tmp_path_factory) -> Path:
     return root
 
 
-def config(data: Path):
-    """Dropout, two batches an update, two-sided rows, an epoch of one and a half updates."""
-    values = get_config()
-    values.data.root = str(data)
-    values.batch = dict(seconds=3.0, clips=3, accumulate=2)
-    sizes = dict(hidden_size=8, num_attention_heads=2, intermediate_size=12, num_hidden_layers=1, mel_bins=16)
-    values.model.encoders.compact.architecture.update(sizes)
-    values.model.width = 8
-    values.model.category.update(dict(heads=2, feedforward=12))
-    values.update(dict(updates=UPDATES, save_every=3, validate_every=100, log_every=2))
-    values.optimizer.warmup_updates = 1
-    return values
-
-
 def final_state(workdir: Path, trainer: Trainer) -> list[np.ndarray]:
     restored = Checkpoints(workdir / "checkpoints", keep=2).restore_newest(trainer._step.abstract)
     return [np.asarray(leaf) for leaf in jax.tree.leaves(restored)]
@@ -54,7 +36,7 @@ def final_state(workdir: Path, trainer: Trainer) -> list[np.ndarray]:
 @pytest.fixture(scope="module")
 def finished(data: Path, tmp_path_factory) -> tuple[Path, Trainer, dict]:
     workdir = tmp_path_factory.mktemp("run")
-    trainer = Trainer(config(data), workdir, devices=DEVICES)
+    trainer = Trainer(tiny_config(data), workdir, devices=DEVICES)
     return workdir, trainer, trainer.run()
 
 
@@ -83,70 +65,29 @@ def test_run(finished, tmp_path):
     assert origin["kind"] == "training run" and origin["update"] == UPDATES
 
 
-# A run that is killed: after an update, or as soon as a checkpoint is being written.
-KILLED = """
-import os, pathlib, signal, sys, threading, time
-sys.path[:0] = {paths}
-import jax
-jax.config.update("jax_default_matmul_precision", "highest")
-from test_training import config
-from urgentmos_jax.training import logs
-from urgentmos_jax.training.loop import Trainer
-
-def kill():
-    os.kill(os.getpid(), signal.SIGKILL)
-
-def watch(pattern):
-    while not list(pathlib.Path({workdir!r}, "checkpoints").glob(pattern)):
-        time.sleep(0.0005)
-    kill()
-
-if {update}:
-    add = logs.RunLog.add
-    logs.RunLog.add = lambda self, update, *rest: kill() if update == {update} else add(self, update, *rest)
-if {pattern!r}:
-    threading.Thread(target=watch, args=({pattern!r},), daemon=True).start()
-Trainer(config(pathlib.Path({data!r})), pathlib.Path({workdir!r})).run()
-"""
-
-
-def run_process(data: Path, workdir: Path, *, update: int = 0, pattern: str = "") -> int:
-    paths = [str(ROOT), str(ROOT / "tests")]
-    code = KILLED.format(paths=paths, workdir=str(workdir), data=str(data), update=update, pattern=pattern)
-    cache = {"JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir or ""}
-    cache["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-    cache["JAX_NUM_CPU_DEVICES"] = "1"
-    found = subprocess.run([sys.executable, "-c", code], env=os.environ | cache, capture_output=True, text=True)
-    assert found.returncode in (0, -signal.SIGKILL), found.stderr[-2000:]
-    return found.returncode
-
-
 def test_a_killed_run_ends_with_the_same_bits(finished, data: Path, tmp_path):
+    """Many kills, at random updates and while saving, are in `test_survival.py` and `test_checkpoints.py`."""
     _, trainer, _ = finished
-    workdir, tmp_path = tmp_path / "whole", tmp_path / "killed"
-    assert run_process(data, workdir) == 0
-    assert run_process(data, tmp_path, update=5) == -signal.SIGKILL
-    assert Checkpoints(tmp_path / "checkpoints", keep=2).steps() in ([], [3])  # It may be killed while it saves.
-    # In the middle of writing step 6: Orbax has begun, the step does not count yet.
-    assert run_process(data, tmp_path, pattern="6/state*") == -signal.SIGKILL
-    assert (tmp_path / "checkpoints" / "6").is_dir() and not (
-        tmp_path / "checkpoints" / "6" / "checksums.json"
-    ).exists()
-    assert run_process(data, tmp_path) == 0
-    wanted, found = final_state(workdir, trainer), final_state(tmp_path, trainer)
+    log, workdir, killed = tmp_path / "log", tmp_path / "whole", tmp_path / "killed"
+    assert processes.run(log, processes.train, str(workdir), str(data), {}) == 0
+    assert processes.run(log, processes.train, str(killed), str(data), {}, 5, signal.SIGKILL) == -signal.SIGKILL
+    assert Checkpoints(killed / "checkpoints", keep=2).steps() in ([], [3])  # It may be killed while it saves.
+    assert processes.run(log, processes.train, str(killed), str(data), {}, 6, signal.SIGTERM) == 143
+    assert Checkpoints(killed / "checkpoints", keep=2).steps()[-1] == 6
+    assert "SIGTERM: update 6 of 7 is saved; the same command goes on" in log.read_text()
+    assert processes.run(log, processes.train, str(killed), str(data), {}) == 0
+    wanted, found = final_state(workdir, trainer), final_state(killed, trainer)
     assert len(wanted) == len(found) and all((a == b).all() for a, b in zip(wanted, found, strict=True))
-    read = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    losses = {line["step"]: line["loss"] for line in read if line["kind"] == "train"}
-    whole = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    assert losses == {line["step"]: line["loss"] for line in whole if line["kind"] == "train"}
-    assert len([line for line in read if line["kind"] == "train"]) == UPDATES
+    read, whole = processes.figures(killed), processes.figures(workdir)
+    assert list(read) == list(range(1, UPDATES + 1))
+    assert [(x["batch"], x["loss"]) for x in read.values()] == [(x["batch"], x["loss"]) for x in whole.values()]
 
 
 def test_a_finished_run_is_not_trained_again_and_another_config_is_refused(finished, data: Path):
     workdir, _, _ = finished
-    again = Trainer(config(data), workdir, devices=DEVICES)
+    again = Trainer(tiny_config(data), workdir, devices=DEVICES)
     assert again.done == UPDATES and again.run() == {}
-    other = config(data)
+    other = tiny_config(data)
     other.optimizer.learning_rate, other.log_every = 5e-4, 1
     with pytest.raises(ConfigError, match=r"optimizer.learning_rate: 0.001 -> 0.0005$"):
         Trainer(other, workdir, devices=DEVICES)
@@ -181,7 +122,7 @@ def test_bad_manifest_names_all_faults_with_their_lines(data: Path, tmp_path):
     lines[3] = lines[3].replace('"u3"', '"u0"')
     lines[4] = lines[4].replace('"mos_overall": ', '"mos_overall": "good", "x": ')
     path.write_text("\n".join(lines) + "\n")
-    values = config(tmp_path)
+    values = tiny_config(tmp_path)
     values.data.valid = ()
     with pytest.raises(ManifestError) as error:
         Trainer(values, tmp_path / "run", devices=DEVICES)
@@ -194,7 +135,7 @@ def test_bad_manifest_names_all_faults_with_their_lines(data: Path, tmp_path):
 def test_a_file_that_vanishes_during_training_is_skipped_and_reported(data: Path, tmp_path):
     root = tmp_path / "data"
     write_corpus(root / "mine" / "train", [8000 + 700 * i for i in range(8)])
-    values = config(root)
+    values = tiny_config(root)
     values.data.valid, values.updates = (), 5
     trainer = Trainer(values, tmp_path / "run", devices=DEVICES)
     (root / "mine" / "train" / "6.wav").unlink()
@@ -207,7 +148,7 @@ def test_a_file_that_vanishes_during_training_is_skipped_and_reported(data: Path
 def test_too_many_files_that_fail_stop_the_run(data: Path, tmp_path):
     root = tmp_path / "data"
     write_corpus(root / "mine" / "train", [8000 + 700 * i for i in range(8)])
-    values = config(root)
+    values = tiny_config(root)
     values.data.valid = ()
     trainer = Trainer(values, tmp_path / "run", devices=DEVICES)
     for name in ("1.wav", "4.wav", "6.wav"):
@@ -217,7 +158,7 @@ def test_too_many_files_that_fail_stop_the_run(data: Path, tmp_path):
 
 
 def test_gradients_that_are_not_finite_stop_the_run(finished, data: Path, tmp_path, monkeypatch):
-    values = config(data)
+    values = tiny_config(data)
     values.data.valid = ()
     trainer = Trainer(values, tmp_path, devices=DEVICES)
     load = type(trainer.plan).load
@@ -258,7 +199,7 @@ def test_gradients_that_are_not_finite_stop_the_run(finished, data: Path, tmp_pa
     ],
 )
 def test_faults_of_a_config_are_named(data: Path, change, message: str):
-    values = config(data).to_dict()
+    values = tiny_config(data).to_dict()
     change(values)
     with pytest.raises(ConfigError, match=r"my_config\.py: ") as error:
         read_config(values, name="my_config.py")
@@ -266,7 +207,7 @@ def test_faults_of_a_config_are_named(data: Path, change, message: str):
 
 
 def test_all_faults_of_a_config_come_at_once(data: Path):
-    values = config(data).to_dict()
+    values = tiny_config(data).to_dict()
     values["batch"]["secondz"] = values["batch"].pop("seconds")
     values["keep"] = "many"
     with pytest.raises(ConfigError) as error:

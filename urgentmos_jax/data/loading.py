@@ -123,9 +123,9 @@ class LoadedBatches(Iterator[dict[str, Any]]):
     def close(self) -> None:
         """Ends threads and processes."""
         self._ended.set()
+        self._thread.join(timeout=5)
         if hasattr(self._iterator, "close"):
             self._iterator.close()
-        self._thread.join(timeout=5)
         self._iterator = None
 
 
