@@ -264,3 +264,41 @@ def test_the_first_update_is_torch_adamw_after_the_clip():
     for old, new, gradient in zip(before, after, gradients, strict=True):
         g = gradient * (1e-3 / norm)
         np.testing.assert_allclose(new, old - 0.01 * (g / (np.abs(g) + 1e-8) + 0.1 * old), rtol=0, atol=2e-4)
+
+
+def test_remat_computes_the_same(setup: Setup):
+    module = UrgentMOS(CONFIG, rngs=nnx.Rngs(0))
+    graph, trained, frozen = split_module(without_dropout(module), remat=True)
+    step = TrainStep(graph, trained, CONFIG, keeps_gradients(), LossConfig(), setup.layout, seed=3)
+    batch = [setup.layout.put_rows(pair_batch([0, 1, 2, 3]))]
+    state, _ = step(step.init(setup.layout.put(trained)), setup.layout.put(frozen), batch)
+    assert close(state.optimizer, setup.update(pair_batch([0, 1, 2, 3]))[0].optimizer, 1e-6)
+    assert "remat" in str(jax.make_jaxpr(step._traced_part)(trained, frozen, batch[0], *counts_of(batch[0])))
+    assert "remat" not in str(jax.make_jaxpr(setup.step._traced_part)(trained, frozen, batch[0], *counts_of(batch[0])))
+
+
+def counts_of(batch) -> tuple:
+    return (batch["label_mask"].sum((0, 1)), batch["cmos_mask"].sum(0)), 0, 0
+
+
+def test_bfloat16_computes_in_it_and_keeps_float32_parameters(setup: Setup):
+    half = Setup(optimizer=keeps_gradients(), precision="bfloat16")
+    state, report = half.update(pair_batch([0, 1, 2, 3]))
+    whole, wanted = setup.update(pair_batch([0, 1, 2, 3]))
+    assert {x.dtype for x in jax.tree.leaves((state.trained, state.optimizer))} == {jnp.dtype("float32")}
+    assert report["loss"].dtype == jnp.float32 and float(report["loss"]) != float(wanted["loss"])
+    assert float(report["loss"]) == pytest.approx(float(wanted["loss"]), rel=2e-2)
+    assert close(state.optimizer, whole.optimizer, 0.1)
+
+
+def test_an_update_without_any_label_is_left_out():
+    """Case 15: a batch that has lost all its clips neither decays the weights nor counts as bad."""
+    setup = Setup()
+    state, _ = setup.update(pair_batch([0, 1]))
+    kept = leaves((state.trained, state.optimizer))
+    empty = pair_batch([0, 1])
+    for name in ("label_mask", "cmos_mask", "lengths"):
+        empty[name][:] = 0
+    state, report = setup.update(empty, state=state)
+    assert int(report["bad"]) == 0 and int(state.step) == 2 and np.isfinite(float(report["loss"]))
+    assert all((a == b).all() for a, b in zip(leaves((state.trained, state.optimizer)), kept, strict=True))

@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, TextIO
 
+from etils import epath
+
 from urgentmos_jax.metrics import CATALOGUE
 
 __all__ = [
@@ -256,14 +258,14 @@ def json_lines(path: str | os.PathLike) -> Iterator[tuple[int, dict[str, Any] | 
         ManifestError: The file cannot be read.
     """
     try:
-        with open(path, "rb") as file:
+        with epath.Path(path).open("rb") as file:
             for number, line in enumerate(file, 1):
                 if number == 1:
                     line = line.removeprefix(b"\xef\xbb\xbf")
                 if line.strip():
                     yield number, _json_object(line)
     except OSError as error:
-        raise ManifestError([f"{os.fsdecode(path)}: cannot be read ({error.strerror})"]) from None
+        raise ManifestError([f"{os.fsdecode(path)}: cannot be read ({error.strerror or error})"]) from None
 
 
 def locate(audio: str, listed_in: str | os.PathLike, audio_root: str | os.PathLike | None) -> str:
