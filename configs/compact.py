@@ -23,6 +23,7 @@ def get_config() -> ConfigDict:
                 max_seconds=20.0,
                 workers=0,
                 most_bad=0.01,
+                feature_cache="",
             ),
             batch=dict(seconds=60.0, clips=16, accumulate=1),
             model=dict(

@@ -22,6 +22,7 @@ def get_config() -> ConfigDict:
                 max_seconds=5.0,
                 workers=0,
                 most_bad=0.01,
+                feature_cache="",
             ),
             batch=dict(seconds=56.0, clips=16, accumulate=1),
             model=dict(

@@ -39,6 +39,7 @@ def get_config() -> ConfigDict:
                 max_seconds=60.0,
                 workers=4,
                 most_bad=0.01,
+                feature_cache="",
             ),
             batch=dict(seconds=300.0, clips=32, accumulate=1),
             model=dict(

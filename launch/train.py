@@ -8,6 +8,7 @@ Exit status: 0 at the end; 1 with a message where something is wrong; 143 and 13
 behind a checkpoint.
 """
 
+import sys
 from pathlib import Path
 
 import jax
@@ -26,6 +27,7 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Checkpoints and logs of the run
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print parameters, operations and memory, and end.")
 _EXPORT = flags.DEFINE_string("export", None, "Model folder to write at the end.")
 _STRICT = flags.DEFINE_bool("strict", False, "Stop at a damaged checkpoint or clip, instead of going on without it.")
+_YES = flags.DEFINE_bool("yes", False, "Write what has to be written for data.feature_cache, without being asked.")
 _DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Train on several hosts, by the same command on each.")
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "ADDRESS:PORT on host 0; none: from the platform.")
 _HOSTS = flags.DEFINE_integer("hosts", None, "Number of hosts; none: from the platform.")
@@ -47,8 +49,8 @@ def main(argv: list[str]) -> None:
             hosts.connect(_COORDINATOR.value, _HOSTS.value, _HOST.value)
         logger = show_log(first=hosts.is_first())
         keep_compiled_programs()
-        trainer = Trainer(_CONFIG.value, _WORKDIR.value, name=name, strict=_STRICT.value)
-    except (ValueError, FileNotFoundError, *STOPPED) as error:
+        trainer = Trainer(_CONFIG.value, _WORKDIR.value, name=name, strict=_STRICT.value, confirm=confirm)
+    except (ValueError, OSError, *STOPPED) as error:
         raise SystemExit(f"launch.train: {error}") from error
     try:
         with logging_redirect_tqdm([logger]):
@@ -61,6 +63,13 @@ def main(argv: list[str]) -> None:
         raise SystemExit(128 + end.signal) from None
     except STOPPED as error:
         raise SystemExit(f"launch.train: stopped: {error}") from error
+
+
+def confirm(question: str) -> bool:
+    """Asks on the terminal, where there is one and --yes has not answered."""
+    if _YES.value or not sys.stdin.isatty():
+        return _YES.value
+    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
 
 
 if __name__ == "__main__":

@@ -62,7 +62,13 @@ def wait_until(true: Callable[[], Any], seconds: float = 60) -> Any:
 
 
 def train(
-    workdir: str, data: str, changes: dict[str, Any], kill_at: int = 0, signal_number: int = 0, **host: Any
+    workdir: str,
+    data: str,
+    changes: dict[str, Any],
+    kill_at: int = 0,
+    signal_number: int = 0,
+    pause: float = 0.0,
+    **host: Any,
 ) -> None:
     """A run as `launch.train` makes it, of `tiny_config`.
 
@@ -71,6 +77,7 @@ def train(
         changes: Values by dotted key of the config.
         kill_at: Update in which the process sends itself a signal.
         signal_number: Of that signal.
+        pause: Seconds after each update.
         host: `coordinator`, `hosts`, `host` of a run on several hosts; `strict`.
     """
     from conftest import tiny_config
@@ -84,15 +91,15 @@ def train(
     logs.show_log()
     values = tiny_config(Path(data))
     values.update_from_flattened_dict(changes)
-    if kill_at:
-        add = logs.RunLog.add
+    add = logs.RunLog.add
 
-        def killed(self: Any, update: int, *rest: Any) -> None:
-            add(self, update, *rest)
-            if update == kill_at:
-                os.kill(os.getpid(), signal_number)
+    def disturbed(self: Any, update: int, *rest: Any) -> None:
+        add(self, update, *rest)
+        time.sleep(pause)
+        if update == kill_at:
+            os.kill(os.getpid(), signal_number)
 
-        logs.RunLog.add = killed
+    logs.RunLog.add = disturbed
     try:
         Trainer(values, workdir, strict=strict).run()
     except Interrupted as end:

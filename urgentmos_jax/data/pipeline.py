@@ -10,6 +10,7 @@ import numpy as np
 from urgentmos_jax.audio import SAMPLE_RATE_HZ, AudioError, load_audio
 from urgentmos_jax.data.batching import cut_batches, ladder
 from urgentmos_jax.data.pairing import PairingScope, Partners, draws
+from urgentmos_jax.data.stored_states import StoredStates
 from urgentmos_jax.data.training_set import TrainingSet, samples
 
 __all__ = ["HostRows", "Plan", "PlannedBatch"]
@@ -70,6 +71,9 @@ class Plan:
         max_seconds: Longer clips are cut to this length, at a place drawn anew each epoch.
         min_samples: Least length at 16 kHz.
         seed: Of partners, cuts and order.
+
+    `states`, set behind, are stored states of the clips: batches then carry them, and clips that are cut are cut at the
+    same place in every epoch.
     """
 
     def __init__(
@@ -84,6 +88,8 @@ class Plan:
         seed: int,
     ):
         self.data, self.seed, self.min_samples = data, seed, min_samples
+        self.max_seconds = max_seconds
+        self.states: StoredStates | None = None
         self.lengths = samples(data.seconds, max_seconds)
         self._budget, self._most = round(seconds * SAMPLE_RATE_HZ), most
         shortest = round(SHORTEST_SECONDS * SAMPLE_RATE_HZ)
@@ -159,49 +165,81 @@ class Plan:
         Returns:
             `arrays` of R rows: waveform [R, S, T] float32 at 16 kHz, lengths [R, S] int32 (0 where empty), labels
             [R, S, K] and label_mask, cmos [R, C] and cmos_mask; masks are True where there is a label, labels 0 where
-            there is none. `skipped`: clips of these rows that could not be loaded: uid, path, code, message; their
+            there is none; of stored states `states.<encoder>` [R, S, ...] float16, and no waveform where it is not
+            needed. `skipped`: clips of these rows that could not be loaded: uid, path, code, message; their
             labels are masked, and those of their pair. Of the whole batch: `uids` of the rows, A and B;
-            `audio_seconds`, and `computed_seconds` with the padding.
+            `shape` (rows, sides, samples), `audio_seconds`, and `computed_seconds` with the padding.
         """
         batch, data = self[index], self.data
         mine = rows(batch.rows)
         filled = np.flatnonzero(mine < len(batch.clips))
         clips = batch.clips[mine[filled]]
         count, sides = len(mine), clips.shape[1]
-        waveform = np.zeros((count, sides, batch.size), np.float32)
+        inputs = self._inputs(count, sides, batch.size)
         lengths = np.zeros((count, sides), np.int32)
         labels = np.full((count, sides, len(data.metrics)), np.nan, np.float32)
         cmos = np.full((count, len(data.comparative)), np.nan, np.float32)
         labels[filled], cmos[filled] = data.labels[clips], batch.cmos[mine[filled]]
-        cuts = draws(data.keys[clips], "cut", self.seed, batch.epoch)
         skipped = []
         for place, side in np.ndindex(*clips.shape):
             clip, row = int(clips[place, side]), filled[place]
             try:
-                samples = self._decode(clip, float(cuts[place, side]), batch.size)
+                lengths[row, side] = self._fill(inputs, (row, side), clip, batch)
             except AudioError as error:
                 skipped.append(
                     {"uid": data.uids[clip], "path": data.paths[clip], "code": error.code, "message": str(error)}
                 )
                 labels[row, side] = cmos[row] = np.nan
-                continue
-            waveform[row, side, : len(samples)], lengths[row, side] = samples, len(samples)
         masks = {"label_mask": ~np.isnan(labels), "cmos_mask": ~np.isnan(cmos)}
         numbers = {"labels": np.nan_to_num(labels), "cmos": np.nan_to_num(cmos)}
         return {
-            "arrays": {"waveform": waveform, "lengths": lengths, **numbers, **masks},
+            "arrays": {**inputs, "lengths": lengths, **numbers, **masks},
             "skipped": skipped,
             "uids": [[data.uids[clip] for clip in row] for row in batch.clips],
+            "shape": (batch.rows, sides, batch.size),
             "audio_seconds": float(self.lengths[batch.clips].sum()) / SAMPLE_RATE_HZ,
             "computed_seconds": batch.rows * sides * batch.size / SAMPLE_RATE_HZ,
         }
 
-    def _decode(self, clip: int, cut: float, size: int) -> np.ndarray:
+    def input_shapes(self, size: int) -> dict[str, tuple[tuple[int, ...], Any]]:
+        """Shape and dtype, for a clip of a row of so many samples, of the arrays that the model is fed with."""
+        stored = () if self.states is None else self.states.shapes
+        shapes = {f"states.{one.encoder}": (one.shape(size), np.float16) for one in stored}
+        return shapes if self.states and self.states.whole else {"waveform": ((size,), np.float32), **shapes}
+
+    def _inputs(self, rows: int, sides: int, size: int) -> dict[str, np.ndarray]:
+        return {
+            name: np.zeros((rows, sides, *shape), dtype) for name, (shape, dtype) in self.input_shapes(size).items()
+        }
+
+    def _fill(self, inputs: dict[str, np.ndarray], at: tuple[int, int], clip: int, batch: PlannedBatch) -> int:
+        """Puts a clip into a row; its samples."""
+        length = min(batch.size, int(self.lengths[clip]))
+        if self.states is not None:
+            name = self.states.name(self.data.paths[clip], self.data.seconds[clip])
+            length, found = self.states.read(name)
+            for one, values in zip(self.states.shapes, found, strict=True):
+                inputs[f"states.{one.encoder}"][at][..., : values.shape[-2], :] = values
+        if "waveform" in inputs:
+            found = self.decode(clip, self.cut(clip, 0 if self.states is not None else batch.epoch), length)
+            inputs["waveform"][at][: len(found)] = found
+            length = len(found)
+        return length
+
+    def cut(self, clip: int, epoch: int) -> float:
+        """Where a long clip is cut: from 0, its start, to 1, its end."""
+        return float(draws(self.data.keys[clip : clip + 1], "cut", self.seed, epoch)[0])
+
+    def decode(self, clip: int, cut: float, most: int) -> np.ndarray:
+        """Samples of a clip, at most so many.
+
+        Raises:
+            AudioError: it cannot be decoded, or does not last as long as its manifest says.
+        """
         path, declared = self.data.paths[clip], float(self.data.seconds[clip])
         audio = load_audio(path, min_samples=self.min_samples)
         if abs(audio.duration_s - declared) > DURATION_TOLERANCE_SECONDS:
             found = f"it lasts {audio.duration_s:.2f} s, its manifest says {declared:.2f} s; correct the manifest"
             raise AudioError("truncated" if audio.duration_s < declared else "too_large", f"{path}: {found}", path)
-        most = min(size, int(self.lengths[clip]))
         start = round(cut * max(0, len(audio.waveform) - most))
         return audio.waveform[start : start + most]

@@ -1,6 +1,7 @@
 """The UrgentMOS model (arXiv 2601.18438): encoders, fusion, category encoders, absolute and CMOS heads."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Literal
 
 import jax
@@ -150,22 +151,54 @@ class UrgentMOS(nnx.Module):
             {name: CMOSHead(width, config.comparative, rngs=rngs) for name in config.comparative_metrics}
         )
 
-    def encode(self, waveform: jax.Array, lengths: jax.Array, *, dropout_key: jax.Array | None = None) -> Features:
+    def frozen_states(self, waveform: jax.Array, lengths: jax.Array) -> list[jax.Array]:
+        """What the model takes of each frozen encoder: [B, L, D], or all hidden states [B, S, L, D].
+
+        Args:
+            waveform: [B, T] float32, 16 kHz.
+            lengths: [B] samples.
+        """
+        found = []
+        for encoder, weights, setting in zip(self.encoders, self.layer_weights, self.config.encoders, strict=True):
+            if setting.freeze:
+                x, _ = encoder(waveform, lengths, states="last" if weights is None else "all")
+                found.append(x if weights is None else x.swapaxes(0, 1))
+        return found
+
+    def encode(
+        self,
+        waveform: jax.Array | None,
+        lengths: jax.Array,
+        *,
+        states: Mapping[int, jax.Array] | None = None,
+        dropout_key: jax.Array | None = None,
+    ) -> Features:
         """Features of a batch of clips.
 
         Args:
-            waveform: [B, T] float32, 16 kHz; what lies beyond a clip's length has no influence.
+            waveform: [B, T] float32, 16 kHz; what lies beyond a clip's length has no influence. None where the states
+                of every encoder are given.
             lengths: [B] samples; a clip shorter than the encoders' least length has no valid frame.
+            states: Of frozen encoders by their place, as `frozen_states` gives them; these are not computed then.
             dropout_key: Random key of training, None in evaluation. Frozen encoders compute as in evaluation.
         """
         keys = iter([None] * 99 if dropout_key is None else jax.random.split(dropout_key, 99))
         features, frames = [], []
-        for encoder, weights, setting in zip(self.encoders, self.layer_weights, self.config.encoders, strict=True):
-            states = "last" if weights is None else jax.nn.softmax(weights[...])
+        for place, (encoder, weights, setting) in enumerate(
+            zip(self.encoders, self.layer_weights, self.config.encoders, strict=True)
+        ):
             scale = 1.0 if setting.freeze else setting.gradient_scale
             key = None if setting.freeze else next(keys)
-            x, n = encoder(waveform, lengths, states=states, gradient_scale=scale, dropout_key=key)
-            features.append(x if weights is not None else scale_gradient(x, scale))
+            mix = None if weights is None else jax.nn.softmax(weights[...])
+            if states is not None and place in states:
+                n = setting.architecture.frame_lengths(lengths)
+                x = states[place].astype(self.fusion.project.kernel[...].dtype)
+                x = x if mix is None else jnp.einsum("s,bsld->bld", mix, x)
+            else:
+                wanted = "last" if mix is None else mix
+                x, n = encoder(waveform, lengths, states=wanted, gradient_scale=scale, dropout_key=key)
+                x = x if mix is not None else scale_gradient(x, scale)
+            features.append(x)
             frames.append(n)
         x, longest = self.fusion(features, frames)
         mask = length_mask(longest, x.shape[1])

@@ -43,6 +43,8 @@ class DataConfig:
         max_seconds: Longer clips are cut, at a place drawn anew each epoch.
         workers: Processes that decode; 0 = threads of this one.
         most_bad: Part of the clips of an epoch that may fail to load before the run stops.
+        feature_cache: Folder for the states of frozen encoders, which are then computed once; "" = computed each time.
+            Its float16 changes losses in the third digit, so a run cannot be resumed with and without.
     """
 
     root: str
@@ -53,6 +55,7 @@ class DataConfig:
     max_seconds: float
     workers: int
     most_bad: float
+    feature_cache: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -252,6 +255,8 @@ def _contradictions(config: TrainConfig) -> Iterator[str]:
         "keep": config.keep,
     }
     yield from (f"{name} is {value}, wanted is a number above 0" for name, value in above_zero.items() if value <= 0)
+    if config.data.feature_cache and not any(encoder.freeze for encoder in config.model.encoders.values()):
+        yield "data.feature_cache: no encoder is frozen, so there is nothing to store; leave it empty"
     if config.best:
         yield from _unknown_figure(config)
     if not config.data.train:

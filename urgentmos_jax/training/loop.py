@@ -6,7 +6,7 @@ import logging
 import math
 import signal
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from flax import nnx
 from urgentmos_jax.audio import SAMPLE_RATE_HZ
 from urgentmos_jax.data.loading import DataWorkerLost, LoadedBatches
 from urgentmos_jax.data.pipeline import Plan
+from urgentmos_jax.data.stored_states import DamagedStates
 from urgentmos_jax.data.training_set import find_source, read_training_set
 from urgentmos_jax.model.released import is_model_folder, load_folder, save_folder
 from urgentmos_jax.model.urgentmos import UrgentMOS
@@ -23,6 +24,7 @@ from urgentmos_jax.scoring import Model, least_samples, most_samples
 from urgentmos_jax.training import hosts
 from urgentmos_jax.training.checkpoints import CheckpointError, Checkpoints
 from urgentmos_jax.training.config import ConfigError, differences, read_config
+from urgentmos_jax.training.feature_cache import FeatureCacheError, open_feature_cache
 from urgentmos_jax.training.files import append_lines, is_remote, run_folder, write_text
 from urgentmos_jax.training.initial import fine_tuned_module, initial_module, model_config
 from urgentmos_jax.training.lock import FolderInUse, FolderLock
@@ -61,6 +63,7 @@ class Interrupted(RuntimeError):
 
 # What may end a run before its time, each with a message for its user.
 STOPPED = (NonFiniteLoss, TooManyBadItems, CheckpointError, DataWorkerLost, OutOfMemory, FolderInUse)
+STOPPED += (FeatureCacheError, DamagedStates)
 
 
 class Trainer:
@@ -78,6 +81,7 @@ class Trainer:
         name: Of the config file, for messages.
         devices: That the mesh is made of; None = those of all hosts.
         strict: Stop where the newest checkpoint is damaged or a clip fails to load, instead of going on without it.
+        confirm: Is asked before much is written, the feature cache; None = no.
 
     Raises:
         ConfigError: keys are unknown, missing or wrong; or the folder holds a run of another config.
@@ -87,6 +91,7 @@ class Trainer:
         CheckpointError: the checkpoints do not fit, or there is no room for them.
         FolderInUse: another process runs in the folder.
         OutOfMemory: the largest batch does not fit a device.
+        FeatureCacheError, DamagedStates: encoder states cannot be stored or read.
     """
 
     def __init__(
@@ -97,7 +102,9 @@ class Trainer:
         name: str = "config",
         devices: Sequence[jax.Device] | None = None,
         strict: bool = False,
+        confirm: Callable[[str], bool] | None = None,
     ):
+        self._confirm = confirm or (lambda question: False)
         self.config = read_config(values, name=name)
         self.layout = Layout(self.config.mesh, devices)
         self.workdir, self._strict = run_folder(workdir), strict
@@ -138,6 +145,10 @@ class Trainer:
             seed=self.config.seed,
             precision=self.config.precision,
         )
+        local = [device for device in self.layout.mesh.devices.flat if device.process_index == jax.process_index()]
+        if self.config.data.feature_cache:
+            folder = Path(self.config.data.feature_cache)
+            self.plan.states = open_feature_cache(folder, module, self.plan, confirm=self._confirm, devices=local)
         self.layout.report_large((trained, frozen))
         self._frozen = self.layout.put(frozen)
         self._checkpoints = Checkpoints(
@@ -167,7 +178,6 @@ class Trainer:
                 limit=device_bytes(self.layout.mesh.local_devices[0]),
             )
             logger.info("memory of a device at the largest batch: %.2f GB", need / 1e9)
-        local = [device for device in self.layout.mesh.devices.flat if device.process_index == jax.process_index()]
         self._model = Model(module, devices=local) if self._validation else None
         self._bad_clips: set[str] = set()
 

@@ -65,7 +65,7 @@ def abstract_batch(plan: Plan, layout: Layout, rows: int, sides: int, size: int)
     data, rows = plan.data, -(-rows // layout.rows.axis) * layout.rows.axis
     metrics, pairs = (rows, sides, len(data.metrics)), (rows, len(data.comparative))
     shapes = {
-        "waveform": ((rows, sides, size), np.float32),
+        **{name: ((rows, sides, *shape), dtype) for name, (shape, dtype) in plan.input_shapes(size).items()},
         "lengths": ((rows, sides), np.int32),
         "labels": (metrics, np.float32),
         "label_mask": (metrics, np.bool_),
@@ -79,8 +79,7 @@ def out_of_memory(batches: list[dict[str, Any]], error: Exception) -> OutOfMemor
     """The error as ours, where a device ran out of memory in an update with these batches."""
     if "RESOURCE_EXHAUSTED" not in str(error):
         return None
-    shapes = [batch["arrays"]["waveform"].shape for batch in batches]
-    return OutOfMemory(_advice(*max(shapes, key=math.prod), None, None))
+    return OutOfMemory(_advice(*max((batch["shape"] for batch in batches), key=math.prod), None, None))
 
 
 def device_bytes(device: jax.Device) -> float | None:

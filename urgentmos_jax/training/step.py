@@ -247,14 +247,19 @@ class TrainStep:
         return jax.value_and_grad(loss, has_aux=True)(trained)
 
     def _losses(self, module: UrgentMOS, batch: Arrays, counts: Any, key: jax.Array) -> tuple[jax.Array, Any]:
-        rows, sides, size = batch["waveform"].shape
+        rows, sides = batch["lengths"].shape
         keys = jax.random.split(key, 3)
-        # A and B of a row stay neighbours, so that both lie on one device.
-        waveform, lengths = batch["waveform"].reshape(rows * sides, size), batch["lengths"].reshape(rows * sides)
-        features = module.encode(waveform, lengths, dropout_key=keys[0])
+
+        def clips(x: jax.Array) -> jax.Array:
+            # A and B of a row stay neighbours, so that both lie on one device.
+            return x.reshape(rows * sides, *x.shape[2:])
+
+        waveform = clips(batch["waveform"]) if "waveform" in batch else None
+        states = {int(name.split(".")[1]): clips(x) for name, x in batch.items() if name.startswith("states.")}
+        features = module.encode(waveform, clips(batch["lengths"]), states=states, dropout_key=keys[0])
         scores = module.absolute(features, dropout_key=keys[1])
         stacked = jnp.stack([scores[name].score for name in self._config.metrics], 1)
-        labels, mask = (batch[name].reshape(rows * sides, -1) for name in ("labels", "label_mask"))
+        labels, mask = clips(batch["labels"]), clips(batch["label_mask"])
         absolute, sums = absolute_loss(stacked, labels, mask, metric_weights(counts[0], self._categories), self._loss)
         comparative, pair_sums = jnp.zeros(()), jnp.zeros(len(self._config.comparative_metrics))
         if sides == 2 and self._config.comparative_metrics:
