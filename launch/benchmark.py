@@ -1,4 +1,4 @@
-"""Speed and memory, measured here and now: `python -m launch.benchmark score|first|train [--against torch]`.
+"""Speed and memory, measured here and now: `python -m launch.benchmark score|first|train|step [--against torch]`.
 
 score: audio seconds a second over clips of a real distribution of lengths. Ours, the torch assembly in batches of 32
 by length, the same clip by clip, and a float32 matrix product take turns in each round, so that a machine whose speed
@@ -8,6 +8,9 @@ first: seconds from the start of a process to the first score, with an empty and
 
 train: audio seconds a second of training steps on clips with random labels and pairs drawn from the corpus, in turns
 with the torch assembly on the same clips, labels and pairs; padding and shapes of the batches, loading alone.
+
+step: one update with 8 clips of 4 s in 4 pairs, the encoder frozen: ours, ours with stored states of the encoder, and
+the torch assembly in turns; a checkpoint, and what its checksums take of it.
 
 Without --model the published F1C1M5 architecture with random weights is measured: speed does not depend on them.
 """
@@ -53,7 +56,7 @@ GENERATED = "generated, lengths log-normal around 4.5 s"
 
 def main(argv: list[str]) -> None:
     """Runs one benchmark."""
-    commands = {"score": score, "first": first, "train": train}
+    commands = {"score": score, "first": first, "train": train, "step": step}
     if len(argv) != 2 or argv[1] not in commands:
         raise app.UsageError(f"say what to measure: {', '.join(commands)}")
     with tempfile.TemporaryDirectory() as scratch:
@@ -162,6 +165,15 @@ def train(scratch: Path) -> dict[str, Any]:
         against=(checkpoint, encoder) if _AGAINST.value else None,
     )
     return {"audio": f"{len(paths)} recordings" if _AUDIO.value else GENERATED, **figures}
+
+
+def step(scratch: Path) -> dict[str, Any]:
+    """One update of a batch whose size is known, and a checkpoint."""
+    from launch.benchmark_train import measure_step
+
+    folder, checkpoint, encoder = model_files(scratch)
+    against = (checkpoint, encoder) if _AGAINST.value else None
+    return measure_step(load_folder(folder)[0], scratch / "checkpoints", rounds=_ROUNDS.value, against=against)
 
 
 def model_files(scratch: Path) -> tuple[Path, Path | None, Path | None]:

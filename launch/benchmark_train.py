@@ -15,6 +15,7 @@ import numpy as np
 from flax import nnx
 
 from configs.f1c1m5_d_corpus import get_config
+from launch.clips import generated
 from launch.measuring import MATMUL_FLOPS, compiling, in_rounds, matmul_turn, peak_memory_mb, timed
 from urgentmos_jax.audio import SAMPLE_RATE_HZ
 from urgentmos_jax.data.loading import LoadedBatches
@@ -25,7 +26,10 @@ from urgentmos_jax.metrics import Metric
 from urgentmos_jax.model.flops import clip_flops
 from urgentmos_jax.model.urgentmos import ModelConfig, UrgentMOS
 from urgentmos_jax.scoring import least_samples
+from urgentmos_jax.training import checkpoints
+from urgentmos_jax.training.checkpoints import Checkpoints
 from urgentmos_jax.training.config import read_config
+from urgentmos_jax.training.feature_cache import state_shapes
 from urgentmos_jax.training.sharding import Layout
 from urgentmos_jax.training.step import TrainStep, make_optimizer, split_module
 
@@ -121,6 +125,108 @@ def measure(
         figures["torch_audio_seconds_a_second"] = audio / median["torch"]
         figures["ours_over_torch"] = statistics.median(taken["torch"] / taken["ours"] for taken in times)
     return figures
+
+
+def measure_step(module: UrgentMOS, folder: Path, *, rounds: int, against: tuple[Path, Path] | None) -> dict[str, Any]:
+    """Figures of one update with 8 clips of 4 s in 4 pairs, on one device, and of a checkpoint of its state.
+
+    Args:
+        module: Model with a frozen encoder.
+        folder: For the checkpoint, which is written once a round.
+        rounds: Rounds, each with one turn for everyone.
+        against: Checkpoint and encoder folder with the same weights: measures the torch assembly too.
+
+    Raises:
+        SystemExit: the losses or gradients of the two differ.
+    """
+    batch = pairs_of_clips(module.config.metrics, rows=4, seconds=4.0)
+    clips, lengths = batch["waveform"].reshape(8, -1), batch["lengths"].reshape(8)
+    states = jax.jit(lambda module, *x: module.frozen_states(*x))(module, clips, lengths)
+    shapes = zip(state_shapes(module.config), states, strict=True)
+    stored = {f"states.{one.encoder}": np.asarray(x, np.float16).reshape(4, 2, *x.shape[1:]) for one, x in shapes}
+    fed = {name: x for name, x in batch.items() if name != "waveform"} | stored
+
+    ours, reading = Ours(module), Ours(module)
+    turns = {"ours": lambda: ours.epoch([batch]), "ours_stored": lambda: reading.epoch([fed])}
+    compiled, _ = timed(turns["ours"])
+    turns["ours_stored"]()
+    figures: dict[str, Any] = {"clips": 8, "audio_seconds": 32.0, "compile_seconds": compiled}
+    if against:
+        theirs = Theirs(*against)
+        figures |= agreement(module, theirs, batch)
+        prepared = [theirs.prepare(batch)]
+        turns["torch"] = lambda: theirs.epoch(prepared)
+    turns["matmul"] = matmul_turn()
+    saves = Saves(folder, ours)
+    turns["checkpoint"] = saves
+    times = [taken for taken, _ in in_rounds(turns, rounds)]
+    median = {name: statistics.median(taken[name] for taken in times) for name in turns}
+    figures |= {
+        "ours_seconds_a_step": median["ours"],
+        "ours_stored_seconds_a_step": median["ours_stored"],
+        "ours_over_stored": statistics.median(taken["ours"] / taken["ours_stored"] for taken in times),
+        "stored_mb": sum(x.nbytes for x in stored.values()) / 1e6,
+        "matmul_gflops": MATMUL_FLOPS / median["matmul"] / 1e9,
+        "peak_memory_mb": peak_memory_mb(),
+        **saves.figures(),
+    }
+    if against:
+        figures["torch_seconds_a_step"] = median["torch"]
+        figures["ours_over_torch"] = statistics.median(taken["torch"] / taken["ours"] for taken in times)
+    return figures
+
+
+class Saves:
+    """Writes the state of a training, and measures how long the loop and the background are held up."""
+
+    def __init__(self, folder: Path, ours: "Ours"):
+        self._checkpoints, self._ours = Checkpoints(folder, keep=1), ours
+        self._taken: list[tuple[float, float, float]] = []
+
+    def __call__(self) -> None:
+        """A checkpoint."""
+        hashing = checkpoints.hash_files
+        spent = [0.0]
+
+        def measured(files: Any) -> Any:
+            spent[0], found = timed(lambda: hashing(files))
+            return found
+
+        checkpoints.hash_files = measured
+        try:
+            blocked, _ = timed(lambda: self._checkpoints.save(len(self._taken) + 1, self._ours.state))
+            waited, _ = timed(self._checkpoints.wait)
+        finally:
+            checkpoints.hash_files = hashing
+        self._taken.append((blocked, blocked + waited, spent[0]))
+
+    def figures(self) -> dict[str, float]:
+        """Medians."""
+        blocked, whole, hashed = (statistics.median(values) for values in zip(*self._taken, strict=True))
+        return {
+            "checkpoint_mb": checkpoints.state_bytes(self._ours.state) / 1e6,
+            "checkpoint_seconds": whole,
+            "checkpoint_holds_up_seconds": blocked,
+            "checksums_share_of_checkpoint": hashed / whole,
+        }
+
+
+def pairs_of_clips(metrics: Mapping[str, Metric], *, rows: int, seconds: float) -> Batch:
+    """A batch of pairs of generated clips, each clip labelled in every metric."""
+    clips = np.stack(list(generated(2 * rows, seconds=seconds)))
+    data = random_set([""] * len(clips), np.full(len(clips), seconds), metrics)
+    low, high = np.array([_bounds(metric) for metric in metrics.values()]).T
+    labels = np.where(np.isnan(data.labels), (low + high) / 2, data.labels).astype(np.float32).reshape(rows, 2, -1)
+    comparative = [list(metrics).index(name) for name in data.comparative]
+    cmos = labels[:, 0, comparative] - labels[:, 1, comparative]
+    return {
+        "waveform": clips.reshape(rows, 2, -1),
+        "lengths": np.full((rows, 2), clips.shape[1], np.int32),
+        "labels": labels,
+        "label_mask": np.ones(labels.shape, bool),
+        "cmos": cmos,
+        "cmos_mask": np.ones(cmos.shape, bool),
+    }
 
 
 def random_set(
@@ -228,18 +334,18 @@ class Ours:
         optimizer = make_optimizer(RECIPE.optimizer, UPDATES)
         self._step = TrainStep(graph, trained, config, optimizer, RECIPE.loss, self._layout, seed=0)
         # Copied, since the step donates its state.
-        self._state = self._step.init(jax.tree.map(jax.numpy.copy, trained))
+        self.state = self._step.init(jax.tree.map(jax.numpy.copy, trained))
 
     def update(self, batch: Batch) -> dict[str, jax.Array]:
         """One step; the report of `TrainStep`, not waited for."""
-        self._state, report = self._step(self._state, self._frozen, [self._layout.put_rows(batch)])
+        self.state, report = self._step(self.state, self._frozen, [self._layout.put_rows(batch)])
         return report
 
     def epoch(self, batches: Sequence[Batch]) -> None:
         """One step with each batch."""
         for batch in batches:
             self.update(batch)
-        jax.block_until_ready(self._state)
+        jax.block_until_ready(self.state)
 
 
 class Theirs:

@@ -37,6 +37,14 @@ WANTED = {
         "matmul_gflops",
         "useful_share_of_matmul_rate",
     },
+    "step": {
+        "ours_seconds_a_step",
+        "ours_stored_seconds_a_step",
+        "ours_over_stored",
+        "checkpoint_seconds",
+        "checkpoint_holds_up_seconds",
+        "checksums_share_of_checkpoint",
+    },
 }
 
 
@@ -54,12 +62,12 @@ def program(tmp_path: Path, *arguments: str) -> dict:
     return figures
 
 
-@pytest.mark.parametrize("what", ["score", "first", "train"])
+@pytest.mark.parametrize("what", list(WANTED))
 def test_figures(tmp_path, model_folder, what: str):
     figures = program(tmp_path, what, f"--model={model_folder}", "--clips=6", "--rounds=1")
     assert all(np.isfinite(v) and v > 0 for v in figures.values() if isinstance(v, (int, float)))
     assert WANTED[what] <= figures.keys()
-    if what != "first":
+    if what in ("score", "train"):
         assert figures["clips"] == 6
         assert all(0.3 < value <= 1 for name, value in figures.items() if "padding_efficiency" in name)
 

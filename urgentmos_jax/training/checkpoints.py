@@ -114,8 +114,7 @@ class Checkpoints:
             if hosts.is_first():
                 write_text(folder / ABOUT, json.dumps(about, indent=1) + "\n")
                 files = _files(folder)
-                with ThreadPoolExecutor() as pool:
-                    digests = list(pool.map(_sha256, files))
+                digests = hash_files(files)
                 sums = {str(path.relative_to(folder)): one for path, one in zip(files, digests, strict=True)}
                 write_text(folder / CHECKSUMS, _listed(sums))
                 self._remove_old()
@@ -247,6 +246,12 @@ def _files(folder: Path) -> Collection[Path]:
 
 def _listed(sums: dict[str, str]) -> str:
     return json.dumps(sums, indent=1) + "\n"
+
+
+def hash_files(files: Collection[Path]) -> list[str]:
+    """SHA-256 of files, several at a time."""
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(_sha256, files))
 
 
 def _sha256(path: Path) -> str:
