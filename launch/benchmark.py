@@ -25,7 +25,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from absl import app, flags
+from absl import app, flags, logging
 from flax import nnx
 
 from configs import f1c1m5_d_corpus
@@ -59,6 +59,7 @@ def main(argv: list[str]) -> None:
     commands = {"score": score, "first": first, "train": train, "step": step}
     if len(argv) != 2 or argv[1] not in commands:
         raise app.UsageError(f"say what to measure: {', '.join(commands)}")
+    logging.set_verbosity(logging.WARNING)  # Orbax tells of every array it writes.
     with tempfile.TemporaryDirectory() as scratch:
         figures = commands[argv[1]](Path(scratch))
     figures = {**machine(), **figures}

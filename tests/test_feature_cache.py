@@ -133,6 +133,7 @@ def test_a_damaged_shard_is_named(data: Path, tmp_path):
     run(config(data, tmp_path / "cache"), tmp_path / "mended")
 
 
+@pytest.mark.slow
 def test_other_weights_or_states_have_a_folder_of_their_own(data: Path, tmp_path):
     run(config(data, tmp_path / "cache"), tmp_path / "one")
     run(config(data, tmp_path / "cache", aggregate=False), tmp_path / "two")

@@ -1,6 +1,8 @@
 """What a run starts from and ends with: other weights, the best checkpoint, memory, one run a folder, strictness."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -12,11 +14,13 @@ from flax import nnx
 from urgentmos_jax.encoders.weights import WeightsError
 from urgentmos_jax.model.released import load_folder
 from urgentmos_jax.training import loop
+from urgentmos_jax.training.checkpoints import CheckpointError
 from urgentmos_jax.training.config import ConfigError, read_config
 from urgentmos_jax.training.lock import FolderInUse
 from urgentmos_jax.training.loop import TooManyBadItems, Trainer
 from urgentmos_jax.training.memory import OutOfMemory
 
+ROOT = Path(__file__).parent.parent
 DEVICES = jax.local_devices()[:1]
 SRCC = "mine/dev/mos_overall/srcc"
 
@@ -142,3 +146,90 @@ def test_strict_stops_at_the_first_bad_clip(tmp_path):
     with pytest.raises(TooManyBadItems, match="1 of 8 clips failed to load, --strict allows none"):
         trainer.run()
     assert "its manifest says" in (tmp_path / "run" / "skipped.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("model.encoders.compact.architecture.num_hidden_layers", 2),
+        ("model.category.layers", 2),
+        ("optimizer.learning_rate", 1e-4),
+        ("data.train", ("mine/dev",)),
+        ("batch.accumulate", 3),
+        ("precision", "bfloat16"),
+    ],
+)
+def test_a_run_is_not_gone_on_with_by_another_config(finished: Path, data: Path, key: str, value):
+    """Case 21, also where the folder's own copy of the config is lost: each checkpoint has one."""
+    values = tiny_config(data)
+    values.update(dict(updates=6, save_every=100, validate_every=2, keep=1, best=SRCC))
+    values.update_from_flattened_dict({key: value, "data.valid": ()} | ({"best": ""}))
+    with pytest.raises(ConfigError, match=rf"holds a run of another config.*{key}: .* -> "):
+        Trainer(values, finished / "run", devices=DEVICES)
+    (finished / "run" / "config.json").rename(finished / "kept")
+    try:
+        if not key.startswith("model"):
+            with pytest.raises(CheckpointError, match=rf"does not fit this config and code: .*{key}: .*start_from"):
+                Trainer(values, finished / "run", devices=DEVICES)
+    finally:
+        (finished / "kept").replace(finished / "run" / "config.json")
+
+
+def test_other_metrics_are_not_gone_on_with(finished: Path, data: Path):
+    values = tiny_config(data)
+    values.update(dict(updates=6))
+    values.model.categories.quality.pesq = dict(minimum=1.0, maximum=4.5, comparative=False)
+    with pytest.raises(ConfigError, match=r"model\.categories\.quality\.pesq\.maximum: 'absent' -> 4\.5"):
+        Trainer(values, finished / "run", devices=DEVICES)
+
+
+def program(*arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "launch.train", "--config", "configs/compact.py", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(data: Path):
+    """Case 20: a read-only folder."""
+    found = program("--workdir", "/proc/run", f"--config.data.root={data}", "--config.data.valid=()")
+    assert found.returncode == 1 and "Traceback" not in found.stderr
+    assert found.stderr.splitlines()[-1].startswith("launch.train: ") and "/proc/run" in found.stderr
+
+
+def test_distributed_without_a_platform_says_what_to_give(tmp_path):
+    found = program("--workdir", str(tmp_path / "run"), "--distributed")
+    assert found.returncode == 1 and "Traceback" not in found.stderr
+    assert "give --coordinator=ADDRESS:PORT, --hosts and --host" in found.stderr
+
+
+@pytest.mark.slow
+def test_the_published_recipe_runs(tmp_path):
+    """All nine corpora, two of them pairs, the published trunk, a tiny encoder; two updates and a validation."""
+    from configs.f1c1m5_d_corpus import get_config
+
+    values = get_config()
+    names = ("mos_overall", "scoreq", "utmos", "nisqa_mos", "distill_mos")
+    for place, source in enumerate((*values.data.train, *values.data.valid)):
+        folder = tmp_path / "data" / source
+        write_corpus(folder, [16000 + 800 * i for i in range(4)], seed=10 * place, metrics=names)
+        if source.startswith("speech"):
+            rows = [json.loads(line) for line in (folder / "data.jsonl").read_text().splitlines()]
+            pairs = [
+                {
+                    "uids": [a["uid"], b["uid"]],
+                    "audio_paths": [a["audio_path"], b["audio_path"]],
+                    "durations": [a["duration"], b["duration"]],
+                    "metrics": {"mos_overall": 1.0},
+                }
+                for a, b in zip(rows[::2], rows[1::2], strict=True)
+            ]
+            (folder / "data_pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+            (folder / "data.jsonl").unlink()
+    values.data.root = str(tmp_path / "data")
+    values.model.encoders.wavlm.pretrained = str(ROOT / "tests" / "golden" / "encoders" / "wavlm-base")
+    values.update(dict(updates=2, validate_every=2, save_every=2, log_every=1))
+    trainer = Trainer(values, tmp_path / "run", devices=DEVICES)
+    results = trainer.run()
+    assert trainer.done == 2 and results["somos/dev"]["mos_overall"]["n"] == 4
+    assert results["speechjudge/dev"]["mos_overall"]["pairs"] == 2
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert all(np.isfinite(line["loss"]) for line in lines if line["kind"] == "train")

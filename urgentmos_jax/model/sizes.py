@@ -52,11 +52,17 @@ def scoring_bytes(config: ModelConfig, rows: int, samples: int) -> float:
     return sum(part.bytes for part in parts(config)) + _features(config, rows, samples) + _widest(config, rows, samples)
 
 
-def training_bytes(config: ModelConfig, rows: int, samples: int) -> float:
+def training_bytes(config: ModelConfig, rows: float, samples: int, *, shards: int = 1) -> float:
     """Estimate of the memory of a device that trains with two-sided rows.
 
     Parameters; gradient, sum of gradients and the two moments of Adam for each trained one; the activations that the
     backward pass needs; and the widest place of the frozen part, or of one layer.
+
+    Args:
+        config: Architecture.
+        rows: Of a batch on the device.
+        samples: Of a row at 16 kHz.
+        shards: Devices that parameters, gradients and moments are spread over.
     """
     clips = 2 * rows
     trained = sum(part.trained for part in parts(config))
@@ -68,7 +74,7 @@ def training_bytes(config: ModelConfig, rows: int, samples: int) -> float:
         kept += stack.layers * _layer(clips, frames, config.width, stack.feedforward, stack.heads, 4, kept=True)
     # A CMOS head attends both ways, with four heads.
     kept += len(config.comparative_metrics) * 2 * rows * (4 * 2 * 4 * frames**2 + 8 * 4 * frames * config.width)
-    total = sum(part.bytes for part in parts(config)) + 4 * 4 * trained
+    total = (sum(part.bytes for part in parts(config)) + 4 * 4 * trained) / shards
     return total + kept + _features(config, clips, samples) + _widest(config, clips, samples)
 
 

@@ -7,6 +7,7 @@ from urgentmos_jax.audio import SAMPLE_RATE_HZ
 from urgentmos_jax.model.sizes import format_sizes, training_bytes
 from urgentmos_jax.training.config import read_config
 from urgentmos_jax.training.initial import model_config
+from urgentmos_jax.training.sharding import mesh_sizes
 
 __all__ = ["describe_run"]
 
@@ -19,12 +20,12 @@ def describe_run(values: Mapping[str, Any], devices: int, *, name: str = "config
 
     Args:
         values: The config, see `training.config`.
-        devices: That share the rows of a batch.
+        devices: Of the mesh.
         name: Of the config file, for messages.
 
     Raises:
         ConfigError: keys are unknown, missing or wrong.
-        ModelNotFound, ValueError: the sizes of an encoder are neither known nor to be found.
+        ModelNotFound, ValueError: the sizes of an encoder are neither known nor to be found, or the mesh does not fit.
     """
     config = read_config(values, name=name)
     model = model_config(config.model, offline=True)
@@ -34,8 +35,10 @@ def describe_run(values: Mapping[str, Any], devices: int, *, name: str = "config
         batch.clips: min(longest, batch.seconds / batch.clips),
         max(1, min(batch.clips, int(batch.seconds / longest))): longest,
     }
+    data, split = mesh_sizes(config.mesh, devices)
+    shards = split * (data if config.mesh.fully_sharded else 1)
     for rows, seconds in shapes.items():
-        need = training_bytes(model, -(-rows // devices), round(seconds * SAMPLE_RATE_HZ))
+        need = training_bytes(model, -(-rows // data), round(seconds * SAMPLE_RATE_HZ), shards=shards)
         lines.append(
             f"memory of a device, estimated: {need / 1e9:.1f} GB with {rows} pairs of {seconds:.1f} s on {devices} "
             f"device{'s' if devices > 1 else ''}"

@@ -19,7 +19,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from urgentmos_jax.data.pipeline import HostRows
 
-__all__ = ["Layout", "MeshConfig", "make_mesh", "path_name"]
+__all__ = ["Layout", "MeshConfig", "make_mesh", "mesh_sizes", "path_name"]
 
 logger = logging.getLogger(__name__)
 
@@ -63,13 +63,23 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
         ValueError: their number does not fit.
     """
     devices = list(devices or jax.devices())
-    data = len(devices) // max(1, config.model) if config.data == -1 else config.data
-    if data < 1 or config.model < 1 or data * config.model != len(devices):
+    sizes = mesh_sizes(config, len(devices))
+    return jax.make_mesh(sizes, ("data", "model"), axis_types=(AxisType.Auto,) * 2, devices=devices)
+
+
+def mesh_sizes(config: MeshConfig, devices: int) -> tuple[int, int]:
+    """Sizes of the axes `data` and `model`.
+
+    Raises:
+        ValueError: the number of devices does not fit.
+    """
+    data = devices // max(1, config.model) if config.data == -1 else config.data
+    if data < 1 or config.model < 1 or data * config.model != devices:
         raise ValueError(
-            f"mesh: data {config.data} x model {config.model} does not fit {len(devices)} devices; set mesh.data to -1 "
-            f"and mesh.model to a divisor of their number"
+            f"mesh: data {config.data} x model {config.model} does not fit {devices} devices; set mesh.data to -1 and "
+            f"mesh.model to a divisor of their number"
         )
-    return jax.make_mesh((data, config.model), ("data", "model"), axis_types=(AxisType.Auto,) * 2, devices=devices)
+    return data, config.model
 
 
 class Layout:
