@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from urgentmos_jax.encoders import Architecture, make_encoder
+from urgentmos_jax.encoders.encoder import no_noise
 from urgentmos_jax.layers import scale_gradient
 from urgentmos_jax.masking import length_mask
 from urgentmos_jax.metrics import Metric
@@ -28,6 +29,8 @@ class EncoderConfig:
         freeze: Whether training leaves its weights as they are.
         gradient_scale: Factor on the gradient into an encoder that is trained.
         dtype: Of its weights and computation; bfloat16 halves the memory of a frozen encoder.
+        noise: Whether training computes it with its own dropout, SpecAugment and LayerDrop, as the authors do even
+            where it is frozen. One that is trained has what its architecture states in any case.
     """
 
     architecture: Architecture
@@ -35,8 +38,11 @@ class EncoderConfig:
     freeze: bool = True
     gradient_scale: float = 0.1
     dtype: Literal["float32", "bfloat16"] = "float32"
+    noise: bool = False
 
     def __post_init__(self):
+        if self.noise and not self.architecture.has_noise:
+            raise ValueError(no_noise(self.architecture.model_type))
         if self.dtype == "bfloat16" and not self.freeze:
             raise ValueError("an encoder in bfloat16 cannot be trained; freeze it, or take float32")
 
@@ -156,14 +162,15 @@ class UrgentMOS(nnx.Module):
         Args:
             waveform: [B, T] float32, 16 kHz; what lies beyond a clip's length has no influence.
             lengths: [B] samples; a clip shorter than the encoders' least length has no valid frame.
-            dropout_key: Random key of training, None in evaluation. Frozen encoders compute as in evaluation.
+            dropout_key: Random key of training, None in evaluation. Frozen encoders without `noise` compute as in
+                evaluation.
         """
         keys = iter([None] * 99 if dropout_key is None else jax.random.split(dropout_key, 99))
         features, frames = [], []
         for encoder, weights, setting in zip(self.encoders, self.layer_weights, self.config.encoders, strict=True):
             states = "last" if weights is None else jax.nn.softmax(weights[...])
             scale = 1.0 if setting.freeze else setting.gradient_scale
-            key = None if setting.freeze else next(keys)
+            key = None if setting.freeze and not setting.noise else next(keys)
             x, n = encoder(waveform, lengths, states=states, gradient_scale=scale, dropout_key=key)
             features.append(x if weights is not None else scale_gradient(x, scale))
             frames.append(n)

@@ -72,12 +72,16 @@ class BatchConfig:
 
 @dataclasses.dataclass(frozen=True)
 class EncoderSettings:
-    """One encoder: `pretrained` (Hugging Face folder or hub id), or `architecture` (sizes, random weights)."""
+    """One encoder: `pretrained` (Hugging Face folder or hub id), or `architecture` (sizes, random weights).
+
+    The rest is as in `EncoderConfig`; the rates of `noise` are those of the pretrained encoder, or are stated.
+    """
 
     layer_aggregation: bool
     freeze: bool
     gradient_scale: float
     dtype: Literal["float32", "bfloat16"]
+    noise: bool
     pretrained: str | None = None
     architecture: Any = None
 
