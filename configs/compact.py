@@ -42,6 +42,7 @@ def get_config() -> ConfigDict:
                         freeze=False,
                         gradient_scale=1.0,
                         dtype="float32",
+                        noise=False,
                     ),
                 ),
                 categories=dict(quality=dict(mos_overall=dict(minimum=1.0, maximum=5.0, comparative=True))),

@@ -41,6 +41,7 @@ def get_config() -> ConfigDict:
                         freeze=False,
                         gradient_scale=1.0,
                         dtype="float32",
+                        noise=False,
                     ),
                 ),
                 categories=dict(

@@ -50,6 +50,7 @@ def get_config() -> ConfigDict:
                         freeze=True,
                         gradient_scale=0.1,
                         dtype="float32",
+                        noise=False,
                     ),
                 ),
                 categories=dict(

@@ -16,7 +16,7 @@ from configs import f1c1m5_d_ref
 
 def get_config() -> ConfigDict:
     """The run."""
-    frozen = dict(freeze=True, gradient_scale=0.1, dtype="bfloat16")
+    frozen = dict(freeze=True, gradient_scale=0.1, dtype="bfloat16", noise=False)
     config = f1c1m5_d_ref.get_config()
     config.data.max_seconds = 30.0
     config.model.encoders = dict(

@@ -29,7 +29,7 @@ def data(tmp_path_factory) -> Path:
 
 def config(data: Path, cache: Path | str = "", *, aggregate: bool = True, unfrozen: bool = False):
     values = tiny_config(data)
-    encoder = dict(pretrained=str(ENCODER), layer_aggregation=aggregate, freeze=True, gradient_scale=1.0)
+    encoder = dict(pretrained=str(ENCODER), layer_aggregation=aggregate, freeze=True, gradient_scale=1.0, noise=False)
     trained = values.model.encoders.compact.to_dict()
     values.model.encoders = dict(a=encoder | {"dtype": "float32"}) | (dict(b=trained) if unfrozen else {})
     values.model.category.dropout = 0.0
@@ -184,4 +184,11 @@ def test_nothing_to_store_is_said(data: Path):
     values = tiny_config(data)
     values.data.feature_cache = "states"
     with pytest.raises(ConfigError, match=r"data\.feature_cache: no encoder is frozen"):
+        read_config(values)
+
+
+def test_states_with_noise_are_not_stored(data: Path):
+    values = config(data, "states")
+    values.model.encoders.a.noise = True
+    with pytest.raises(ConfigError, match=r"data\.feature_cache: the states of a differ in each epoch, set model\.enc"):
         read_config(values)

@@ -242,7 +242,7 @@ def test_a_fused_model_is_trained(tmp_path: Path):
     values = get_config()
     values.data.update(root=str(root), valid=())
     values.batch = dict(seconds=3.0, clips=4, accumulate=1)
-    shared = dict(gradient_scale=0.1)
+    shared = dict(gradient_scale=0.1, noise=False)
     values.model.encoders = {
         name: dict(
             pretrained=str(GOLDEN / "encoders" / name),

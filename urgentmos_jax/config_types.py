@@ -13,13 +13,14 @@ __all__ = ["type_faults"]
 _LARGEST = 65_536
 
 
-def type_faults(value: Any, hint: Any = Any, name: str = "") -> Iterator[str]:
+def type_faults(value: Any, hint: Any = Any, name: str = "", *, least: int = 1) -> Iterator[str]:
     """What in a config is not of its annotated type; whole numbers are sizes and counts.
 
     Args:
         value: A dataclass, or a value in one.
         hint: Its annotation. `Any` that holds a dataclass is looked into.
         name: Its place, for messages.
+        least: Smallest whole number; `least` in the metadata of a field is that of its value.
 
     Yields:
         One sentence for each fault.
@@ -33,7 +34,9 @@ def type_faults(value: Any, hint: Any = Any, name: str = "") -> Iterator[str]:
     if dataclasses.is_dataclass(value) and (hint is Any or (isinstance(hint, type) and isinstance(value, hint))):
         hints = typing.get_type_hints(type(value))
         for field in dataclasses.fields(value):
-            yield from type_faults(getattr(value, field.name), hints[field.name], f"{name}.{field.name}".strip("."))
+            place = f"{name}.{field.name}".strip(".")
+            least = field.metadata.get("least", 1)
+            yield from type_faults(getattr(value, field.name), hints[field.name], place, least=least)
         return
     if origin in (tuple, dict) and isinstance(value, origin):
         for key, item in value.items() if origin is dict else enumerate(value):
@@ -42,7 +45,7 @@ def type_faults(value: Any, hint: Any = Any, name: str = "") -> Iterator[str]:
     if origin is Literal:
         fits, wanted = value in inner, " or ".join(map(repr, inner))
     elif hint is int:
-        fits, wanted = type(value) is int and 0 < value <= _LARGEST, f"a whole number from 1 to {_LARGEST}"
+        fits, wanted = type(value) is int and least <= value <= _LARGEST, f"a whole number from {least} to {_LARGEST}"
     elif hint is float:
         fits, wanted = type(value) in (int, float) and not math.isnan(value), "a number"
     else:

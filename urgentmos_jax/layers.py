@@ -219,6 +219,7 @@ class LayerStack(nnx.Module):
         final: Callable[[jax.Array], jax.Array] = _same,
         final_is_a_state: bool = False,
         gradient_scale: float = 1.0,
+        skipped: jax.Array | None = None,
         dropout_key: jax.Array | None = None,
     ) -> jax.Array:
         """Runs the layers.
@@ -232,6 +233,7 @@ class LayerStack(nnx.Module):
             final: Norm behind the last layer, after `pool`.
             final_is_a_state: Whether the last of the listed and summed states has passed `final` (Whisper) or not.
             gradient_scale: Factor on the gradient that flows from the weighted sum into the states.
+            skipped: [count], layers that hand on their input, which is listed and summed as their state; None = none.
             dropout_key: Random key; None computes without dropout.
 
         Returns:
@@ -243,15 +245,16 @@ class LayerStack(nnx.Module):
 
         def step(carry: tuple, layer: tuple) -> tuple:
             h, total = carry
-            params, key, weight = layer
-            h = nnx.merge(graph, params)(h, *context, dropout_key=key)
+            params, key, skip, weight = layer
+            after = nnx.merge(graph, params)(h, *context, dropout_key=key)
+            h = after if skip is None else jnp.where(skip, h, after)
             if weight is not None:
                 total = total + weight * scale_gradient(h, gradient_scale)
             return (h, total), h if isinstance(states, str) and states == "all" else None
 
         total = None if mix is None else mix[0] * scale_gradient(h, gradient_scale)
         # The last state is added behind the scan, since `final` may lie between.
-        layers = (params, keys, None if mix is None else mix[1:].at[-1].set(0))
+        layers = (params, keys, skipped, None if mix is None else mix[1:].at[-1].set(0))
         (last, total), outputs = jax.lax.scan(jax.checkpoint(step) if self.remat else step, (h, total), layers)
         last = pool(last)
         last_state = final(last) if final_is_a_state else last

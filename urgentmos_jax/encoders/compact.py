@@ -28,6 +28,8 @@ _LEAST_POWER = 1e-10
 class CompactConfig(Architecture):
     """Sizes; the defaults have 0.4 M parameters."""
 
+    has_noise: ClassVar[bool] = True
+
     model_type: Literal["compact"] = "compact"
     mel_bins: int = 80
     hidden_size: int = 96

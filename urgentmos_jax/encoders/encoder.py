@@ -8,24 +8,33 @@ from flax import nnx
 from urgentmos_jax.encoders.weights import Rule
 from urgentmos_jax.layers import States
 
-__all__ = ["Architecture", "Encoder"]
+__all__ = ["Architecture", "Encoder", "no_noise"]
 
 
 class Architecture:
     """Config of an encoder; a family's is a frozen dataclass with its `model_type`.
 
     Where there are pretrained weights it has `from_huggingface(config, preprocessor)`, which makes it of the contents
-    of config.json and preprocessor_config.json, or raises a ValueError that names every fault.
+    of config.json and preprocessor_config.json, or raises a ValueError that names every fault. With `has_noise`
+    it takes `noise` too: whether the rates of dropout and the like are read.
     """
 
     # Keys of config.json that have no default here; where one is left out, transformers' default is taken.
     needed_keys: ClassVar[tuple[str, ...]] = ()
+    # Whether training computes the family with dropout and the like, where a random key is given.
+    has_noise: ClassVar[bool] = False
+    # Keys of config.json that are needed besides where its rates are asked for.
+    noise_keys: ClassVar[tuple[str, ...]] = ()
 
     model_type: str
     hidden_size: int
     num_hidden_layers: int
     num_attention_heads: int
     intermediate_size: int
+
+    def without_noise(self) -> "Architecture":
+        """The same encoder as it is read without its rates of training noise."""
+        return self
 
     @property
     def output_width(self) -> int:
@@ -64,6 +73,11 @@ class Architecture:
         raise NotImplementedError
 
 
+def no_noise(model_type: str) -> str:
+    """What is said where training noise is asked of an encoder that is always computed without."""
+    return f"{model_type} is computed without training noise; set noise=False for this encoder"
+
+
 class Encoder(nnx.Module):
     """Waveform to frames of features."""
 
@@ -95,7 +109,7 @@ class Encoder(nnx.Module):
             lengths: [B] samples.
             states: "last": the last layer; "all": every hidden state; weights [L + 1]: their weighted sum.
             gradient_scale: Factor on the gradient from a weighted sum into the encoder.
-            dropout_key: Random key of training; pretrained encoders have no dropout and do not use it.
+            dropout_key: Random key of training, for the noise of architectures that have it; None = evaluation.
 
         Returns:
             Features [B, F, D] ([L + 1, B, F, D] for "all") and their lengths [B] in frames.

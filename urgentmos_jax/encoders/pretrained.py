@@ -13,6 +13,7 @@ from huggingface_hub.errors import StrictDataclassError
 
 from urgentmos_jax.config_types import type_faults
 from urgentmos_jax.encoders import ENCODERS, Architecture, Encoder, make_encoder
+from urgentmos_jax.encoders.encoder import no_noise
 from urgentmos_jax.encoders.weights import WeightsError, assemble, fill, flat_state
 from urgentmos_jax.safetensors_file import read_safetensors
 from urgentmos_jax.torch_file import read_torch_file
@@ -70,8 +71,13 @@ def find_folder(source: str | Path, *, files: tuple[str, ...], revision: str | N
     return folder
 
 
-def find_config(source: str | Path, *, revision: str | None = None) -> tuple[Path, Architecture]:
+def find_config(source: str | Path, *, revision: str | None = None, noise: bool = False) -> tuple[Path, Architecture]:
     """The folder of an encoder, on the hub without its weights, and its config.
+
+    Args:
+        source: Folder or hub id.
+        revision: Of the hub repository.
+        noise: Whether the config has its rates of training noise (dropout and the like).
 
     Raises:
         ModelNotFound: no such folder or repository.
@@ -80,16 +86,17 @@ def find_config(source: str | Path, *, revision: str | None = None) -> tuple[Pat
     folder = find_folder(source, files=_SMALL, revision=revision)
     lender = _PREPROCESSOR_OF.get(str(source))
     if lender and not (folder / CONFIG_FILES[1]).is_file():
-        return folder, read_config(folder, find_folder(lender, files=CONFIG_FILES[1:]))
-    return folder, read_config(folder)
+        return folder, read_config(folder, find_folder(lender, files=CONFIG_FILES[1:]), noise=noise)
+    return folder, read_config(folder, noise=noise)
 
 
-def read_config(folder: Path, preprocessor: Path | None = None) -> Architecture:
+def read_config(folder: Path, preprocessor: Path | None = None, *, noise: bool = False) -> Architecture:
     """The encoder's config (a dataclass of its family) from config.json and preprocessor_config.json.
 
     Args:
         folder: Holds both files.
         preprocessor: Folder of preprocessor_config.json, where it is another.
+        noise: Whether the config has its rates of training noise.
 
     Raises:
         ValueError: naming all that is missing or not supported.
@@ -111,10 +118,13 @@ def read_config(folder: Path, preprocessor: Path | None = None) -> Architecture:
             supported = [name for name, c in ENCODERS.items() if hasattr(c.config_class, "from_huggingface")]
             faults.append(f"model_type {config.get('model_type')!r} is not supported, supported are {supported}")
             family = None
-    if family is not None:
+    if family is not None and noise and not family.config_class.has_noise:
+        faults.append(no_noise(config["model_type"]))
+    elif family is not None:
         try:
-            config = _with_defaults(config, family.config_class.needed_keys)
-            found = family.config_class.from_huggingface(config, files.get(CONFIG_FILES[1], {}))
+            wanted, options = family.config_class, {"noise": True} if noise else {}
+            config = _with_defaults(config, wanted.needed_keys + (wanted.noise_keys if noise else ()))
+            found = wanted.from_huggingface(config, files.get(CONFIG_FILES[1], {}), **options)
             faults += type_faults(found)
             if not faults:
                 abstract_encoder(found)
@@ -127,7 +137,9 @@ def read_config(folder: Path, preprocessor: Path | None = None) -> Architecture:
     return found
 
 
-def load_encoder(source: str | Path, *, revision: str | None = None, dtype: str = "float32") -> Encoder:
+def load_encoder(
+    source: str | Path, *, revision: str | None = None, dtype: str = "float32", noise: bool = False
+) -> Encoder:
     """Encoder with its pretrained weights.
 
     Args:
@@ -135,13 +147,14 @@ def load_encoder(source: str | Path, *, revision: str | None = None, dtype: str 
             pytorch_model.bin; the encoder alone or within a larger model.
         revision: Of the hub repository.
         dtype: Of the weights and with them of the computation, float32 or bfloat16.
+        noise: Whether it has its training noise, which acts where a random key is given.
 
     Raises:
         ModelNotFound: no such folder or repository.
         ValueError: the config is not supported.
         WeightsError: weights and config disagree; all keys are listed.
     """
-    folder, config = find_config(source, revision=revision)
+    folder, config = find_config(source, revision=revision, noise=noise)
     encoder = abstract_encoder(config, dtype)
     unneeded = re.compile("|".join(f"(?:{pattern})" for pattern in encoder.ignored) or r"(?!)")
 

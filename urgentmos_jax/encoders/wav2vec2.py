@@ -4,6 +4,9 @@ Base models normalise the first convolution over time (group norm) and have post
 normalise every convolution over channels (layer norm) and have pre-norm layers ("stable layer norm"). Numbers follow
 transformers 5.23 on a clip alone. Unlike there, the statistics over time of the group norm cover valid frames only,
 so padding changes nothing.
+
+Training noise (dropout, SpecAugment, LayerDrop) has the rates of the config and acts where a random key is given. A
+layer that LayerDrop skips hands on its input, which stays in the list of states, as in transformers 4.
 """
 
 import dataclasses
@@ -19,20 +22,32 @@ from flax import nnx
 from urgentmos_jax.encoders.encoder import Architecture, Encoder
 from urgentmos_jax.encoders.weights import Rule, conv, dense, norm
 from urgentmos_jax.flops import stack_flops
-from urgentmos_jax.layers import Attention, Conv1d, LayerStack, States, gelu, layer_norm
+from urgentmos_jax.layers import Attention, Conv1d, LayerStack, States, dropout, gelu, layer_norm
 from urgentmos_jax.masking import conv_lengths, length_mask, masked_mean
 
 __all__ = ["Wav2Vec2", "Wav2Vec2Config"]
 
+_RATES = ("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout", "layerdrop")
+_RATES += ("mask_time_prob", "mask_feature_prob")
+_NOISE = {*_RATES, *(f"mask_{axis}_{name}" for axis in ("time", "feature") for name in ("length", "min_masks"))}
+
 
 @dataclasses.dataclass(frozen=True)
 class Wav2Vec2Config(Architecture):
-    """Architecture and front end; names and meanings as in the Hugging Face config.json."""
+    """Architecture and front end; names and meanings as in the Hugging Face config.json.
+
+    By default there is no training noise, whatever transformers' defaults are.
+    """
 
     needed_keys: ClassVar[tuple[str, ...]] = (
         *("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"),
         *("feat_extract_norm", "do_stable_layer_norm"),
     )
+    # Those whose default here is not transformers'.
+    noise_keys: ClassVar[tuple[str, ...]] = (
+        *("hidden_dropout", "attention_dropout", "activation_dropout", "layerdrop", "mask_time_prob"),
+    )
+    has_noise: ClassVar[bool] = True
 
     model_type: Literal["wav2vec2", "hubert", "wavlm"]
     hidden_size: int
@@ -52,10 +67,27 @@ class Wav2Vec2Config(Architecture):
     feat_proj_layer_norm: bool = True
     num_buckets: int = 320
     max_bucket_distance: int = 800
+    hidden_dropout: float = 0.0
+    attention_dropout: float = 0.0
+    activation_dropout: float = 0.0
+    feat_proj_dropout: float = 0.0
+    layerdrop: float = 0.0
+    mask_time_prob: float = 0.0
+    mask_time_length: int = 10
+    mask_time_min_masks: int = dataclasses.field(default=2, metadata={"least": 0})
+    mask_feature_prob: float = 0.0
+    mask_feature_length: int = 10
+    mask_feature_min_masks: int = dataclasses.field(default=0, metadata={"least": 0})
 
     @classmethod
-    def from_huggingface(cls, config: dict[str, Any], preprocessor: dict[str, Any]) -> "Wav2Vec2Config":
+    def from_huggingface(
+        cls, config: dict[str, Any], preprocessor: dict[str, Any], *, noise: bool = False
+    ) -> "Wav2Vec2Config":
         """Reads config.json (defaults filled in) and preprocessor_config.json.
+
+        Args:
+            config, preprocessor: Contents of the files.
+            noise: Whether the rates of training noise are read; without it they are 0.
 
         Raises:
             ValueError: naming every setting that is not supported.
@@ -76,13 +108,24 @@ class Wav2Vec2Config(Architecture):
         if rate != 16000:
             faults.append(f"sampling_rate is {rate}, supported is 16000")
         names = {field.name for field in dataclasses.fields(cls)} - {"do_normalize"}
+        needed = cls.needed_keys
+        if noise:
+            needed += cls.noise_keys
+            if not config.get("apply_spec_augment", True):
+                config = config | {"mask_time_prob": 0.0, "mask_feature_prob": 0.0}
+        else:
+            names -= _NOISE
         values = {
             name: tuple(value) if isinstance(value, list) else value for name, value in config.items() if name in names
         }
-        faults += [f"{name} is missing" for name in cls.needed_keys if name not in values]
+        faults += [f"{name} is missing" for name in needed if name not in values]
         if faults:
             raise ValueError("; ".join(faults))
         return cls(**values, do_normalize=preprocessor.get("do_normalize", True))
+
+    def without_noise(self) -> "Wav2Vec2Config":
+        """The same encoder with no training noise."""
+        return dataclasses.replace(self, **{f.name: f.default for f in dataclasses.fields(self) if f.name in _NOISE})
 
     def frame_lengths(self, samples: Any) -> Any:
         """Frames of clips of so many samples (int or integer array)."""
@@ -154,6 +197,9 @@ class Wav2Vec2(Encoder):
     def __init__(self, config: Wav2Vec2Config, *, rngs: nnx.Rngs):
         if not len(config.conv_dim) == len(config.conv_kernel) == len(config.conv_stride):
             raise ValueError("conv_dim, conv_kernel and conv_stride are not of one length")
+        rates = {name: getattr(config, name) for name in _RATES}
+        if wrong := {name: rate for name, rate in rates.items() if not 0 <= rate <= 1}:
+            raise ValueError(f"rates are not from 0 to 1: {wrong}")
         self.config = config
         width = config.hidden_size
         channels = (1, *config.conv_dim)
@@ -190,6 +236,8 @@ class Wav2Vec2(Encoder):
             else None
         )
         self.layers = LayerStack(lambda rngs: EncoderLayer(config, rngs=rngs), config.num_hidden_layers, rngs=rngs)
+        masked = config.mask_time_prob > 0
+        self.masked = nnx.Param(nnx.initializers.uniform(1.0)(rngs.params(), (width,))) if masked else None
 
     def __call__(
         self,
@@ -201,19 +249,53 @@ class Wav2Vec2(Encoder):
         dropout_key: jax.Array | None = None,
     ) -> tuple[jax.Array, jax.Array]:
         """As `Encoder.__call__`."""
-        del dropout_key
         config = self.config
-        h = self._frames(waveform, lengths)
+        keys = (None,) * 5 if dropout_key is None else jax.random.split(dropout_key, 5)
+        h = dropout(self._frames(waveform, lengths), config.feat_proj_dropout, keys[0])
         frames = config.frame_lengths(lengths)
         mask = length_mask(frames, h.shape[1])
-        h = jnp.where(mask[..., None], h, 0)
+        h = jnp.where(mask[..., None], self._augmented(h, frames, keys[1]), 0)
         h = h + gelu(self.position(h))
         if not config.do_stable_layer_norm:
             h = self.norm(h)
+        h = dropout(h, config.hidden_dropout, keys[2])
         bias = None if self.relative is None else self._relative_bias(h.shape[1])
         final = {"final": self.norm} if config.do_stable_layer_norm else {}
-        h = self.layers(h, mask, bias, states=states, gradient_scale=gradient_scale, **final)
+        h = self.layers(
+            h,
+            mask,
+            bias,
+            states=states,
+            gradient_scale=gradient_scale,
+            skipped=self._skipped(keys[3]),
+            dropout_key=keys[4],
+            **final,
+        )
         return h, frames
+
+    def _augmented(self, h: jax.Array, frames: jax.Array, key: jax.Array | None) -> jax.Array:
+        """SpecAugment: spans of frames become the learnt vector, spans of features 0."""
+        config = self.config
+        if key is None:
+            return h
+        time, feature = jax.random.split(key)
+        if self.masked is not None:
+            shape = (config.mask_time_prob, config.mask_time_length, config.mask_time_min_masks)
+            h = jnp.where(draw_spans(time, frames, h.shape[1], *shape)[..., None], self.masked[...].astype(h.dtype), h)
+        if config.mask_feature_prob > 0:
+            shape = (config.mask_feature_prob, config.mask_feature_length, config.mask_feature_min_masks)
+            width = h.shape[2]
+            h = jnp.where(draw_spans(feature, jnp.full(len(h), width), width, *shape)[:, None], 0, h)
+        return h
+
+    def _skipped(self, key: jax.Array | None) -> jax.Array | None:
+        """LayerDrop: which layers a batch skips."""
+        config = self.config
+        if key is None or config.layerdrop == 0:
+            return None
+        skipped = jax.random.bernoulli(key, config.layerdrop, (config.num_hidden_layers,))
+        # There, the first layer of WavLM makes the position bias of all.
+        return skipped.at[0].set(False) if config.model_type == "wavlm" else skipped
 
     def _frames(self, waveform: jax.Array, lengths: jax.Array) -> jax.Array:
         """[B, T] -> projected frames [B, F, D]."""
@@ -246,7 +328,7 @@ class Wav2Vec2(Encoder):
     def rules(self) -> list[Rule]:
         """How the tensors of a Hugging Face checkpoint fill this module."""
         config = self.config
-        rules = [Rule("masked_spec_embed", None)]
+        rules = [Rule("masked_spec_embed", None if self.masked is None else "masked")]
         for i in range(len(config.conv_dim)):
             key, target = f"feature_extractor.conv_layers.{i}", f"stem.{i}"
             rules += conv(f"{key}.conv", f"{target}.conv", bias=config.conv_bias)
@@ -346,6 +428,8 @@ class EncoderLayer(nnx.Module):
     def __init__(self, config: Wav2Vec2Config, *, rngs: nnx.Rngs):
         width, heads = config.hidden_size, config.num_attention_heads
         self.pre_norm = config.do_stable_layer_norm
+        self.hidden_dropout, self.activation_dropout = config.hidden_dropout, config.activation_dropout
+        self.attention_dropout = config.attention_dropout
         self.attention = Attention(width, heads, rngs=rngs)
         self.attention_norm = layer_norm(width, config.layer_norm_eps, rngs=rngs)
         init = nnx.initializers.normal(0.02)
@@ -360,17 +444,20 @@ class EncoderLayer(nnx.Module):
         self, h: jax.Array, mask: jax.Array, bias: jax.Array | None, *, dropout_key: jax.Array | None = None
     ) -> jax.Array:
         """[B, F, D], mask [B, F], bias [H, F, F] -> [B, F, D]."""
-        del dropout_key
+        keys = (None,) * 4 if dropout_key is None else jax.random.split(dropout_key, 4)
         z = self.attention_norm(h) if self.pre_norm else h
-        attended, _ = self.attention(z, z, mask=mask, bias=None if bias is None else self._gated(z, bias))
-        h = h + attended
+        bias = None if bias is None else self._gated(z, bias)
+        noise = dict(dropout_rate=self.attention_dropout, dropout_key=keys[0])
+        attended, _ = self.attention(z, z, mask=mask, bias=bias, **noise)
+        h = h + dropout(attended, self.hidden_dropout, keys[1])
         if self.pre_norm:
-            return h + self._feed(self.feed_norm(h))
+            return h + self._feed(self.feed_norm(h), *keys[2:])
         h = self.attention_norm(h)
-        return self.feed_norm(h + self._feed(h))
+        return self.feed_norm(h + self._feed(h, *keys[2:]))
 
-    def _feed(self, x: jax.Array) -> jax.Array:
-        return self.feed_out(gelu(self.feed_in(x)))
+    def _feed(self, x: jax.Array, inner: jax.Array | None, outer: jax.Array | None) -> jax.Array:
+        x = dropout(gelu(self.feed_in(x)), self.activation_dropout, inner)
+        return dropout(self.feed_out(x), self.hidden_dropout, outer)
 
     def _gated(self, z: jax.Array, bias: jax.Array) -> jax.Array:
         """The gate belongs to the query: bias [H, F, F] -> [B, H, F, F]."""
@@ -379,6 +466,30 @@ class EncoderLayer(nnx.Module):
         u = jax.nn.sigmoid(u.reshape(*u.shape[:-1], 2, 4).sum(-1))
         gate = u[..., 0] * (u[..., 1] * self.gate_scale[...] - 1) + 2
         return gate.transpose(0, 2, 1)[..., None] * bias
+
+
+def draw_spans(key: jax.Array, lengths: jax.Array, size: int, probability: float, span: int, least: int) -> jax.Array:
+    """Random spans, which may overlap, as transformers draws them for each row alone.
+
+    Args:
+        key: Random key.
+        lengths: [B], places of each row that spans may cover.
+        size: Places of a row.
+        probability: Part of the places that the spans would cover if none overlapped.
+        span: Places of a span.
+        least: Spans at least, where they fit side by side.
+
+    Returns:
+        [B, size], True in a span. A row shorter than a span has none.
+    """
+    rounding, starts = jax.random.split(key)
+    wanted = probability * lengths / span + jax.random.uniform(rounding, lengths.shape)
+    count = jnp.minimum(jnp.maximum(wanted.astype(jnp.int32), least), lengths // span)
+    allowed = jnp.arange(size) <= lengths[:, None] - span
+    order = jnp.where(allowed, jax.random.uniform(starts, allowed.shape), jnp.inf).argsort(1).argsort(1)
+    begun = (allowed & (order < count[:, None])).astype(jnp.int32).cumsum(1)
+    ended = jnp.pad(begun, ((0, 0), (span, 0)))[:, :size]
+    return begun > ended
 
 
 def relative_buckets(distance: np.ndarray, buckets: int, max_distance: int) -> np.ndarray:

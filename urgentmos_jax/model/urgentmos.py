@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from urgentmos_jax.encoders import Architecture, make_encoder
+from urgentmos_jax.encoders.encoder import no_noise
 from urgentmos_jax.layers import scale_gradient
 from urgentmos_jax.masking import length_mask
 from urgentmos_jax.metrics import Metric
@@ -29,6 +30,8 @@ class EncoderConfig:
         freeze: Whether training leaves its weights as they are.
         gradient_scale: Factor on the gradient into an encoder that is trained.
         dtype: Of its weights and computation; bfloat16 halves the memory of a frozen encoder.
+        noise: Whether training computes it with its own dropout, SpecAugment and LayerDrop, as the authors do even
+            where it is frozen. One that is trained has what its architecture states in any case.
     """
 
     architecture: Architecture
@@ -36,8 +39,11 @@ class EncoderConfig:
     freeze: bool = True
     gradient_scale: float = 0.1
     dtype: Literal["float32", "bfloat16"] = "float32"
+    noise: bool = False
 
     def __post_init__(self):
+        if self.noise and not self.architecture.has_noise:
+            raise ValueError(no_noise(self.architecture.model_type))
         if self.dtype == "bfloat16" and not self.freeze:
             raise ValueError("an encoder in bfloat16 cannot be trained; freeze it, or take float32")
 
@@ -152,7 +158,7 @@ class UrgentMOS(nnx.Module):
         )
 
     def frozen_states(self, waveform: jax.Array, lengths: jax.Array) -> list[jax.Array]:
-        """What the model takes of each frozen encoder: [B, L, D], or all hidden states [B, S, L, D].
+        """What the model takes of each frozen encoder, in evaluation: [B, L, D], or all hidden states [B, S, L, D].
 
         Args:
             waveform: [B, T] float32, 16 kHz.
@@ -180,7 +186,8 @@ class UrgentMOS(nnx.Module):
                 of every encoder are given.
             lengths: [B] samples; a clip shorter than the encoders' least length has no valid frame.
             states: Of frozen encoders by their place, as `frozen_states` gives them; these are not computed then.
-            dropout_key: Random key of training, None in evaluation. Frozen encoders compute as in evaluation.
+            dropout_key: Random key of training, None in evaluation. Frozen encoders without `noise` compute as in
+                evaluation.
         """
         keys = iter([None] * 99 if dropout_key is None else jax.random.split(dropout_key, 99))
         features, frames = [], []
@@ -188,7 +195,7 @@ class UrgentMOS(nnx.Module):
             zip(self.encoders, self.layer_weights, self.config.encoders, strict=True)
         ):
             scale = 1.0 if setting.freeze else setting.gradient_scale
-            key = None if setting.freeze else next(keys)
+            key = None if setting.freeze and not setting.noise else next(keys)
             mix = None if weights is None else jax.nn.softmax(weights[...])
             if states is not None and place in states:
                 n = setting.architecture.frame_lengths(lengths)

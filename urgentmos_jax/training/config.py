@@ -75,12 +75,16 @@ class BatchConfig:
 
 @dataclasses.dataclass(frozen=True)
 class EncoderSettings:
-    """One encoder: `pretrained` (Hugging Face folder or hub id), or `architecture` (sizes, random weights)."""
+    """One encoder: `pretrained` (Hugging Face folder or hub id), or `architecture` (sizes, random weights).
+
+    The rest is as in `EncoderConfig`; the rates of `noise` are those of the pretrained encoder, or are stated.
+    """
 
     layer_aggregation: bool
     freeze: bool
     gradient_scale: float
     dtype: Literal["float32", "bfloat16"]
+    noise: bool
     pretrained: str | None = None
     architecture: Any = None
 
@@ -255,8 +259,12 @@ def _contradictions(config: TrainConfig) -> Iterator[str]:
         "keep": config.keep,
     }
     yield from (f"{name} is {value}, wanted is a number above 0" for name, value in above_zero.items() if value <= 0)
-    if config.data.feature_cache and not any(encoder.freeze for encoder in config.model.encoders.values()):
-        yield "data.feature_cache: no encoder is frozen, so there is nothing to store; leave it empty"
+    if config.data.feature_cache:
+        frozen = {name: encoder for name, encoder in config.model.encoders.items() if encoder.freeze}
+        if not frozen:
+            yield "data.feature_cache: no encoder is frozen, so there is nothing to store; leave it empty"
+        for name in (name for name, encoder in frozen.items() if encoder.noise):
+            yield f"data.feature_cache: the states of {name} differ in each epoch, set model.encoders.{name}.noise=False"
     if config.best:
         yield from _unknown_figure(config)
     if not config.data.train:

@@ -36,8 +36,8 @@ def model_config(settings: ModelSettings, *, offline: bool = False) -> ModelConf
         architecture = encoder.architecture
         if encoder.pretrained is not None:
             known = KNOWN_ENCODERS.get(encoder.pretrained) if offline else None
-            architecture = known or find_config(encoder.pretrained)[1]
-        shared = (encoder.layer_aggregation, encoder.freeze, encoder.gradient_scale, encoder.dtype)
+            architecture = known or find_config(encoder.pretrained, noise=encoder.noise)[1]
+        shared = (encoder.layer_aggregation, encoder.freeze, encoder.gradient_scale, encoder.dtype, encoder.noise)
         encoders.append(EncoderConfig(architecture, *shared))
     return ModelConfig(
         encoders=tuple(encoders),
@@ -59,7 +59,8 @@ def initial_module(settings: ModelSettings, seed: int) -> UrgentMOS:
     module = _random_module(model_config(settings), seed)
     for place, encoder in enumerate(settings.encoders.values()):
         if encoder.pretrained is not None:
-            nnx.update(module.encoders[place], nnx.state(load_encoder(encoder.pretrained, dtype=encoder.dtype)))
+            loaded = load_encoder(encoder.pretrained, dtype=encoder.dtype, noise=encoder.noise)
+            nnx.update(module.encoders[place], nnx.state(loaded))
     return jax.tree.map(jax.numpy.asarray, module)
 
 
@@ -70,31 +71,40 @@ def fine_tuned_module(settings: ModelSettings, seed: int, source: str) -> Urgent
     from the seed.
 
     Args:
-        settings: Of the config file; the sizes of its pretrained encoders are taken from the other model.
+        settings: Of the config file; the sizes of its pretrained encoders are taken from the other model, and where
+            that was made without training noise, its rates and learnt vector from the pretrained encoder.
         seed: Of what is drawn.
         source: Model folder or hub id.
 
     Raises:
         ModelNotFound, ModelFolderError, DamagedFile: it cannot be loaded.
-        WeightsError: naming every parameter outside the heads that it lacks or has in another shape.
+        ModelNotFound, ValueError: the pretrained encoder that noise is taken from cannot.
+        WeightsError: that is not the model's encoder; or naming every parameter outside the heads that the model lacks
+            or has in another shape.
     """
     given, _ = load_folder(find_model(source))
     encoders = list(settings.encoders.items())
     if len(encoders) != len(given.config.encoders):
         raise WeightsError(f"{source} has {len(given.config.encoders)} encoders, the config {len(encoders)}")
-    sizes = {
-        name: dataclasses.replace(encoder, pretrained=None, architecture=theirs.architecture)
-        if encoder.pretrained is not None
-        else encoder
-        for (name, encoder), theirs in zip(encoders, given.config.encoders, strict=True)
-    }
+    sizes, weights = dict(encoders), flat_state(given)
+    for place, ((name, encoder), theirs) in enumerate(zip(encoders, given.config.encoders, strict=True)):
+        if encoder.pretrained is None:
+            continue
+        architecture = theirs.architecture if encoder.noise else theirs.architecture.without_noise()
+        if encoder.noise and not theirs.noise:
+            lender = load_encoder(encoder.pretrained, noise=True)
+            architecture = lender.config
+            if architecture.without_noise() != theirs.architecture.without_noise():
+                raise WeightsError(f"{encoder.pretrained}: not the encoder of {source}, so its noise is not taken")
+            weights = {f"encoders.{place}.{path}": x for path, x in flat_state(lender).items()} | weights
+        sizes[name] = dataclasses.replace(encoder, pretrained=None, architecture=architecture)
     module = _random_module(model_config(dataclasses.replace(settings, encoders=sizes)), seed)
-    theirs, ours = flat_state(given), flat_state(module)
-    fits = {path for path, x in ours.items() if path in theirs and theirs[path].shape == x.shape}
+    ours = flat_state(module)
+    fits = {path for path, x in ours.items() if path in weights and weights[path].shape == x.shape}
     anew = sorted(ours.keys() - fits)
     if wrong := [path for path in anew if not path.startswith(("absolute_heads.", "cmos_heads."))]:
         raise WeightsError(f"{source} does not fit the model of the config: it lacks or has in another shape: {wrong}")
-    fill(module, {path: np.asarray((theirs if path in fits else ours)[path][...]) for path in ours}, origin=source)
+    fill(module, {path: np.asarray((weights if path in fits else ours)[path][...]) for path in ours}, origin=source)
     heads = sorted({".".join(path.split(".")[:2]) for path in anew})
     logger.info("weights of %s, %s", source, f"but anew: {', '.join(heads)}" if heads else "all of them")
     return module
