@@ -190,5 +190,5 @@ def test_nothing_to_store_is_said(data: Path):
 def test_states_with_noise_are_not_stored(data: Path):
     values = config(data, "states")
     values.model.encoders.a.noise = True
-    with pytest.raises(ConfigError, match=r"data\.feature_cache: the states of a differ in each epoch, set model\.enc"):
+    with pytest.raises(ConfigError, match=r"data\.feature_cache: the states of a change in each epoch; set"):
         read_config(values)

@@ -264,7 +264,7 @@ def _contradictions(config: TrainConfig) -> Iterator[str]:
         if not frozen:
             yield "data.feature_cache: no encoder is frozen, so there is nothing to store; leave it empty"
         for name in (name for name, encoder in frozen.items() if encoder.noise):
-            yield f"data.feature_cache: the states of {name} differ in each epoch, set model.encoders.{name}.noise=False"
+            yield f"data.feature_cache: the states of {name} change in each epoch; set its noise to False"
     if config.best:
         yield from _unknown_figure(config)
     if not config.data.train:

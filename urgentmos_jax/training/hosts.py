@@ -52,6 +52,8 @@ def connect(coordinator: str | None = None, hosts: int | None = None, host: int 
             f"--distributed: {error}; this is no platform that says so by itself, so give --coordinator=ADDRESS:PORT, "
             f"--hosts and --host"
         ) from None
+    # Now, while all are here: hosts give each other 30 s for the first exchange, and reading manifests may take longer.
+    wait_for_all("connected")
 
 
 def count() -> int:
