@@ -14,6 +14,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 __all__ = [
+    "HostLost",
     "Interruption",
     "connect",
     "count",
@@ -21,6 +22,7 @@ __all__ = [
     "gather",
     "gather_json",
     "is_first",
+    "lost",
     "of_first",
     "read_everywhere",
     "same_everywhere",
@@ -33,6 +35,10 @@ logger = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 30
 
 
+class HostLost(RuntimeError):
+    """Another host of the run has ended or cannot be reached."""
+
+
 def connect(coordinator: str | None = None, hosts: int | None = None, host: int | None = None) -> None:
     """Joins the hosts of a run; before anything else uses a device.
 
@@ -43,7 +49,7 @@ def connect(coordinator: str | None = None, hosts: int | None = None, host: int 
 
     Raises:
         ValueError: the platform does not say what was left out.
-        RuntimeError: the coordinator cannot be reached within 300 s.
+        HostLost: the coordinator cannot be reached within 300 s.
     """
     try:
         jax.distributed.initialize(coordinator, hosts, host, heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
@@ -52,8 +58,23 @@ def connect(coordinator: str | None = None, hosts: int | None = None, host: int 
             f"--distributed: {error}; this is no platform that says so by itself, so give --coordinator=ADDRESS:PORT, "
             f"--hosts and --host"
         ) from None
+    except RuntimeError as error:
+        raise HostLost(f"--distributed: the hosts did not meet ({_first_line(error)})") from error
     # Now, while all are here: hosts give each other 30 s for the first exchange, and reading manifests may take longer.
     wait_for_all("connected")
+
+
+def lost(error: Exception) -> HostLost | None:
+    """The error as ours, where it says that another host is gone."""
+    text = str(error)
+    if count() == 1 or not any(
+        word in text for word in ("Gloo", "gloo", "NCCL", "heartbeat", "oordination", "onnection")
+    ):
+        return None
+    return HostLost(
+        f"another host has ended or cannot be reached ({_first_line(error)}); look at its log, then start all hosts "
+        f"again by the same command: the run goes on from its last checkpoint"
+    )
 
 
 def count() -> int:
@@ -170,3 +191,7 @@ def differing_values(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[s
         for key in sorted(one.keys() | other.keys())
         if one.get(key) != other.get(key)
     ]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -63,7 +63,7 @@ class Interrupted(RuntimeError):
 
 # What may end a run before its time, each with a message for its user.
 STOPPED = (NonFiniteLoss, TooManyBadItems, CheckpointError, DataWorkerLost, OutOfMemory, FolderInUse)
-STOPPED += (FeatureCacheError, DamagedStates)
+STOPPED += (FeatureCacheError, DamagedStates, hosts.HostLost)
 
 
 class Trainer:
@@ -180,6 +180,7 @@ class Trainer:
             logger.info("memory of a device at the largest batch: %.2f GB", need / 1e9)
         self._model = Model(module, devices=local) if self._validation else None
         self._bad_clips: set[str] = set()
+        self._last_shapes: list[tuple[int, int, int]] = []
 
     @property
     def done(self) -> int:
@@ -226,12 +227,18 @@ class Trainer:
             CheckpointError: a checkpoint could not be written.
             DataWorkerLost: processes that decode are killed or stuck again and again.
             OutOfMemory: a device ran out of memory.
+            HostLost: another host has ended.
         """
         log = RunLog(self.workdir, self.done, self.updates, self._schedule, writes=hosts.is_first())
         interruption = hosts.Interruption()
         try:
             with interruption.caught():
                 return self._run(log, interruption)
+        except jax.errors.JaxRuntimeError as error:
+            explained = out_of_memory(self._last_shapes, error) or hosts.lost(error)
+            if explained is None:
+                raise
+            raise explained from error
         finally:
             log.close()
             # What is being written is finished, also where something else has gone wrong.
@@ -257,13 +264,9 @@ class Trainer:
                     group = [next(batches) for _ in range(accumulate)]
                 self._note_skipped(group)
                 arrays = [self.layout.put_rows(batch["arrays"]) for batch in group]
-                try:
-                    self.state, report = self._step(self.state, self._frozen, arrays)
-                    log.add(update, report, group)
-                except jax.errors.JaxRuntimeError as error:
-                    if (full := out_of_memory(group, error)) is not None:
-                        raise full from error
-                    raise
+                self._last_shapes = [batch["shape"] for batch in group]
+                self.state, report = self._step(self.state, self._frozen, arrays)
+                log.add(update, report, group)
                 self._checkpoints.check()
                 stop = interruption.after(update)
                 save, check, show = (

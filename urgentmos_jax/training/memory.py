@@ -15,7 +15,7 @@ from urgentmos_jax.model.urgentmos import ModelConfig
 from urgentmos_jax.training.sharding import Layout
 from urgentmos_jax.training.step import TrainStep
 
-__all__ = ["OutOfMemory", "check_largest", "device_bytes"]
+__all__ = ["OutOfMemory", "abstract_batch", "check_largest", "device_bytes", "out_of_memory"]
 
 
 class OutOfMemory(RuntimeError):
@@ -75,11 +75,11 @@ def abstract_batch(plan: Plan, layout: Layout, rows: int, sides: int, size: int)
     return {name: jax.ShapeDtypeStruct(shape, dtype, sharding=layout.by_row) for name, (shape, dtype) in shapes.items()}
 
 
-def out_of_memory(batches: list[dict[str, Any]], error: Exception) -> OutOfMemory | None:
-    """The error as ours, where a device ran out of memory in an update with these batches."""
-    if "RESOURCE_EXHAUSTED" not in str(error):
+def out_of_memory(shapes: list[tuple[int, int, int]], error: Exception) -> OutOfMemory | None:
+    """The error as ours, where a device ran out of memory in an update with batches of these (rows, sides, samples)."""
+    if "RESOURCE_EXHAUSTED" not in str(error) or not shapes:
         return None
-    return OutOfMemory(_advice(*max((batch["shape"] for batch in batches), key=math.prod), None, None))
+    return OutOfMemory(_advice(*max(shapes, key=math.prod), None, None))
 
 
 def device_bytes(device: jax.Device) -> float | None:
