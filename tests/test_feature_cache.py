@@ -79,6 +79,7 @@ def test_layer_weights_learn_from_stored_states(data: Path, tmp_path):
     assert (moved != 0).any() and len(set(moved.round(9).tolist())) > 1
 
 
+@pytest.mark.slow
 def test_a_run_with_stored_states_goes_on_with_the_same_bits(data: Path, tmp_path):
     whole, one = run(config(data, tmp_path / "cache"), tmp_path / "whole")
     values = config(data, tmp_path / "cache")

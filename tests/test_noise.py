@@ -472,6 +472,7 @@ def run_config(folder: Path, root: Path, *, noise: bool):
     return values
 
 
+@pytest.mark.slow
 def test_runs_with_noise(tmp_path: Path):
     """From a pretrained encoder, and from models that were made with noise and without."""
     folder = noisy_folder(tmp_path / "encoder", "wavlm-base", **NOISE)

@@ -57,8 +57,14 @@ def alone():
     return functools.cache(lambda accumulate: losses("one", accumulate))
 
 
-@pytest.mark.parametrize("accumulate", [1, pytest.param(2, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("mesh", [name for name in MESHES if name != "one"])
+@pytest.mark.parametrize(
+    ("mesh", "accumulate"),
+    [
+        ("data_model", 1),
+        *(pytest.param(mesh, 1, marks=pytest.mark.slow) for mesh in ("data", "fully_sharded")),
+        *(pytest.param(mesh, 2, marks=pytest.mark.slow) for mesh in ("data", "fully_sharded", "data_model")),
+    ],
+)
 def test_same_losses_on_one_and_on_eight_devices(alone, mesh: str, accumulate: int):
     wanted, _, parameters = alone(accumulate)
     found, step, other = losses(mesh, accumulate)

@@ -72,9 +72,6 @@ def test_a_killed_run_ends_with_the_same_bits(finished, data: Path, tmp_path):
     assert processes.run(log, processes.train, str(workdir), str(data), {}) == 0
     assert processes.run(log, processes.train, str(killed), str(data), {}, 5, signal.SIGKILL) == -signal.SIGKILL
     assert Checkpoints(killed / "checkpoints", keep=2).steps() in ([], [3])  # It may be killed while it saves.
-    assert processes.run(log, processes.train, str(killed), str(data), {}, 6, signal.SIGTERM) == 143
-    assert Checkpoints(killed / "checkpoints", keep=2).steps()[-1] == 6
-    assert "SIGTERM: update 6 of 7 is saved; the same command goes on" in log.read_text()
     assert processes.run(log, processes.train, str(killed), str(data), {}) == 0
     wanted, found = final_state(workdir, trainer), final_state(killed, trainer)
     assert len(wanted) == len(found) and all((a == b).all() for a, b in zip(wanted, found, strict=True))
