@@ -25,7 +25,7 @@ def start(log: Path, function: Callable[..., None], *args: Any) -> Any:
     return process
 
 
-def run(log: Path, function: Callable[..., None], *args: Any, seconds: float = 120) -> int:
+def run(log: Path, function: Callable[..., None], *args: Any, seconds: float = 400) -> int:
     """The exit status of `function(*args)`; minus the signal where one ended it."""
     process = start(log, function, *args)
     process.join(seconds)

@@ -91,7 +91,7 @@ def test_interrupted_at_random_updates(whole: Path, data: Path, tmp_path):
             lambda workdir=workdir, update=update: (
                 (workdir / "metrics.jsonl").exists() and max(processes.figures(workdir), default=0) >= update
             ),
-            120,
+            300,
         )
         processes.kill(process, signal.SIGTERM)
         sent = time.monotonic()
@@ -189,7 +189,7 @@ def one_host(data: Path, tmp_path_factory) -> Path:
 @pytest.mark.parametrize("count", [2, 4])
 def test_several_hosts_train_as_one(one_host: Path, data: Path, tmp_path, count: int):
     """Case 28: the same clips in each update, losses within 1e-5, the same validation of an odd number of clips."""
-    codes = ended(start_hosts(count, tmp_path, data, HOSTS), 170)
+    codes = ended(start_hosts(count, tmp_path, data, HOSTS), 500)
     assert codes == [0] * count, (tmp_path / "log0").read_text()[-3000:]
     found, wanted = processes.figures(tmp_path / "run"), processes.figures(one_host)
     assert len(found) == 50 and {x["batch"] for x in found.values()} != {found[1]["batch"]}
@@ -209,7 +209,7 @@ def test_a_run_goes_on_with_another_number_of_hosts(one_host: Path, data: Path, 
     args = (str(tmp_path / "run"), str(data), changes, 30, signal.SIGKILL)
     assert processes.run(tmp_path / "log", processes.train, *args) == -signal.SIGKILL
     step = Checkpoints(tmp_path / "run" / "checkpoints", keep=9).steps()[-1]
-    codes = ended(start_hosts(2, tmp_path, data, changes), 170)
+    codes = ended(start_hosts(2, tmp_path, data, changes), 500)
     assert codes == [0, 0], (tmp_path / "log0").read_text()[-3000:]
     assert f"going on from update {step} of 50" in (tmp_path / "log0").read_text()
     found, wanted = processes.figures(tmp_path / "run"), processes.figures(one_host)
@@ -230,7 +230,7 @@ LONG = HOSTS | {"updates": 100_000, "epochs": 0.0, "save_every": 10, "validate_e
 def test_a_lost_host_ends_the_run(data: Path, tmp_path, lost: int):
     """Case 27, worker and coordinator: the other ends non-zero, no half checkpoint counts, the run goes on after."""
     started = start_hosts(2, tmp_path, data, LONG)
-    processes.wait_until(lambda: reached(tmp_path, 25), 120)
+    processes.wait_until(lambda: reached(tmp_path, 25), 300)
     processes.kill(started[lost])
     began = time.monotonic()
     codes = ended(started, HEARTBEAT_SECONDS + 10)
@@ -248,9 +248,9 @@ def test_a_lost_host_ends_the_run(data: Path, tmp_path, lost: int):
 
 def test_sigterm_to_one_host_ends_all_behind_a_checkpoint(data: Path, tmp_path):
     started = start_hosts(2, tmp_path, data, LONG)
-    processes.wait_until(lambda: reached(tmp_path, 15), 120)
+    processes.wait_until(lambda: reached(tmp_path, 15), 300)
     processes.kill(started[1], signal.SIGTERM)
-    assert ended(started, 60) == [143, 143], [(tmp_path / f"log{i}").read_text()[-2000:] for i in (0, 1)]
+    assert ended(started, 200) == [143, 143], [(tmp_path / f"log{i}").read_text()[-2000:] for i in (0, 1)]
     last = max(processes.figures(tmp_path / "run"))
     assert Checkpoints(tmp_path / "run" / "checkpoints", keep=9).steps()[-1] == last
 
@@ -258,7 +258,7 @@ def test_sigterm_to_one_host_ends_all_behind_a_checkpoint(data: Path, tmp_path):
 def test_hosts_with_unlike_configs_or_data_say_so(data: Path, tmp_path):
     """Case 27: another config is found before the first update, on both hosts."""
     started = start_hosts(2, tmp_path, data, [LONG, LONG | {"optimizer.learning_rate": 1e-4}])
-    assert ended(started, 90) == [1, 1]
+    assert ended(started, 200) == [1, 1]
     for host in (0, 1):
         text = (tmp_path / f"log{host}").read_text()
         assert "the configs of host 1 from host 0 (optimizer.learning_rate: 3e-05 -> 0.0001) differ" in text
@@ -270,5 +270,5 @@ def test_a_late_host_is_waited_for(early: tuple, data: Path):
     folder, address, first, began = early
     time.sleep(max(0.0, 60 - (time.monotonic() - began)))
     second = processes.start(folder / "log1", _host, (str(folder / "run"), str(data), SHORT), address, 2, 1)
-    assert ended([first, second], 90) == [0, 0]
+    assert ended([first, second], 300) == [0, 0]
     assert list(processes.figures(folder / "run")) == [1, 2, 3]
