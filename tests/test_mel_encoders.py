@@ -235,6 +235,7 @@ def test_bfloat16_encoder_in_a_model_folder(tmp_path: Path):
         dataclasses.replace(halves[0], freeze=False)
 
 
+@pytest.mark.slow
 def test_a_fused_model_is_trained(tmp_path: Path):
     """Four encoders from folders, one of them trained; a length beyond the window is refused first."""
     root = tmp_path / "data"
