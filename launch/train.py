@@ -61,7 +61,7 @@ def main(argv: list[str]) -> None:
     except Interrupted as end:
         logger.warning("%s", end)
         raise SystemExit(128 + end.signal) from None
-    except STOPPED as error:
+    except (OSError, *STOPPED) as error:
         raise SystemExit(f"launch.train: stopped: {error}") from error
 
 

@@ -18,7 +18,8 @@ from configs.compact import get_config
 from urgentmos_jax.encoders import make_encoder
 from urgentmos_jax.encoders.compact import CompactConfig
 from urgentmos_jax.encoders.pretrained import find_config, load_encoder
-from urgentmos_jax.encoders.wav2vec2 import EncoderLayer, Wav2Vec2, Wav2Vec2Config, draw_spans
+from urgentmos_jax.encoders.spec_augment import draw_spans
+from urgentmos_jax.encoders.wav2vec2 import EncoderLayer, Wav2Vec2, Wav2Vec2Config
 from urgentmos_jax.encoders.weights import WeightsError, flat_state
 from urgentmos_jax.encoders.whisper import WhisperConfig
 from urgentmos_jax.metrics import Metric

@@ -19,7 +19,7 @@ from urgentmos_jax.data.training_set import find_source, read_training_set
 from urgentmos_jax.manifest import ManifestError
 from urgentmos_jax.metrics import Metric
 from urgentmos_jax.training.checkpoints import Checkpoints, _listed, _sha256
-from urgentmos_jax.training.files import JsonLines, append_lines, is_remote, run_folder, write_text
+from urgentmos_jax.training.files import JsonLines, append_lines, copy_files, is_remote, run_folder, write_text
 from urgentmos_jax.training.logs import RunLog
 
 METRICS = {"mos_overall": Metric(1, 5, comparative=True)}
@@ -102,3 +102,15 @@ def test_manifests(bucket: Path, tmp_path):
         read_training_set([source], METRICS)
     with pytest.raises(FileNotFoundError, match=r"gs://bucket/data/one/dev/data\.jsonl"):
         find_source("one/dev", run_folder("gs://bucket/data"))
+
+
+def test_the_start_goes_there_and_back(bucket: Path, tmp_path):
+    (tmp_path / "model").mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / "model" / name).write_bytes(name.encode())
+    copy_files(tmp_path / "model", run_folder("gs://bucket/run/start"))
+    copy_files(run_folder("gs://bucket/run/start"), tmp_path / "back")
+    assert {path.name: path.read_bytes().decode() for path in (tmp_path / "back").iterdir()} == {
+        "config.json": "config.json",
+        "model.safetensors": "model.safetensors",
+    }

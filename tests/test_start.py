@@ -17,6 +17,7 @@ from urgentmos_jax.training import loop
 from urgentmos_jax.training.checkpoints import CheckpointError
 from urgentmos_jax.training.config import ConfigError, read_config
 from urgentmos_jax.training.lock import FolderInUse
+from urgentmos_jax.training.logs import RunLog
 from urgentmos_jax.training.loop import TooManyBadItems, Trainer
 from urgentmos_jax.training.memory import OutOfMemory
 
@@ -233,3 +234,12 @@ def test_the_published_recipe_runs(tmp_path):
     assert results["speechjudge/dev"]["mos_overall"]["pairs"] == 2
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert all(np.isfinite(line["loss"]) for line in lines if line["kind"] == "train")
+
+
+def test_a_validation_is_in_the_file_once_it_is_done(tmp_path):
+    """Not only behind the next updates, which a killed run does not come to."""
+    log = RunLog(tmp_path, 0, 10, lambda update: 0.1)
+    log.write(4, "valid", {"srcc": 0.5})
+    log.flush()
+    assert json.loads((tmp_path / "metrics.jsonl").read_text()) == {"step": 4, "kind": "valid", "srcc": 0.5}
+    log.close()

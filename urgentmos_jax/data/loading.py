@@ -92,6 +92,7 @@ class LoadedBatches(Iterator[dict[str, Any]]):
                 self._next += 1
                 self._restarts, self._patience = 0, PATIENCE_SECONDS
                 return batch
+            # Grain's words for a process that died; what `Plan.load` raises comes as it is.
             if "terminated unexpectedly" not in str(error):
                 raise error
             self._open_again(f"data worker {self._pids(lost=True)}")

@@ -72,7 +72,7 @@ class Plan:
         min_samples: Least length at 16 kHz.
         seed: Of partners, cuts and order.
 
-    `states`, set behind, are stored states of the clips: batches then carry them, and clips that are cut are cut at the
+    Where `states` is set, afterwards, to stored states of the clips, batches carry them, and long clips are cut at the
     same place in every epoch.
     """
 

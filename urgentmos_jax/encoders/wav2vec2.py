@@ -20,6 +20,7 @@ import numpy as np
 from flax import nnx
 
 from urgentmos_jax.encoders.encoder import Architecture, Encoder
+from urgentmos_jax.encoders.spec_augment import draw_spans
 from urgentmos_jax.encoders.weights import Rule, conv, dense, norm
 from urgentmos_jax.flops import stack_flops
 from urgentmos_jax.layers import Attention, Conv1d, LayerStack, States, dropout, gelu, layer_norm
@@ -466,30 +467,6 @@ class EncoderLayer(nnx.Module):
         u = jax.nn.sigmoid(u.reshape(*u.shape[:-1], 2, 4).sum(-1))
         gate = u[..., 0] * (u[..., 1] * self.gate_scale[...] - 1) + 2
         return gate.transpose(0, 2, 1)[..., None] * bias
-
-
-def draw_spans(key: jax.Array, lengths: jax.Array, size: int, probability: float, span: int, least: int) -> jax.Array:
-    """Random spans, which may overlap, as transformers draws them for each row alone.
-
-    Args:
-        key: Random key.
-        lengths: [B], places of each row that spans may cover.
-        size: Places of a row.
-        probability: Part of the places that the spans would cover if none overlapped.
-        span: Places of a span.
-        least: Spans at least, where they fit side by side.
-
-    Returns:
-        [B, size], True in a span. A row shorter than a span has none.
-    """
-    rounding, starts = jax.random.split(key)
-    wanted = probability * lengths / span + jax.random.uniform(rounding, lengths.shape)
-    count = jnp.minimum(jnp.maximum(wanted.astype(jnp.int32), least), lengths // span)
-    allowed = jnp.arange(size) <= lengths[:, None] - span
-    order = jnp.where(allowed, jax.random.uniform(starts, allowed.shape), jnp.inf).argsort(1).argsort(1)
-    begun = (allowed & (order < count[:, None])).astype(jnp.int32).cumsum(1)
-    ended = jnp.pad(begun, ((0, 0), (span, 0)))[:, :size]
-    return begun > ended
 
 
 def relative_buckets(distance: np.ndarray, buckets: int, max_distance: int) -> np.ndarray:

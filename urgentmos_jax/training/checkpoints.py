@@ -46,7 +46,7 @@ class Checkpoints:
     background, one save at a time. An error there is raised by the next `save`, `check` or `wait`.
 
     Args:
-        folder: Made where it does not exist; below an `etils.epath` for remote ones.
+        folder: Made where it does not exist; a path of `files.run_folder`, local or remote.
         keep: Steps kept, the newest ones.
         config: Of the run, stored with each step.
         differ: Says in what a stored config differs from the run's; such a step is refused.
@@ -266,8 +266,10 @@ def _damaged(folder: Path) -> list[str]:
         wanted = json.loads(text)
         if text != _listed(wanted):
             return [CHECKSUMS]
-        missing = [name for name in wanted if not (folder / name).is_file()]
-        return missing or [name for name, digest in wanted.items() if _sha256(folder / name) != digest]
+        if missing := [name for name in wanted if not (folder / name).is_file()]:
+            return missing
+        digests = hash_files([folder / name for name in wanted])
+        return [name for name, digest in zip(wanted, digests, strict=True) if wanted[name] != digest]
     except (OSError, ValueError, AttributeError):
         return [CHECKSUMS]
 

@@ -44,7 +44,8 @@ class DataConfig:
         workers: Processes that decode; 0 = threads of this one.
         most_bad: Part of the clips of an epoch that may fail to load before the run stops.
         feature_cache: Folder for the states of frozen encoders, which are then computed once; "" = computed each time.
-            Its float16 changes losses in the third digit, so a run cannot be resumed with and without.
+            Its float16 changes losses in the fourth digit, so a run cannot be resumed with and without; and clips over
+            `max_seconds` are cut at the same place in each epoch.
     """
 
     root: str

@@ -26,6 +26,7 @@ from urgentmos_jax.data.stored_states import StateShape, StoredStates
 from urgentmos_jax.model.urgentmos import ModelConfig, UrgentMOS
 from urgentmos_jax.training import hosts
 from urgentmos_jax.training.files import write_text
+from urgentmos_jax.training.sharding import Layout, MeshConfig
 
 __all__ = ["FeatureCacheError", "open_feature_cache", "state_shapes"]
 
@@ -77,7 +78,7 @@ def open_feature_cache(
     def opened() -> StoredStates:
         return StoredStates(folder, shapes, whole=len(shapes) == len(module.config.encoders))
 
-    names = [opened().name(path, seconds) for path, seconds in zip(plan.data.paths, plan.data.seconds, strict=True)]
+    names = [StoredStates.name(path, seconds) for path, seconds in zip(plan.data.paths, plan.data.seconds, strict=True)]
     stored = opened()
     missing = hosts.of_first(lambda: [i for i, name in enumerate(names) if name not in stored])
     missing = list({names[i]: i for i in missing}.values())
@@ -110,11 +111,10 @@ class _Writer:
         devices: Sequence[jax.Device],
     ):
         self._folder, self._shapes, self._plan, self._names = folder, shapes, plan, names
-        mesh = jax.sharding.Mesh(np.array(devices), ("data",))
-        self._by_row = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
+        # Not the run's own: hosts write apart from each other.
+        layout = Layout(MeshConfig(data=-1, model=1, fully_sharded=False), devices)
         graph, params = nnx.split(module)
-        self._params = jax.device_put(params, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
-        self._devices = len(devices)
+        self._params, self._by_row, self._devices = layout.put(params), layout.by_row, len(devices)
 
         def states(params: Any, waveform: jax.Array, lengths: jax.Array) -> list[jax.Array]:
             with jax.default_matmul_precision("highest"):

@@ -8,7 +8,7 @@ from typing import Any
 
 from etils import epath
 
-__all__ = ["JsonLines", "append_lines", "is_remote", "run_folder", "write_text"]
+__all__ = ["JsonLines", "append_lines", "copy_files", "is_remote", "run_folder", "write_text"]
 
 
 def run_folder(path: str | os.PathLike) -> Path:
@@ -33,6 +33,13 @@ def write_text(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(path)
+
+
+def copy_files(source: Path, target: Path) -> None:
+    """Copies the files of a folder, JSON last: a model folder is one once its config is there."""
+    target.mkdir(parents=True, exist_ok=True)
+    for path in sorted(source.iterdir(), key=lambda path: path.suffix == ".json"):
+        (target / path.name).write_bytes(path.read_bytes())
 
 
 def append_lines(path: Path, values: Iterable[Any]) -> None:

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import logging
 import signal
 import sys
 import threading
@@ -28,8 +27,6 @@ __all__ = [
     "same_everywhere",
     "wait_for_all",
 ]
-
-logger = logging.getLogger(__name__)
 
 # A host that has not been heard of for so long is lost, and the others end.
 HEARTBEAT_SECONDS = 30
@@ -66,10 +63,8 @@ def connect(coordinator: str | None = None, hosts: int | None = None, host: int 
 
 def lost(error: Exception) -> HostLost | None:
     """The error as ours, where it says that another host is gone."""
-    text = str(error)
-    if count() == 1 or not any(
-        word in text for word in ("Gloo", "gloo", "NCCL", "heartbeat", "oordination", "onnection")
-    ):
+    text, signs = str(error).lower(), ("gloo", "nccl", "heartbeat", "coordination", "connection")
+    if count() == 1 or not any(sign in text for sign in signs):
         return None
     return HostLost(
         f"another host has ended or cannot be reached ({_first_line(error)}); look at its log, then start all hosts "

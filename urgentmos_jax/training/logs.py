@@ -78,9 +78,9 @@ class RunLog:
         self._waited += time.perf_counter() - start
 
     def add(self, update: int, report: dict[str, jax.Array], group: list[dict[str, Any]]) -> None:
-        """Takes the report of `TrainStep` and the batches of its update; waits for the update before the last one.
+        """Takes the report of `TrainStep` and the batches of its update; the host waits where it is two updates ahead.
 
-        So the host is never more than two updates ahead, and no more batches than that lie on the devices.
+        So no more batches than that lie on the devices.
         """
         self._reports.append((update, report, [uids for batch in group for uids in batch["uids"]]))
         if len(self._reports) > AHEAD:
@@ -92,6 +92,11 @@ class RunLog:
 
     def flush(self) -> None:
         """Fetches the reports and writes them: each update to the files, their mean to the console."""
+        self._report()
+        if self._lines is not None:
+            self._lines.flush()
+
+    def _report(self) -> None:
         reports = [
             (update, {name: float(value) for name, value in jax.device_get(report).items()}, uids)
             for update, report, uids in self._reports
@@ -122,8 +127,6 @@ class RunLog:
             *(reports[-1][0], self._updates, means["loss"], errors, rate, means["grad_norm"]),
             *(speed["audio_seconds_a_second"], speed["padding_efficiency"], 100 * speed["waiting_for_data"]),
         )
-        if self._lines is not None:
-            self._lines.flush()
         self.restart_clock()
 
     def _note_bad(self, update: int, report: dict[str, float], uids: list) -> None:
@@ -135,7 +138,7 @@ class RunLog:
         self._bad = bad
 
     def write(self, step: int, kind: str, values: dict[str, float], **more: str) -> None:
-        """Writes figures to the files; what is not finite is left out."""
+        """Takes figures for the files, which `flush` writes; what is not finite is left out."""
         if self._lines is None:
             return
         known = {name: value for name, value in values.items() if math.isfinite(value)}

@@ -25,7 +25,7 @@ from urgentmos_jax.training import hosts
 from urgentmos_jax.training.checkpoints import CheckpointError, Checkpoints
 from urgentmos_jax.training.config import ConfigError, differences, read_config
 from urgentmos_jax.training.feature_cache import FeatureCacheError, open_feature_cache
-from urgentmos_jax.training.files import append_lines, is_remote, run_folder, write_text
+from urgentmos_jax.training.files import append_lines, copy_files, is_remote, run_folder, write_text
 from urgentmos_jax.training.initial import fine_tuned_module, initial_module, model_config
 from urgentmos_jax.training.lock import FolderInUse, FolderLock
 from urgentmos_jax.training.logs import RunLog
@@ -175,6 +175,7 @@ class Trainer:
                 self.plan,
                 self.layout,
                 module.config,
+                accumulate=accumulate,
                 limit=device_bytes(self.layout.mesh.local_devices[0]),
             )
             logger.info("memory of a device at the largest batch: %.2f GB", need / 1e9)
@@ -328,11 +329,13 @@ class Trainer:
 
     def _fingerprint(self) -> dict[str, str]:
         """What hosts must have in common to form the same batches and the same validation."""
+        sets = {"data.train": self.data} | {one.name: one.data for one in self._validation}
+        arrays = ("seconds", "labels", "corpora", "references", "pairs", "cmos")
         return {
-            one.name: hashlib.sha256(
-                json.dumps(one.data.uids).encode() + one.data.seconds.tobytes() + one.data.labels.tobytes()
+            name: hashlib.sha256(
+                json.dumps(data.uids).encode() + b"".join(getattr(data, array).tobytes() for array in arrays)
             ).hexdigest()[:16]
-            for one in (*self._validation, _Named("data.train", self.data))
+            for name, data in sets.items()
         }
 
     def _check_lengths(self) -> None:
@@ -345,27 +348,28 @@ class Trainer:
 
     def _start(self) -> UrgentMOS:
         """The model before the first update, kept in the folder."""
-        kept, config = self.workdir / "start", self.config
+        kept = self.workdir / "start"
+        if not is_remote(kept):
+            if not is_model_folder(kept):
+                self._make_start(kept)
+            return load_folder(kept)[0]
         with tempfile.TemporaryDirectory() as scratch:
-            folder = Path(scratch, "start") if is_remote(kept) else kept
+            local = Path(scratch, "start")
             if is_model_folder(kept):
-                if folder != kept:
-                    folder.mkdir()
-                    for path in kept.iterdir():
-                        (folder / path.name).write_bytes(path.read_bytes())
+                copy_files(kept, local)
             else:
-                if config.start_from:
-                    module = fine_tuned_module(config.model, config.seed, config.start_from)
-                    origin = {"kind": "before training", "start_from": config.start_from}
-                else:
-                    module, origin = initial_module(config.model, config.seed), {"kind": "before training"}
-                save_folder(folder, module, origin)
-                if folder != kept:
-                    kept.mkdir(parents=True, exist_ok=True)
-                    # The config last: it is what makes the folder one of a model.
-                    for path in sorted(folder.iterdir(), key=lambda path: path.suffix == ".json"):
-                        (kept / path.name).write_bytes(path.read_bytes())
-            return load_folder(folder)[0]
+                self._make_start(local)
+                copy_files(local, kept)
+            return load_folder(local)[0]
+
+    def _make_start(self, folder: Path) -> None:
+        config = self.config
+        if config.start_from:
+            module = fine_tuned_module(config.model, config.seed, config.start_from)
+        else:
+            module = initial_module(config.model, config.seed)
+        origin = {"kind": "before training"} | ({"start_from": config.start_from} if config.start_from else {})
+        save_folder(folder, module, origin)
 
     def _make_plan(self, module: UrgentMOS) -> Plan:
         config = self.config
@@ -438,6 +442,7 @@ class Trainer:
         logger.info("validation at update %d\n%s", self.done, format_table(results))
         flat = {f"{s}/{m}/{k}": v for s, metrics in results.items() for m, vs in metrics.items() for k, v in vs.items()}
         log.write(self.done, "valid", flat)
+        log.flush()
         if self.config.best:
             self._note_best(flat.get(self.config.best, math.nan))
         return results
@@ -464,10 +469,3 @@ class Trainer:
         if hosts.is_first():
             best = {"figure": self.config.best, "value": value, "update": self.done}
             write_text(self._best_file, json.dumps(best) + "\n")
-
-
-class _Named:
-    """A training set with the name it has in messages."""
-
-    def __init__(self, name: str, data: Any):
-        self.name, self.data = name, data

@@ -23,7 +23,14 @@ class OutOfMemory(RuntimeError):
 
 
 def check_largest(
-    step: TrainStep, frozen: Any, plan: Plan, layout: Layout, config: ModelConfig, *, limit: float | None
+    step: TrainStep,
+    frozen: Any,
+    plan: Plan,
+    layout: Layout,
+    config: ModelConfig,
+    *,
+    accumulate: int,
+    limit: float | None,
 ) -> float:
     """Compiles the step for the largest batch of the first epoch and looks at the compiler's plan of its memory.
 
@@ -33,6 +40,7 @@ def check_largest(
         plan: Of the batches.
         layout: Where arrays lie.
         config: Architecture, to tell which batch is the largest.
+        accumulate: Batches an update.
         limit: Bytes of a device, see `device_bytes`; None = unknown, nothing is refused.
 
     Returns:
@@ -55,6 +63,8 @@ def check_largest(
     moments = sum(_device_bytes_of(x) for x in jax.tree.leaves(step.abstract.optimizer))
     need = found.argument_size_in_bytes + found.output_size_in_bytes + found.temp_size_in_bytes + moments
     need -= found.alias_size_in_bytes
+    if accumulate > 1:  # The sum of the gradients before.
+        need += sum(_device_bytes_of(x) for x in jax.tree.leaves(step.abstract.trained))
     if limit is not None and need > limit:
         raise OutOfMemory(_advice(rows, sides, size, need, limit))
     return float(need)

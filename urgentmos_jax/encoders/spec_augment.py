@@ -1,0 +1,30 @@
+"""SpecAugment (Park et al. 2019, arXiv 1904.08779) as transformers applies it to wav2vec2: which places are masked."""
+
+import jax
+import jax.numpy as jnp
+
+__all__ = ["draw_spans"]
+
+
+def draw_spans(key: jax.Array, lengths: jax.Array, size: int, probability: float, span: int, least: int) -> jax.Array:
+    """Random spans, which may overlap, as transformers draws them for each row alone.
+
+    Args:
+        key: Random key.
+        lengths: [B], places of each row that spans may cover.
+        size: Places of a row.
+        probability: Part of the places that the spans would cover if none overlapped.
+        span: Places of a span.
+        least: Spans at least, where they fit side by side.
+
+    Returns:
+        [B, size], True in a span. A row shorter than a span has none.
+    """
+    rounding, starts = jax.random.split(key)
+    wanted = probability * lengths / span + jax.random.uniform(rounding, lengths.shape)
+    count = jnp.minimum(jnp.maximum(wanted.astype(jnp.int32), least), lengths // span)
+    allowed = jnp.arange(size) <= lengths[:, None] - span
+    order = jnp.where(allowed, jax.random.uniform(starts, allowed.shape), jnp.inf).argsort(1).argsort(1)
+    begun = (allowed & (order < count[:, None])).astype(jnp.int32).cumsum(1)
+    ended = jnp.pad(begun, ((0, 0), (span, 0)))[:, :size]
+    return begun > ended
