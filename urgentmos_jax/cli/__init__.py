@@ -15,7 +15,11 @@ SUBCOMMANDS = {
     "compare": "compare recordings pair by pair",
     "info": "what a model is made of",
     "convert": "the authors' checkpoint -> a model folder",
-    "prepare": "recordings with ratings -> a manifest",
+    "prepare": "a corpus, or recordings with ratings of your own -> manifests",
+    "label": "objective metrics of the recordings of a manifest",
+    "pairs": "pairs of the recordings of a manifest",
+    "check": "the health of manifests",
+    "submission": "predictions for a challenge",
 }
 
 
