@@ -9,7 +9,8 @@ import pytest
 import soundfile
 
 from urgentmos_jax.cli import main
-from urgentmos_jax.corpora.custom import Scale, escape_id
+from urgentmos_jax.corpora.custom import Scale
+from urgentmos_jax.corpora.split import escape_id
 from urgentmos_jax.manifest import Utterance, read_utterances
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -140,7 +141,9 @@ def test_bad_recordings(folder, capsys):
     ):
         assert words in err
     table(folder, "file,mos\naudio/a.wav,3\naudio/gone.wav,3\naudio/c.wav,2\naudio/c.wav,4\n")
-    utterances, report = prepared(folder, *flags, "--skip-bad")
+    err = refused(capsys, folder, *flags, "--skip-bad")
+    assert "2 of 3 recordings are bad, more than 1 %" in err and "gone.wav" in err
+    utterances, report = prepared(folder, *flags, "--skip-bad", "0.7")
     assert len(utterances) == 1 and report["rows"] == {"read": 4, "kept": 1, "dropped": {"bad audio": 3}}
     assert [(bad["line"], bad["audio"]) for bad in report["bad_audio"]] == [(3, "audio/gone.wav"), (4, "audio/c.wav")]
     assert "left out, line 3" in capsys.readouterr().err

@@ -439,8 +439,13 @@ class _Reading:
         return Report(rows, dict(self.labelled), dict(self.clipped), len(self.unmeasured))
 
 
-def measure_durations(paths: Sequence[str]) -> list[float | Exception]:
-    """Seconds of each recording, or the `AudioError` that says why not; from the headers, in threads."""
+def measure_durations(paths: Sequence[str], *, progress: str | None = None) -> list[float | Exception]:
+    """Seconds of each recording, or the `AudioError` that says why not; from the headers, in threads.
+
+    Args:
+        paths: Files.
+        progress: Title of a progress bar on standard error; None for no bar.
+    """
     if not paths:
         return []
     from urgentmos_jax.audio import AudioError, probe
@@ -452,7 +457,14 @@ def measure_durations(paths: Sequence[str]) -> list[float | Exception]:
             return error
 
     with ThreadPoolExecutor(_THREADS) as pool:
-        return list(pool.map(measure, paths))
+        found = pool.map(measure, paths)
+        if progress is None:
+            return list(found)
+        from tqdm import tqdm
+
+        return list(
+            tqdm(found, progress, total=len(paths), unit="file", file=sys.stderr, disable=None, dynamic_ncols=True)
+        )
 
 
 @contextlib.contextmanager

@@ -67,10 +67,10 @@ def _against_reference(
     )
 
 
-# The 28 names of the authors' preparation code, then the scales of ITU-T P.835, STOI and SI-SDR. Ranges are those of
-# the authors' 22-metric configuration, but for `lps` and `sbert`, whose values go below its 0. PESQ keeps its published
-# bound of 4.5, which wide-band PESQ of clean speech passes (4.64): such labels are clipped, as is all else that is a
-# little outside (ESTOI under 0, predictors over 5).
+# The 28 names of the authors' preparation code, then the scales of ITU-T P.835 and of NISQA, STOI and SI-SDR. Ranges
+# are those of the authors' 22-metric configuration, but for `lps` and `sbert`, whose values go below its 0. PESQ keeps
+# its published bound of 4.5, which wide-band PESQ of clean speech passes (4.64): such labels are clipped, as is all
+# else that is a little outside (ESTOI under 0, predictors over 5).
 CATALOGUE: MappingProxyType[str, KnownMetric] = MappingProxyType(
     {
         "mos_overall": _listeners("naturalness", "mean opinion of listeners"),
@@ -103,6 +103,10 @@ CATALOGUE: MappingProxyType[str, KnownMetric] = MappingProxyType(
         "spksim": _against_reference(-1, 1, "speaker_similarity", "cosine of speaker embeddings"),
         "mos_signal": _listeners("quality", "P.835 speech signal, by listeners"),
         "mos_background": _listeners("quality", "P.835 background noise, by listeners"),
+        "mos_noisiness": _listeners("quality", "NISQA noisiness, by listeners"),
+        "mos_coloration": _listeners("quality", "NISQA coloration, by listeners"),
+        "mos_discontinuity": _listeners("quality", "NISQA discontinuity, by listeners"),
+        "mos_loudness": _listeners("quality", "NISQA loudness, by listeners"),
         "stoi": _against_reference(0, 1, "intelligibility", "short-time objective intelligibility"),
         "si_sdr": _against_reference(-math.inf, math.inf, "fidelity", "scale-invariant SDR, dB"),
     }

@@ -1,59 +1,151 @@
-"""`urgentmos prepare`: recordings with ratings -> a manifest."""
+"""`urgentmos prepare`: a corpus, or recordings with ratings of one's own -> manifests."""
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from urgentmos_jax.cli.common import UsageError
+from urgentmos_jax.corpora.registry import NAMES, corpus_of
 from urgentmos_jax.manifest import ManifestError
 
-
-class _Corpus(NamedTuple):
-    """A value of CORPUS: what it is, its own flags, and what makes it, returning its report."""
-
-    text: str
-    add_arguments: Callable[[argparse.ArgumentParser], None]
-    prepare: Callable[[argparse.Namespace], dict[str, Any]]
+_MOST_BAD = 0.01
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the subcommand."""
+    parser.add_argument("--list", action=_List, nargs=0, help="the corpora: what they hold, licence, size, where from")
     corpora = parser.add_subparsers(dest="corpus", required=True, metavar="CORPUS")
-    for name, corpus in _CORPORA.items():
-        own = corpora.add_parser(name, help=corpus.text, description=corpus.text[0].upper() + corpus.text[1:] + ".")
-        own.add_argument("--source", type=Path, required=True, metavar="PATH", help="what to read")
-        own.add_argument("--output", type=Path, required=True, metavar="DIR", help="gets data.jsonl and report.json")
-        own.add_argument(
-            "--skip-bad", action="store_true", help="leave out recordings that cannot be opened, and list them"
-        )
-        corpus.add_arguments(own)
+    custom = corpora.add_parser("custom", help="recordings and ratings of your own, in a CSV file or a folder of them")
+    _add_shared(custom, "a table, or a folder with data/train.csv, data/dev.csv, data/test.csv", "gets the manifest")
+    _add_published(custom)
+    _add_custom(custom)
+    for name in NAMES:
+        own = corpora.add_parser(name, help=f"the corpus {name}")
+        _add_shared(own, "folder of the corpus, as its archive unpacks", "gets SPLIT/data.jsonl, SPLIT/report.json")
+        own.add_argument("--download", action="store_true", help="first fetch into --source what can be fetched")
+        _add_published(own)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Prepares."""
     try:
-        report = _CORPORA[arguments.corpus].prepare(arguments)
-    except ManifestError as error:
+        if arguments.corpus == "custom" and not arguments.source.is_dir():
+            reports = {"": _custom(arguments)}
+        else:
+            reports = _published(arguments)
+    except (ManifestError, ModuleNotFoundError) as error:
         raise UsageError(str(error)) from None
     except OSError as error:
         raise UsageError(f"--output {arguments.output}: cannot be written ({error})") from None
-    rows = report["rows"]
+    for split, report in reports.items():
+        print("\n".join(_summary(arguments.output / split, report)), file=sys.stderr)
+    return 0
+
+
+class _List(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        for name in NAMES:
+            corpus = corpus_of(name)
+            splits = ", ".join(f"{split} {count or ''}".strip() for split, count in corpus.splits.items())
+            print(f"{name}\n  {corpus.holds}\n  {splits} ({'pairs' if corpus.pairs else 'recordings'}); {corpus.size}")
+            print(f"  licence: {corpus.licence}; from {corpus.home}")
+            if corpus.by_hand:
+                print(f"  by hand: {corpus.by_hand}")
+        print("custom\n  recordings and ratings of your own: urgentmos prepare custom --help")
+        parser.exit()
+
+
+def _add_shared(parser: argparse.ArgumentParser, source: str, output: str) -> None:
+    parser.add_argument("--source", type=Path, required=True, metavar="PATH", help=source)
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help=output)
+    parser.add_argument("--audio-root", type=Path, metavar="DIR", help="where recordings are looked up, after --source")
+    parser.add_argument(
+        "--skip-bad", type=_share, nargs="?", const=_MOST_BAD, default=0.0, metavar="SHARE",
+        help=f"leave out recordings that cannot be opened, up to this share, and list them (default: {_MOST_BAD})",
+    )  # fmt: skip
+
+
+def _add_published(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--splits", metavar="A,B", help="some of the splits (default: all)")
+    parser.add_argument(
+        "--side-files",
+        type=Path,
+        metavar="DIR",
+        help="the authors' vmc2026-track1-meta: metrics by id, .scp and .jsonl",
+    )
+    parser.add_argument(
+        "--hold-out",
+        type=_share,
+        default=0.0,
+        metavar="SHARE",
+        help="of train, as dev, where a corpus has no dev split",
+    )
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 < share < 1:
+        raise argparse.ArgumentTypeError(f"{text}: give a share between 0 and 1")
+    return share
+
+
+def _published(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    from urgentmos_jax.corpora.custom_folder import corpus_of_folder
+    from urgentmos_jax.corpora.downloads import DownloadError, download
+    from urgentmos_jax.corpora.preparing import prepare_corpus
+
+    if arguments.corpus == "custom":
+        corpus = corpus_of_folder(arguments.source, audio_root=arguments.audio_root)
+    else:
+        corpus = corpus_of(arguments.corpus)
+        if arguments.download:
+            try:
+                download(corpus.downloads, arguments.source)
+            except DownloadError as error:
+                raise UsageError(str(error)) from None
+    try:
+        return prepare_corpus(
+            corpus,
+            arguments.source,
+            arguments.output,
+            splits=[name.strip() for name in (arguments.splits or "").split(",") if name.strip()],
+            audio_root=arguments.audio_root,
+            side_files=arguments.side_files,
+            most_bad=arguments.skip_bad,
+            hold_out=arguments.hold_out,
+        )
+    except ManifestError as error:
+        by_hand = f"\n{corpus.name}: {corpus.by_hand}" if corpus.by_hand else ""
+        raise UsageError(f"{error}{by_hand}") from None
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _summary(folder: Path, report: dict[str, Any]) -> list[str]:
+    kind = "pairs" if "pairs" in report else "utterances"
+    rows, name = report["rows"], "data_pairs.jsonl" if kind == "pairs" else "data.jsonl"
     lines = [
-        f"{arguments.output / 'data.jsonl'}: {report['utterances']} utterances",
+        f"{folder / name}: {report[kind]} {kind}",
         f"rows: {rows['read']} read, {rows['kept']} kept",
         *(f"  dropped, {reason}: {count}" for reason, count in rows["dropped"].items()),
         f"labels: {_counted(report['labels'])}",
-        f"ratings: {_counted(report['ratings'])}",
     ]
+    if report["ratings"]:
+        lines.append(f"ratings: {_counted(report['ratings'])}")
     if report["blank_ratings"]:
-        lines.append(f"blank ratings: {_counted(report['blank_ratings'])}")
+        lines.append(f"blank: {_counted(report['blank_ratings'])}")
+    lines += [f"{note}: {count}" for note, count in report["notes"].items()]
     lines += [f"left out, line {bad['line']}: {bad['error']}" for bad in report["bad_audio"]]
     if unknown := report["not_in_catalogue"]:
         lines.append(f"no known metrics, so their range is not checked: {', '.join(unknown)}")
-    print("\n".join(lines), file=sys.stderr)
-    return 0
+    for file, found in report.get("side_files", {}).items():
+        text = f"{found['matched']} matched, {found['not_in_corpus']} ids not in the corpus"
+        lines.append(f"side file {file}: {text}, {found['without']} utterances without")
+    if (published := report.get("published")) and published != report[kind]:
+        lines.append(f"as published this split has {published} {kind}; is all of it there?")
+    return lines
 
 
 def _counted(counts: dict[str, int]) -> str:
@@ -61,7 +153,7 @@ def _counted(counts: dict[str, int]) -> str:
 
 
 def _add_custom(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--audio", required=True, metavar="COLUMN", help="paths of the recordings")
+    parser.add_argument("--audio", metavar="COLUMN", help="paths of the recordings; a table needs it")
     parser.add_argument("--system", metavar="COLUMN", help="what produced them")
     parser.add_argument("--reference", metavar="COLUMN", help="what they say; shared by systems that say the same")
     parser.add_argument(
@@ -76,12 +168,15 @@ def _add_custom(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--std", action="append", default=[], metavar="[METRIC=]COLUMN", help="kept in meta")
     parser.add_argument("--listeners", metavar="COLUMN", help="who rated, kept in meta")
     parser.add_argument("--delimiter", metavar="C", help="one character, or tab (default: what finds the columns)")
-    parser.add_argument("--audio-root", type=Path, metavar="DIR", help="where paths are looked up, after the source")
 
 
 def _custom(arguments: argparse.Namespace) -> dict[str, Any]:
     from urgentmos_jax.corpora.custom import Columns, Scale, prepare
 
+    if arguments.splits or arguments.side_files or arguments.hold_out:
+        raise UsageError("--splits, --side-files and --hold-out are for a folder of tables; --source is one table")
+    if arguments.audio is None:
+        raise UsageError("--audio COLUMN is missing: which column of the table has the paths of the recordings")
     delimiter = {"tab": "\t", "\\t": "\t"}.get(arguments.delimiter, arguments.delimiter)
     if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n '):
         raise UsageError(f"--delimiter {delimiter!r}: give one character, or tab")
@@ -108,7 +203,7 @@ def _custom(arguments: argparse.Namespace) -> dict[str, Any]:
         columns,
         delimiter=delimiter,
         audio_root=arguments.audio_root,
-        skip_bad=arguments.skip_bad,
+        most_bad=arguments.skip_bad,
     )
 
 
@@ -123,6 +218,3 @@ def _named(texts: Iterable[str], flag: str) -> dict[str, str]:
             raise UsageError(f"{flag} {text!r}: given twice for {name or 'all metrics'}")
         named[name] = value
     return named
-
-
-_CORPORA = {"custom": _Corpus("recordings and ratings of your own, in a CSV file", _add_custom, _custom)}

@@ -1,0 +1,108 @@
+"""The authors' side files of a split, which join its utterances by id: `<metric>.scp`, `utt2dur` and `meta.jsonl`.
+
+They are published as the hub dataset urgent-challenge/vmc2026-track1-meta, `<corpus>/<split>/...`. Their ids are those
+of `split.make_uid`.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from urgentmos_jax.corpora.split import DECIMALS, Split
+from urgentmos_jax.corpora.tables import Place, number
+from urgentmos_jax.manifest import ManifestError, Utterance, json_lines
+from urgentmos_jax.metrics import CATALOGUE
+
+__all__ = ["SideFiles"]
+
+_OTHER = ("wav.scp",)
+_LEAST_SHARE = 0.5
+_DURATION_TOLERANCE_SECONDS = 0.5
+
+
+class SideFiles:
+    """Side files of one split.
+
+    Args:
+        folder: With `<corpus>/<split>/`, `<split>/`, or the files themselves.
+        corpus: Its name.
+        split: Its name.
+
+    Raises:
+        ManifestError: There are none.
+    """
+
+    def __init__(self, folder: Path, corpus: str, split: str):
+        tries = [folder / corpus / split, folder / split, folder]
+        found = next((path for path in tries if (path / "meta.jsonl").exists() or any(path.glob("*.scp"))), None)
+        if found is None:
+            raise ManifestError([f"{folder}: no side files (.scp, meta.jsonl) in {', '.join(map(str, tries))}"])
+        self.folder = found
+
+    def join(self, utterances: Sequence[Utterance], split: Split) -> dict[str, dict[str, int]]:
+        """Adds labels and `meta` that the utterances lack, in place.
+
+        Returns:
+            {file: {"matched", "not_in_corpus", "without"}}: ids of the file that are the corpus's, that are not, and
+            utterances the file does not have.
+        """
+        by_uid = {utterance.uid: utterance for utterance in utterances}
+        counts = {}
+        for path in sorted(self.folder.glob("*.scp")):
+            if path.name in _OTHER:
+                continue
+            if path.stem not in CATALOGUE:
+                split.notes[f"side file {path.name} is no known metric, left out"] += 1
+                continue
+            values = self._values(path, split)
+            counts[path.name] = self._matched(path, values.keys(), by_uid, split)
+            for uid in values.keys() & by_uid.keys():
+                place, value = values[uid]
+                if not split.fits(place, path.stem, value):
+                    continue
+                known = by_uid[uid].metrics.setdefault(path.stem, round(value, DECIMALS))
+                if abs(known - value) > 1e-3:
+                    split.notes[f"{path.name} differs from the corpus's own {path.stem}, which is kept"] += 1
+        if (path := self.folder / "utt2dur").exists():
+            values = self._values(path, split)
+            counts[path.name] = self._matched(path, values.keys(), by_uid, split)
+            for uid in values.keys() & by_uid.keys():
+                if abs(values[uid][1] - by_uid[uid].duration) > _DURATION_TOLERANCE_SECONDS:
+                    split.notes["utt2dur is more than 0.5 s off the recording, whose own length is kept"] += 1
+        if (path := self.folder / "meta.jsonl").exists():
+            counts[path.name] = self._join_meta(path, by_uid, split)
+        return counts
+
+    def _values(self, path: Path, split: Split) -> dict[str, tuple[Place, float]]:
+        values: dict[str, tuple[Place, float]] = {}
+        for line, text in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
+            place, parts = Place(str(path), line), text.split()
+            if not parts:
+                continue
+            value = number(parts[-1]) if len(parts) == 2 else None
+            if value is None:
+                split.fault(place, f"{text.strip()!r} is not `uid number`")
+            elif parts[0] in values and values[parts[0]][1] != value:
+                split.fault(place, f"{parts[0]!r} has {value:g}, on line {values[parts[0]][0].line} another value")
+            else:
+                values[parts[0]] = place, value
+        return values
+
+    def _matched(self, path: Path, uids: Any, by_uid: dict[str, Utterance], split: Split) -> dict[str, int]:
+        matched = len(uids & by_uid.keys())
+        if matched < _LEAST_SHARE * len(uids):
+            text = f"only {matched} of its {len(uids)} ids are those of the corpus, as {next(iter(by_uid), '')!r}"
+            split.fault(Place(str(path), 0), f"{text}; is it the file of another split?")
+        return {"matched": matched, "not_in_corpus": len(uids) - matched, "without": len(by_uid) - matched}
+
+    def _join_meta(self, path: Path, by_uid: dict[str, Utterance], split: Split) -> dict[str, int]:
+        entries: dict[str, dict[str, Any]] = {}
+        for line, entry in json_lines(path):
+            if isinstance(entry, str) or not isinstance(entry.get("uid"), str):
+                split.fault(Place(str(path), line), entry if isinstance(entry, str) else "no uid (a string)")
+                continue
+            entries[entry.pop("uid")] = entry
+        for uid in entries.keys() & by_uid.keys():
+            meta = by_uid[uid].meta
+            meta.update({key: value for key, value in entries[uid].items() if key not in meta})
+        return self._matched(path, entries.keys(), by_uid, split)

@@ -1,0 +1,227 @@
+"""A split of a corpus while it is read: recordings with their ratings, given pairs, what is wrong or left out."""
+
+import math
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+from urgentmos_jax.corpora.tables import CsvFile, Place, is_blank, number
+from urgentmos_jax.manifest import ManifestError, far_out
+from urgentmos_jax.metrics import CATALOGUE
+
+__all__ = ["DECIMALS", "GivenPair", "Rating", "Recording", "Split", "escape_id", "make_uid"]
+
+DECIMALS = 4  # Of labels, as the authors round them.
+
+Rating = tuple[str, float]  # Who rated ("" where unknown), and what.
+
+
+@dataclass
+class Recording:
+    """A recording and what is said of it.
+
+    Attributes:
+        place: Where it is first listed.
+        audio: Its path as listed.
+        path: Its file.
+        uid: Its id.
+        system: What produced it.
+        reference: What it says; shared by systems that processed the same source.
+        ratings: {metric: ratings}, which are averaged.
+        labels: {metric: value} of what is published as a mean.
+        meta: Standard deviations and the like.
+        rows: Rows that list it.
+    """
+
+    place: Place
+    audio: str
+    path: str
+    uid: str
+    system: str | None
+    reference: str | None
+    ratings: dict[str, list[Rating]] = field(default_factory=dict)
+    labels: dict[str, float] = field(default_factory=dict)
+    meta: dict[str, Any] = field(default_factory=dict)
+    rows: int = 0
+
+
+@dataclass(frozen=True)
+class GivenPair:
+    """Two recordings that listeners compared; `label` is positive where the first is better."""
+
+    place: Place
+    uids: tuple[str, str]
+    paths: tuple[str, str]
+    label: float
+    meta: dict[str, Any]
+
+
+class Split:
+    """What a corpus's reader fills.
+
+    Args:
+        name: train, dev, test, ...
+
+    Attributes:
+        read: Rows.
+        dropped: Rows left out on purpose, by reason.
+        blank: Ratings that are blank, by metric.
+        notes: What else should be told, with counts.
+        sources: {path: SHA-256} of the lists.
+        faults: All that is wrong.
+        bad: Recordings left out.
+    """
+
+    def __init__(self, name: str):
+        self.name = name
+        self.read = 0
+        self.dropped: Counter[str] = Counter()
+        self.blank: Counter[str] = Counter()
+        self.notes: Counter[str] = Counter()
+        self.sources: dict[str, str] = {}
+        self.recordings: dict[str, Recording] = {}
+        self.pairs: list[GivenPair] = []
+        self.bad: list[dict[str, Any]] = []
+        self._faults: list[tuple[Place, str]] = []
+        self._folders: dict[str, str] = {}
+
+    @property
+    def faults(self) -> list[str]:
+        """All that is wrong, in the order of the lists."""
+        return [f"{place}: {text}" for place, text in sorted(self._faults, key=lambda fault: fault[0])]
+
+    def fault(self, place: Place, text: str) -> None:
+        """Notes what is wrong with a row; the split is then not written."""
+        self._faults.append((place, text))
+
+    def table(self, file: CsvFile, *, least: int = 0) -> Iterator[tuple[Place, Any]]:
+        """Rows of a table: {column: text}, or without header the cells, of which there are `least` or more."""
+        self.sources[file.path] = file.sha256
+        for place, cells in file:
+            self.read += 1
+            if file.header is None:
+                if len(cells) >= least:
+                    yield place, cells
+                else:
+                    self.fault(place, f"has {len(cells)} cells, {least} are wanted")
+            elif len(cells) == len(file.header):
+                yield place, dict(zip(file.header, cells, strict=True))
+            else:
+                self.fault(place, f"has {len(cells)} cells, the header {len(file.header)}")
+
+    def value(self, place: Place, name: str, text: str) -> float | None:
+        """A number; None where the cell is blank, which is counted, or wrong."""
+        if is_blank(text):
+            self.blank[name] += 1
+            return None
+        value = number(text)
+        if value is None:
+            self.fault(place, f"{name} {text!r} is no number")
+        return value
+
+    def add(
+        self,
+        place: Place,
+        audio: str,
+        path: str | os.PathLike,
+        *,
+        uid: str | None = None,
+        system: str | None = None,
+        reference: str | None = None,
+        ratings: Mapping[str, Iterable[Rating]] | None = None,
+        labels: Mapping[str, float] | None = None,
+        meta: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Takes a row: ratings of one recording gather, whichever rows they come from; the rest must agree.
+
+        Args:
+            place: Of the row.
+            audio: The recording as it is listed.
+            path: Its file.
+            uid: Its id; by default `make_uid` of system and reference, or of system and `audio` as first listed.
+            system: What produced it.
+            reference: What it says.
+            ratings: {metric: ratings}.
+            labels: {metric: published mean}.
+            meta: Standard deviations and the like.
+        """
+        path = self.real_folder(os.fspath(path))
+        known = self.recordings.get(path)
+        if known is None:
+            named = uid or make_uid(system, reference or audio)
+            known = self.recordings[path] = Recording(place, audio, path, named, system, reference)
+        elif (known.uid, known.system, known.reference) != (uid or known.uid, system, reference):
+            self.fault(place, f"{audio!r} has other ids than on line {known.place.line}; make them the same")
+        known.rows += 1
+        for metric, values in (ratings or {}).items():
+            known.ratings.setdefault(metric, []).extend(values)
+        for mine, given in ((known.labels, labels), (known.meta, meta)):
+            for name, value in (given or {}).items():
+                if mine.setdefault(name, value) != value:
+                    text = f"{name} {value} differs from that of an earlier row of {audio!r}, {mine[name]}"
+                    self.fault(place, text)
+
+    def add_pair(
+        self,
+        place: Place,
+        uids: tuple[str, str],
+        paths: Sequence[str | os.PathLike],
+        label: float,
+        meta: Mapping[str, Any],
+    ) -> None:
+        """Takes a comparison of two recordings."""
+        a, b = (self.real_folder(os.fspath(path)) for path in paths)
+        self.pairs.append(GivenPair(place, uids, (a, b), label, dict(meta)))
+
+    def real_folder(self, path: str) -> str:
+        """Absolute, links of folders followed and `..` gone; the file keeps its name, which may be a link's."""
+        folder, name = os.path.split(path)
+        if folder not in self._folders:
+            self._folders[folder] = os.path.realpath(folder or os.curdir)
+        return os.path.join(self._folders[folder], name)
+
+    def labels_of(self, recording: Recording) -> tuple[dict[str, float], dict[str, Any]]:
+        """(labels, meta) of a recording: means of its ratings, and the ratings themselves."""
+        labels = {name: round(value, DECIMALS) for name, value in recording.labels.items()}
+        meta = {}
+        for metric, ratings in recording.ratings.items():
+            labels[metric] = round(math.fsum(rating for _, rating in ratings) / len(ratings), DECIMALS)
+            if len(ratings) > 1 or any(listener for listener, _ in ratings):
+                meta[metric] = [[listener, round(rating, DECIMALS)] for listener, rating in ratings]
+        labels = {name: value for name, value in labels.items() if self.fits(recording.place, name, value)}
+        return labels, meta | recording.meta
+
+    def fits(self, place: Place, metric: str, label: float) -> bool:
+        """Whether a label is in its metric's range or a little outside; if not it is a fault, or of a computed metric
+        left out and counted."""
+        known = CATALOGUE.get(metric)
+        if known is None or not far_out(label, known.minimum, known.maximum):
+            return True
+        outside = f"outside {known.minimum:g} to {known.maximum:g}"
+        if known.human:
+            self.fault(place, f"{metric} {label:g} is {outside}; give a scale, as 0-100:1-5")
+        else:
+            self.notes[f"{metric} far {outside}, left out"] += 1
+        return False
+
+    def stop_at_faults(self) -> None:
+        """Raises what is wrong, if anything is."""
+        if self._faults:
+            raise ManifestError(self.faults)
+
+
+def escape_id(text: str) -> str:
+    """A part of an utterance id: white space, control characters, `%` and `:` percent-escaped."""
+    return "".join(quote(c, safe="") if c in "%: " or not c.isprintable() else c for c in text)
+
+
+def make_uid(system: str | None, reference: str) -> str:
+    """The authors' id of an utterance, `<system>:<reference>`; the second part alone where there is no system.
+
+    White space, control characters, `%` and `:` within either part are percent-escaped (UTF-8), so that ids hold no
+    white space, split at their one colon, and `urllib.parse.unquote` gives the parts back.
+    """
+    return ":".join(escape_id(part) for part in (system, reference) if part)
