@@ -6,9 +6,9 @@ rate, the published configuration lets it fall linearly to 0: this one follows t
 
     python -m launch.train --config configs/f1c1m5_d_corpus.py --workdir runs/f1c1m5_d_corpus --export my_model
 
-All corpora carry mos_overall (speecheval and speechjudge as preferences of pairs). The four other metrics are scores of
-models that judge without a reference; `urgentmos prepare` takes them from the authors' metric files where those lie
-beside the audio. Validation uses dev splits; the published configuration used two test splits.
+`urgentmos prepare CORPUS --side-files META` makes the data: mos_overall is the corpora's own; scoreq, utmos, nisqa_mos
+and distill_mos are scores of models that judge without a reference, from the authors' side files (META, the hub dataset
+urgent-challenge/vmc2026-track1-meta). Validation uses dev splits; the published configuration used two test splits.
 """
 
 from ml_collections import ConfigDict
@@ -22,16 +22,16 @@ def get_config() -> ConfigDict:
             seed=42,
             data=dict(
                 root="data",
-                train=(
-                    "nisqa/train",
-                    "pstn/train",
-                    "somos/train",
-                    "speecheval/train",
-                    "speechjudge/train",
-                    "tcd-voip/train",
-                    "tencent/train",
-                    "tmhint-qi/train",
-                    "ttsds2/train",
+                train=(  # Besides what is said of a corpus, the four metrics of the side files.
+                    "nisqa/train",  # mos_overall, means; noisiness, coloration, ... are there and not learnt
+                    "pstn/train",  # mos_overall, means
+                    "somos/train",  # mos_overall, ratings
+                    "speecheval/train",  # preferences of pairs
+                    "speechjudge/train",  # preferences of pairs
+                    "tcd-voip/train",  # mos_overall, ratings
+                    "tencent/train",  # mos_overall, means
+                    "tmhint-qi/train",  # mos_overall, ratings
+                    "ttsds2/train",  # mos_overall, ratings
                 ),
                 valid=("somos/dev", "speechjudge/dev"),
                 audio_root="",

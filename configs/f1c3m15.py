@@ -22,7 +22,10 @@ def get_config() -> ConfigDict:
     one_to_five = dict(minimum=1.0, maximum=5.0, comparative=False)
     distance = dict(minimum=0.0, maximum=math.inf, comparative=False)
     config = f1c1m5_d_corpus.get_config()
-    config.data.train += ("urgent2024-sqa/train", "urgent2025-sqa/train")
+    config.data.train += (
+        "urgent2024-sqa/train",  # metrics as published, hardly any mos_overall
+        "urgent2025-sqa/train",  # metrics as published, hardly any mos_overall
+    )
     del config.model.categories.mos
     config.model.categories.update(
         naturalness=dict(

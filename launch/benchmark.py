@@ -1,4 +1,4 @@
-"""Speed and memory, measured here and now: `python -m launch.benchmark score|first|train|step [--against torch]`.
+"""Speed and memory, measured here and now: `python -m launch.benchmark score|first|train|step|prepare`.
 
 score: audio seconds a second over clips of a real distribution of lengths. Ours, the torch assembly in batches of 32
 by length, the same clip by clip, and a float32 matrix product take turns in each round, so that a machine whose speed
@@ -12,7 +12,10 @@ with the torch assembly on the same clips, labels and pairs; padding and shapes 
 step: one update with 8 clips of 4 s in 4 pairs, the encoder frozen: ours, ours with stored states of the encoder, and
 the torch assembly in turns; a checkpoint, and what its checksums take of it.
 
-Without --model the published F1C1M5 architecture with random weights is measured: speed does not depend on them.
+prepare: a corpus of --clips recordings (60000 are about PSTN) becomes a manifest; again with recordings 60 times as
+long, since memory must not grow with audio.
+
+--against torch measures the torch assembly in the same run. Without --model the published F1C1M5 architecture with random weights is measured: speed does not depend on them.
 """
 
 import json
@@ -56,7 +59,7 @@ GENERATED = "generated, lengths log-normal around 4.5 s"
 
 def main(argv: list[str]) -> None:
     """Runs one benchmark."""
-    commands = {"score": score, "first": first, "train": train, "step": step}
+    commands = {"score": score, "first": first, "train": train, "step": step, "prepare": prepare}
     if len(argv) != 2 or argv[1] not in commands:
         raise app.UsageError(f"say what to measure: {', '.join(commands)}")
     logging.set_verbosity(logging.WARNING)  # Orbax tells of every array it writes.
@@ -207,6 +210,13 @@ def model_files(scratch: Path) -> tuple[Path, Path | None, Path | None]:
 def published_config() -> ModelConfig:
     """F1C1M5: WavLM-base-plus, one category of five metrics."""
     return model_config(read_config(f1c1m5_d_corpus.get_config()).model, offline=True)
+
+
+def prepare(scratch: Path) -> dict[str, Any]:
+    """A corpus becomes a manifest."""
+    from launch.benchmark_prepare import measure
+
+    return measure(scratch, _CLIPS.value)
 
 
 def speech(count: int) -> tuple[list[np.ndarray], dict[str, Any]]:

@@ -37,6 +37,7 @@ WANTED = {
         "matmul_gflops",
         "useful_share_of_matmul_rate",
     },
+    "prepare": {"prepare_seconds", "clips_a_second", "peak_memory_mb", "peak_memory_mb_60_times_as_long"},
     "step": {
         "ours_seconds_a_step",
         "ours_stored_seconds_a_step",
@@ -72,6 +73,12 @@ def test_figures(tmp_path, model_folder, what: str):
     if what in ("score", "train"):
         assert figures["clips"] == 6
         assert all(0.3 < value <= 1 for name, value in figures.items() if "padding_efficiency" in name)
+
+
+def test_memory_of_preparing_does_not_grow_with_audio(tmp_path):
+    figures = program(tmp_path, "prepare", "--clips=300")
+    assert WANTED["prepare"] <= figures.keys() and figures["clips"] == 300
+    assert figures["peak_memory_mb_60_times_as_long"] < 1.1 * figures["peak_memory_mb"]
 
 
 @pytest.mark.torch

@@ -865,6 +865,15 @@ def test_a_folder_of_ones_own(root, capsys):
     assert "none of" in refused(capsys, "custom", root)
 
 
+def test_progress_is_shown(root, capsys, monkeypatch):
+    build_pstn(root)
+    prepared("pstn", root)
+    assert "recordings:" not in capsys.readouterr().err  # Where nobody looks a bar is noise.
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    prepared("pstn", root)
+    assert "train: recordings: 100%" in capsys.readouterr().err
+
+
 def test_the_list_of_corpora(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["prepare", "--list"])
