@@ -1,26 +1,69 @@
+"""Fetching corpora: plain addresses with resume, files and datasets of the hub; what came is recorded.
+
+`downloads.json` beside the files says what was fetched, from where, when, how large, with which SHA-256 and, of the
+hub, at which commit. What it lists and is still there is not fetched again, also where its archive was deleted.
+"""
+
+import datetime
+import hashlib
+import http.client
+import json
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from urgentmos_jax.corpora.unpacking import DownloadError, require_space, unpack
+from urgentmos_jax.manifest import whole_file
+from urgentmos_jax.version import __version__
+
+__all__ = ["Archive", "Download", "DownloadError", "HubDataset", "HubFile", "download"]
+
+RECORD = "downloads.json"
+
+_BLOCK_BYTES = 1 << 20
+_TIMEOUT_SECONDS = 60
+_WAITS_SECONDS = (1, 4, 15, 60)
 
 
 @dataclass(frozen=True)
 class Archive:
-    addresses: tuple
+    """A file with a public address.
+
+    Args:
+        addresses: Tried in order.
+        name: What it is called here.
+        md5: Hex, as published; None where unknown.
+        sha256: Hex, as published; None where unknown.
+        nested: Archives inside, unpacked too.
+        unpack: False for a plain file.
+    """
+
+    addresses: tuple[str, ...]
     name: str
     md5: str | None = None
     sha256: str | None = None
-    size_bytes: int | None = None
-    nested: tuple = ()
+    nested: tuple[str, ...] = ()
     unpack: bool = True
 
 
 @dataclass(frozen=True)
 class HubFile:
+    """An archive in a dataset of the hub: id of the dataset, name of the file, archives inside."""
+
     repo: str
     name: str
-    nested: tuple = ()
+    nested: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class HubDataset:
+    """A dataset of the hub: its id, the folder it gets below that of the corpus, whether terms must be accepted."""
+
     repo: str
     into: str = ""
     gated: bool = False
@@ -29,9 +72,206 @@ class HubDataset:
 Download = Archive | HubFile | HubDataset
 
 
-class DownloadError(Exception):
-    pass
+def download(wanted: Iterable[Download], folder: Path) -> list[dict[str, Any]]:
+    """Fetches and unpacks what is not there yet; tells sizes and checksums on standard error.
+
+    An archive that already lies in the folder is taken as it is, if its checksum is right.
+
+    Args:
+        wanted: What to fetch.
+        folder: Where to, made where it is missing.
+
+    Returns:
+        The records, as in `downloads.json`.
+
+    Raises:
+        DownloadError: Something cannot be fetched, is not what was published, or does not fit on the disk; what was
+            fetched before stays.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / RECORD
+    records = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    found = []
+    for one in wanted:
+        key = one.repo if isinstance(one, HubDataset) else one.name
+        record = records.get(key)
+        if record and all((folder / name).exists() for name in record["holds"]):
+            _tell(f"{key}: here since {record['date']}")
+        else:
+            record = _fetch(one, folder)
+            records[key] = record
+            with whole_file(path) as file:
+                file.write(json.dumps(records, indent=1, ensure_ascii=False) + "\n")
+        found.append(record)
+    return found
 
 
-def download(wanted, folder):
-    raise DownloadError
+def _fetch(one: Download, folder: Path) -> dict[str, Any]:
+    record = {"date": datetime.date.today().isoformat()}
+    if isinstance(one, HubDataset):
+        return record | _fetch_dataset(one, folder)
+    path = folder / one.name
+    if path.exists():
+        record["address"] = "by hand"
+    elif isinstance(one, HubFile):
+        record |= _fetch_hub_file(one, folder)
+    else:
+        record["address"] = _fetch_address(one, path)
+    digests = _digests(path)
+    for name in ("md5", "sha256"):
+        published = getattr(one, name, None)
+        if published and digests[name] != published:
+            path.unlink()
+            text = f"its {name} is {digests[name]}, published is {published}"
+            raise DownloadError(f"{path}: {text}; the file was removed, try again")
+    size = path.stat().st_size
+    _tell(f"{path}: {size:,} bytes, sha256 {digests['sha256']}")
+    record |= {"size_bytes": size, **digests, "holds": [one.name]}
+    if getattr(one, "unpack", True):
+        record["holds"] = unpack(path, folder, nested=one.nested)
+        _tell(f"{path}: unpacked; it is not needed any more")
+    return record
+
+
+def _fetch_address(one: Archive, path: Path) -> str:
+    """Fetches to `path`; returns the address it came from."""
+    faults = []
+    for address in one.addresses:
+        try:
+            _get(address, path)
+            return address
+        except urllib.error.HTTPError as error:
+            faults.append(f"{address}: {error.code} {error.reason}")
+        except (OSError, http.client.HTTPException) as error:
+            faults.append(f"{address}: {getattr(error, 'reason', None) or error or type(error).__name__}")
+    listed = "\n  ".join(faults)
+    raise DownloadError(f"{path}: cannot be fetched; what came is kept. Try again, or put it there by hand\n  {listed}")
+
+
+def _get(address: str, path: Path) -> None:
+    """Fetches an address, goes on where an earlier try ended, and waits and tries again where the connection breaks."""
+    part, state = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.part.json")
+    for wait in (*_WAITS_SECONDS, None):
+        try:
+            _get_rest(address, part, state)
+            part.replace(path)
+            state.unlink(missing_ok=True)
+            return
+        except urllib.error.HTTPError as error:
+            if wait is None or (error.code < 500 and error.code not in (408, 416, 429)):
+                raise
+            reason = f"{error.code} {error.reason}"
+        except (OSError, http.client.HTTPException) as error:
+            if wait is None:
+                raise
+            reason = str(error) or type(error).__name__
+        _tell(f"{address}: {reason}; once more in {wait} s")
+        time.sleep(wait)
+
+
+def _get_rest(address: str, part: Path, state: Path) -> None:
+    known = json.loads(state.read_text()) if state.exists() and part.exists() else {}
+    start = part.stat().st_size if known.get("address") == address and known.get("validator") else 0
+    request = urllib.request.Request(address, headers={"User-Agent": f"urgentmos_jax/{__version__}"})
+    if start:
+        request.add_header("Range", f"bytes={start}-")
+        request.add_header("If-Range", known["validator"])
+    try:
+        reply = urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS)
+    except urllib.error.HTTPError as error:
+        # The whole file had come when an earlier try was stopped.
+        if error.code == 416 and error.headers.get("Content-Range") == f"bytes */{start}":
+            return
+        if error.code == 416:
+            part.unlink()
+        raise
+    with reply:
+        if reply.status != 206:
+            start = 0
+        length = reply.headers.get("Content-Length")
+        total = None if length is None else start + int(length)
+        # A weak ETag says that two files mean the same, not that they are.
+        etag = reply.headers.get("ETag", "")
+        validator = etag if etag and not etag.startswith("W/") else reply.headers.get("Last-Modified", "")
+        state.write_text(json.dumps({"address": address, "validator": validator}))
+        require_space(part.parent, 2 * (total or 0) - start, f"{part.name.removesuffix('.part')}, unpacked,")
+        _copy(reply, part, start, total)
+    if total is not None and part.stat().st_size != total:
+        raise ConnectionError(f"the connection ended at {part.stat().st_size:,} of {total:,} bytes")
+
+
+def _copy(reply: http.client.HTTPResponse, part: Path, start: int, total: int | None) -> None:
+    from tqdm import tqdm
+
+    bar = tqdm(
+        desc=part.name.removesuffix(".part"), initial=start, total=total, unit="B", unit_scale=True, file=sys.stderr,
+        disable=None, dynamic_ncols=True,
+    )  # fmt: skip
+    with bar, part.open("r+b" if start else "wb") as file:
+        file.seek(start)
+        while block := reply.read(_BLOCK_BYTES):
+            file.write(block)
+            bar.update(len(block))
+
+
+def _digests(path: Path) -> dict[str, str]:
+    found = {"sha256": hashlib.sha256(), "md5": hashlib.md5(usedforsecurity=False)}
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            for digest in found.values():
+                digest.update(block)
+    return {name: digest.hexdigest() for name, digest in found.items()}
+
+
+def _fetch_hub_file(one: HubFile, folder: Path) -> dict[str, Any]:
+    import huggingface_hub
+
+    try:
+        info = huggingface_hub.HfApi().dataset_info(one.repo, files_metadata=True)
+        size = next((file.size or 0 for file in info.siblings if file.rfilename == one.name), 0)
+        require_space(folder, 2 * size, f"{one.name}, unpacked,")
+        huggingface_hub.hf_hub_download(
+            one.repo, one.name, repo_type="dataset", revision=info.sha, local_dir=folder
+        )  # fmt: skip
+    except DownloadError:
+        raise
+    except Exception as error:  # Of the hub, of its HTTP client, or of the disk: they have no base in common.
+        raise _hub_error(one.repo, folder, error, file=one.name) from None
+    return {"address": f"{one.repo}/{one.name}", "revision": info.sha}
+
+
+def _fetch_dataset(one: HubDataset, folder: Path) -> dict[str, Any]:
+    import huggingface_hub
+
+    target = folder / one.into
+    target.mkdir(parents=True, exist_ok=True)
+    try:
+        info = huggingface_hub.HfApi().dataset_info(one.repo, files_metadata=True)
+        size = sum(file.size or 0 for file in info.siblings)
+        require_space(target, size, one.repo)
+        huggingface_hub.snapshot_download(one.repo, repo_type="dataset", revision=info.sha, local_dir=target)
+    except DownloadError:
+        raise
+    except Exception as error:  # As above.
+        raise _hub_error(one.repo, target, error, gated=one.gated) from None
+    _tell(f"{target}: {one.repo} at {info.sha}, {size:,} bytes")
+    holds = [str(Path(one.into, file.rfilename)) for file in info.siblings]
+    return {"address": one.repo, "revision": info.sha, "size_bytes": size, "holds": holds}
+
+
+def _hub_error(
+    repo: str, target: Path, error: Exception, *, file: str | None = None, gated: bool = False
+) -> DownloadError:
+    from huggingface_hub.errors import GatedRepoError
+
+    reason = str(error).strip().split("\n")[0] or type(error).__name__
+    command = f"hf download {repo} {file + ' ' if file else ''}--repo-type dataset --local-dir {target}"
+    if gated or isinstance(error, GatedRepoError):
+        page = f"https://huggingface.co/datasets/{repo}"
+        steps = f"accept its terms at {page}, make a token there, run `hf auth login`, and this command again"
+        return DownloadError(f"{repo}: cannot be fetched ({reason}). It is gated: {steps}; or `{command}`")
+    return DownloadError(f"{repo}: cannot be fetched ({reason}). Without network here run `{command}` elsewhere")
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr)
