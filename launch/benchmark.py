@@ -15,7 +15,8 @@ the torch assembly in turns; a checkpoint, and what its checksums take of it.
 prepare: a corpus of --clips recordings (60000 are about PSTN) becomes a manifest; again with recordings 60 times as
 long, since memory must not grow with audio.
 
---against torch measures the torch assembly in the same run. Without --model the published F1C1M5 architecture with random weights is measured: speed does not depend on them.
+--against torch measures the torch assembly in the same run. Without --model the published F1C1M5 architecture with
+random weights is measured: speed does not depend on them.
 """
 
 import json

@@ -44,13 +44,8 @@ def measure(scratch: Path, clips: int, *, seconds: float = 10.0, times_longer: i
             _write_header(folder / f"{place:06}_call.wav", round(length * _RATE_HZ))
         started = time.perf_counter()
         output = scratch / "out"
-        done = subprocess.run(
-            [sys.executable, "-c", _PREPARE, str(source), str(output)],
-            check=False,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        command = [sys.executable, "-c", _PREPARE, str(source), str(output)]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
         if done.returncode:
             raise SystemExit(done.stderr)
         taken = time.perf_counter() - started

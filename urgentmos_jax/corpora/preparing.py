@@ -20,6 +20,7 @@ from urgentmos_jax.manifest import (
     whole_file,
     write_pairs,
     write_utterances,
+    written_path,
 )
 from urgentmos_jax.metrics import CATALOGUE
 from urgentmos_jax.version import __version__
@@ -191,7 +192,7 @@ def _utterances(
             text = f"{recording.audio!r} has the id {recording.uid!r} of {first.audio!r} on line {first.place.line}"
             split.fault(recording.place, f"{text}; name a reference column that tells them apart, or none")
         labels, meta = split.labels_of(recording)
-        path, duration = _written(recording.path, folder), round(seconds[recording.path], 6)
+        path, duration = written_path(recording.path, folder), round(seconds[recording.path], 6)
         utterances.append(Utterance(recording.uid, path, duration, recording.system, recording.reference, labels, meta))
     return utterances
 
@@ -200,7 +201,7 @@ def _pairs(pairs: Iterable[GivenPair], seconds: Mapping[str, float], folder: str
     return [
         Pair(
             pair.uids,
-            tuple(_written(path, folder) for path in pair.paths),
+            tuple(written_path(path, folder) for path in pair.paths),
             tuple(round(seconds[path], 6) for path in pair.paths),
             {"mos_overall": pair.label},
             pair.meta | {"label": "preference"},
@@ -208,13 +209,6 @@ def _pairs(pairs: Iterable[GivenPair], seconds: Mapping[str, float], folder: str
         for pair in pairs
         if all(path in seconds for path in pair.paths)
     ]
-
-
-def _written(located: str, folder: str) -> str:
-    """The audio path of the manifest: relative where the recording itself, links followed, lies below its folder."""
-    below = os.path.join(folder, "")
-    inside = located.startswith(below) and os.path.realpath(located).startswith(below)
-    return os.path.relpath(located, folder) if inside else located
 
 
 def _report(

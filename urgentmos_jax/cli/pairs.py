@@ -1,0 +1,57 @@
+"""`urgentmos pairs`: pairs of the recordings of a manifest."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from urgentmos_jax.cli.common import UsageError
+from urgentmos_jax.manifest import ManifestError
+
+_LIMIT = 100_000
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of the subcommand."""
+    parser.add_argument("data", nargs="+", type=Path, metavar="DATA.jsonl", help="manifests of utterances")
+    parser.add_argument("output", type=Path, metavar="OUT", help="the manifest of pairs; OUT.meta.json lies beside it")
+    parser.add_argument(
+        "--scope", choices=("reference", "corpus", "any"), required=True,
+        help="recordings that say the same, of one manifest, or of all",
+    )  # fmt: skip
+    parser.add_argument("--limit", type=int, default=_LIMIT, metavar="N", help="most lines (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the draw (default: %(default)s)")
+    parser.add_argument("--both-orders", action="store_true", help="write each pair as A, B and as B, A")
+    parser.add_argument("--metrics", default="mos_overall", metavar="A,B", help="labels (default: %(default)s)")
+    parser.add_argument("--audio-root", type=Path, metavar="DIR", help="where relative paths are looked up as well")
+    parser.add_argument("--allow-outside", action="store_true", help="let relative paths lead out of both folders")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Draws and writes."""
+    from urgentmos_jax.corpora.pairs import make_pairs
+
+    metrics = [name.strip() for name in arguments.metrics.split(",") if name.strip()]
+    if not metrics or arguments.limit < 1 or arguments.seed < 0:
+        raise UsageError("give --metrics a name, --limit a number above 0, --seed one of 0 or more")
+    try:
+        report = make_pairs(
+            arguments.data,
+            arguments.output,
+            scope=arguments.scope,
+            limit=arguments.limit,
+            seed=arguments.seed,
+            both_orders=arguments.both_orders,
+            metrics=metrics,
+            audio_root=arguments.audio_root,
+            allow_outside=arguments.allow_outside,
+        )
+    except ManifestError as error:
+        raise UsageError(str(error)) from None
+    except OSError as error:
+        raise UsageError(f"{arguments.output}: cannot be written ({error.strerror or error})") from None
+    text = f"{arguments.output}: {report['pairs']} of {report['possible']} pairs of {report['recordings']} recordings"
+    print(text, file=sys.stderr)
+    for name, why in (("left_out_without_label", f"without {arguments.metrics}"), ("left_out_alone", "meet nobody")):
+        if report[name]:
+            print(f"left out, {why}: {report[name]}", file=sys.stderr)
+    return 0
