@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, TextIO
+from typing import Any, Generic, TextIO, TypeVar
 
 from etils import epath
 
@@ -27,6 +27,7 @@ __all__ = [
     "ManifestError",
     "Pair",
     "Report",
+    "Scan",
     "Utterance",
     "far_out",
     "first_faults",
@@ -35,6 +36,8 @@ __all__ = [
     "measure_durations",
     "read_pairs",
     "read_utterances",
+    "scan_pairs",
+    "scan_utterances",
     "two_strings",
     "whole_file",
     "write_pairs",
@@ -43,6 +46,7 @@ __all__ = [
 ]
 
 Ranges = Mapping[str, tuple[float, float]]
+Record = TypeVar("Record", "Utterance", "Pair")
 
 _SHOWN = 20
 _BEYOND = 0.1
@@ -124,6 +128,27 @@ class Report:
     measured: int
 
 
+@dataclass(frozen=True, slots=True)
+class Scan(Generic[Record]):
+    """What a manifest holds, also if something is wrong with it.
+
+    Attributes:
+        records: (line number, record) of each line without faults.
+        report: What was counted.
+        faults: All that is wrong, as `ManifestError` has it.
+    """
+
+    records: list[tuple[int, Record]]
+    report: Report
+    faults: list[str]
+
+    def unless_faulty(self) -> tuple[list[Record], Report]:
+        """Records and report, or a `ManifestError` with all faults."""
+        if self.faults:
+            raise ManifestError(self.faults)
+        return [record for _, record in self.records], self.report
+
+
 def read_utterances(
     path: str | os.PathLike,
     *,
@@ -151,6 +176,21 @@ def read_utterances(
     Raises:
         ManifestError: With every fault of every line.
     """
+    scan = scan_utterances(
+        path, audio_root=audio_root, ranges=ranges, check_files=check_files, allow_outside=allow_outside
+    )
+    return scan.unless_faulty()
+
+
+def scan_utterances(
+    path: str | os.PathLike,
+    *,
+    audio_root: str | os.PathLike | None = None,
+    ranges: Ranges | None = None,
+    check_files: bool = True,
+    allow_outside: bool = False,
+) -> Scan[Utterance]:
+    """As `read_utterances`, but gives the lines that are in order as well as the faults of the others."""
     reading = _Reading(path, audio_root, check_files=check_files, allow_outside=allow_outside)
     ranges = _CATALOGUE_RANGES if ranges is None else ranges
     rows, uids, paths = [], {}, {}
@@ -167,13 +207,14 @@ def read_utterances(
         system, reference = (reading.text(number, entry, key, needed=False) for key in ("system_id", "reference_id"))
         duration = reading.duration(number, "duration", entry.get("duration"), located)
         labels = reading.labels(number, entry, ranges)
-        rows.append((uid, located, duration, system, reference, labels, reading.meta(number, entry, Utterance)))
-    measured = reading.finish(len(rows))
-    utterances = [
-        Utterance(uid, located, measured[located] if duration is None else duration, *rest)
-        for uid, located, duration, *rest in rows
+        rows.append((number, uid, located, duration, system, reference, labels, reading.meta(number, entry, Utterance)))
+    measured, faulty = reading.finish(len(rows)), reading.faulty
+    records = [
+        (number, Utterance(uid, located, measured[located] if duration is None else duration, *rest))
+        for number, uid, located, duration, *rest in rows
+        if number not in faulty
     ]
-    return utterances, reading.report(len(rows))
+    return Scan(records, reading.report(len(records)), reading.sorted_faults())
 
 
 def read_pairs(
@@ -195,6 +236,19 @@ def read_pairs(
     Raises:
         ManifestError: With every fault of every line.
     """
+    scan = scan_pairs(path, audio_root=audio_root, ranges=ranges, check_files=check_files, allow_outside=allow_outside)
+    return scan.unless_faulty()
+
+
+def scan_pairs(
+    path: str | os.PathLike,
+    *,
+    audio_root: str | os.PathLike | None = None,
+    ranges: Ranges | None = None,
+    check_files: bool = True,
+    allow_outside: bool = False,
+) -> Scan[Pair]:
+    """As `read_pairs`, but gives the lines that are in order as well as the faults of the others."""
     reading = _Reading(path, audio_root, check_files=check_files, allow_outside=allow_outside)
     ranges = _CATALOGUE_RANGES if ranges is None else ranges
     differences = {name: (least - greatest, greatest - least) for name, (least, greatest) in ranges.items()}
@@ -220,18 +274,15 @@ def read_pairs(
             for i, seconds in enumerate(durations or (None, None))
         ]
         labels = reading.labels(number, entry, differences)
-        rows.append((tuple(uids or audio or ()), located, durations, labels, reading.meta(number, entry, Pair)))
-    measured = reading.finish(len(rows))
-    pairs = [
-        Pair(
-            uids,
-            located,
-            tuple(measured[side] if s is None else s for side, s in zip(located, durations, strict=True)),
-            *rest,
-        )
-        for uids, located, durations, *rest in rows
+        meta = reading.meta(number, entry, Pair)
+        rows.append((number, tuple(uids or audio or ()), located, durations, labels, meta))
+    measured, faulty = reading.finish(len(rows)), reading.faulty
+    records = [
+        (number, Pair(uids, sides, _filled(durations, sides, measured), *rest))
+        for number, uids, sides, durations, *rest in rows
+        if number not in faulty
     ]
-    return pairs, reading.report(len(rows))
+    return Scan(records, reading.report(len(records)), reading.sorted_faults())
 
 
 def write_utterances(path: str | os.PathLike, records: Iterable[Utterance]) -> None:
@@ -436,7 +487,7 @@ class _Reading:
         return {key: value for key, value in entry.items() if key not in kind.__dataclass_fields__} | (meta or {})
 
     def finish(self, rows: int) -> dict[str, float]:
-        """Measures the recordings whose duration is not known, {path: seconds}, and stops where anything is wrong."""
+        """Measures the recordings whose duration is not known, {path: seconds}."""
         measured = {}
         there = [path for path in self.unmeasured if not self.check_files or os.path.isfile(path)]
         for path, found in zip(there, measure_durations(there), strict=True):
@@ -445,11 +496,17 @@ class _Reading:
                 continue
             for number in self.unmeasured[path]:
                 self.fault(number, f"no duration, and it cannot be measured: {found}")
-        if self.faults:
-            raise ManifestError([text for _, text in sorted(self.faults, key=lambda fault: fault[0])])
-        if not rows:
-            raise ManifestError([f"{self.path}: holds no lines"])
+        if not self.faults and not rows:
+            self.faults.append((0, f"{self.path}: holds no lines"))
         return measured
+
+    @property
+    def faulty(self) -> set[int]:
+        """Numbers of the lines with faults."""
+        return {number for number, _ in self.faults}
+
+    def sorted_faults(self) -> list[str]:
+        return [text for _, text in sorted(self.faults, key=lambda fault: fault[0])]
 
     def report(self, rows: int) -> Report:
         return Report(rows, dict(self.labelled), dict(self.clipped), len(self.unmeasured))
@@ -481,6 +538,12 @@ def measure_durations(paths: Sequence[str], *, progress: str | None = None) -> l
         return list(
             tqdm(found, progress, total=len(paths), unit="file", file=sys.stderr, disable=None, dynamic_ncols=True)
         )
+
+
+def _filled(
+    durations: Sequence[float | None], sides: Sequence[str], measured: Mapping[str, float]
+) -> tuple[float, ...]:
+    return tuple(measured[side] if s is None else s for side, s in zip(sides, durations, strict=True))
 
 
 @contextlib.contextmanager

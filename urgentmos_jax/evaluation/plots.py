@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["frame_scores", "predicted_against_true"]
+__all__ = ["frame_scores", "label_coverage", "predicted_against_true"]
 
 
 def predicted_against_true(
@@ -62,6 +62,55 @@ def frame_scores(
         curve.yaxis.set_label_position("left")
         curve.yaxis.tick_left()
     axes[-1, 0].set_xlabel("seconds")
+    figure.savefig(path, dpi=90)
+    plt.close(figure)
+
+
+def label_coverage(path: Path, manifests: Mapping[str, Mapping[str, tuple[float, np.ndarray]]]) -> None:
+    """What labels there are: the share of rows that carry each metric, and the histogram of each metric.
+
+    Args:
+        path: PNG to write.
+        manifests: {manifest: {metric: (share, labels [N])}}, the same metrics for all.
+
+    Raises:
+        ValueError: There is no label at all.
+    """
+    plt = _pyplot()
+    names, metrics = list(manifests), list(next(iter(manifests.values()), {}))
+    if not metrics:
+        raise ValueError("there is no label to draw")
+    columns = min(4, len(metrics))
+    lines = -(-len(metrics) // columns)
+    heights = [0.45 * len(names) + 1.5, 2.1 * lines]
+    figure = plt.figure(figsize=(max(7.0, 0.8 * len(metrics) + 3, 2.6 * columns), sum(heights)), layout="constrained")
+    top, bottom = figure.subfigures(2, 1, height_ratios=heights)
+    shares = np.array([[manifests[name][metric][0] for metric in metrics] for name in names])
+    axis = top.subplots()
+    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1.2, aspect="auto")
+    for (row, column), share in np.ndenumerate(shares):
+        text = f"{100 * share:.0f} %" if share in (0, 1) or share >= 0.01 else "< 1 %"
+        axis.text(column, row, text, ha="center", va="center", fontsize=9, color="0.6" if share == 0 else "black")
+    axis.set_xticks(range(len(metrics)), metrics, rotation=30, ha="right")
+    axis.set_yticks(range(len(names)), names)
+    axis.set_title("rows that carry a label", fontsize=10)
+    axis.spines[:].set_visible(False)
+    panels = bottom.subplots(lines, columns, squeeze=False)
+    for panel, metric in zip(panels.flat, metrics, strict=False):
+        every = np.concatenate([manifests[name][metric][1] for name in names])
+        edges = np.histogram_bin_edges(every, bins=30)
+        for number, name in enumerate(names):
+            if len(values := manifests[name][metric][1]):
+                shade = plt.cm.tab10(number % 10)
+                panel.hist(values, edges, density=True, histtype="step", color=shade, label=name)
+        panel.set_title(metric, fontsize=9)
+        panel.set_yticks([])
+        panel.spines[["left", "top", "right"]].set_visible(False)
+    for panel in panels.flat[len(metrics) :]:
+        panel.set_axis_off()
+    if len(names) > 1:
+        handles = [plt.Line2D([], [], color=plt.cm.tab10(number % 10)) for number in range(len(names))]
+        bottom.legend(handles, names, loc="outside lower center", ncols=min(4, len(names)), frameon=False, fontsize=8)
     figure.savefig(path, dpi=90)
     plt.close(figure)
 

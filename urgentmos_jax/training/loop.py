@@ -15,9 +15,11 @@ from flax import nnx
 
 from urgentmos_jax.audio import SAMPLE_RATE_HZ
 from urgentmos_jax.data.loading import DataWorkerLost, LoadedBatches
+from urgentmos_jax.data.overlap import overlaps
 from urgentmos_jax.data.pipeline import Plan
 from urgentmos_jax.data.stored_states import DamagedStates
 from urgentmos_jax.data.training_set import find_source, read_training_set
+from urgentmos_jax.manifest import ManifestError
 from urgentmos_jax.model.released import is_model_folder, load_folder, save_folder
 from urgentmos_jax.model.urgentmos import UrgentMOS
 from urgentmos_jax.scoring import Model, least_samples, most_samples
@@ -320,6 +322,8 @@ class Trainer:
         self._validation = read_validation_sets(
             valid, metrics, audio_root=audio_root, scope=data.pairing_scope, seed=self.config.seed
         )
+        if faults := overlaps([[source.path for source in part] for part in (train, valid)], audio_root=audio_root):
+            raise ManifestError(faults)
         labels = ", ".join(f"{name} {count}" for name, count in self.data.label_counts().items())
         logger.info("%d clips, %.2f h, labels: %s", len(self.data.uids), self.data.hours, labels)
         if self.data.clipped:

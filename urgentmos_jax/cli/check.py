@@ -1,0 +1,52 @@
+"""`urgentmos check`: the health of manifests."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from urgentmos_jax.cli.common import UsageError
+from urgentmos_jax.manifest import first_faults, whole_file
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of the subcommand."""
+    parser.add_argument("data", nargs="+", type=Path, metavar="DATA.jsonl", help="manifests of utterances or pairs")
+    parser.add_argument("--audio-root", type=Path, metavar="DIR", help="where relative paths are looked up as well")
+    parser.add_argument("--allow-outside", action="store_true", help="let relative paths lead out of both folders")
+    parser.add_argument("--decode", action="store_true", help="decode every recording, instead of reading its header")
+    parser.add_argument("--json", type=Path, metavar="F", help="write everything, each fault included")
+    parser.add_argument("--plot", type=Path, metavar="F.png", help="draw what labels there are, and their histograms")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Examines; 1 where something is wrong."""
+    from urgentmos_jax.corpora.health import as_text, coverage, examine, metrics_of
+
+    if missing := [str(path) for path in arguments.data if not path.is_file()]:
+        raise UsageError(f"{', '.join(missing)}: no such file")
+    healths, notes = examine(
+        list(dict.fromkeys(arguments.data)),
+        audio_root=arguments.audio_root,
+        allow_outside=arguments.allow_outside,
+        decode=arguments.decode,
+    )
+    print(as_text(healths, notes))
+    try:
+        if arguments.json:
+            metrics = metrics_of(healths)
+            found = {"manifests": [one.as_json(metrics) for one in healths], "notes": notes}
+            with whole_file(arguments.json) as file:
+                file.write(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+        if arguments.plot:
+            from urgentmos_jax.evaluation.plots import label_coverage
+
+            label_coverage(arguments.plot, coverage(healths))
+    except OSError as error:
+        raise UsageError(f"--json or --plot: cannot be written ({error})") from None
+    except (ImportError, ValueError) as error:
+        raise UsageError(f"--plot: {error}") from None
+    faulty = [one for one in healths if one.faults]
+    for one in faulty:
+        print(first_faults(one.faults, f"faults of {one.name}"), file=sys.stderr)
+    return 1 if faulty else 0
