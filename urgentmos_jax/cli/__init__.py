@@ -19,6 +19,9 @@ SUBCOMMANDS = {
     "label": "objective metrics of the recordings of a manifest",
     "pairs": "pairs of the recordings of a manifest",
     "check": "the health of manifests",
+    "evaluate": "predictions against labels: correlations and preference accuracy with intervals",
+    "rank": "systems in order, with intervals",
+    "report": "one HTML file to look at: ranking, plots, clips to listen to",
     "submission": "predictions for a challenge",
 }
 
