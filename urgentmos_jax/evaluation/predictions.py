@@ -1,0 +1,150 @@
+"""Predictions in files: what `urgentmos score` and `urgentmos compare` write, or a table of one's own."""
+
+import csv
+import math
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from urgentmos_jax.manifest import ManifestError, json_lines
+
+__all__ = ["Predictions", "PredictionsError", "read_predictions"]
+
+# Columns of the two CSV files that are no metric.
+_ABOUT = {
+    *("uid", "path", "path_a", "path_b", "duration_s", "duration_a_s", "duration_b_s"),
+    *("windows", "flags", "error", "message"),
+}
+_CMOS = "_cmos"
+_PROBABILITIES = ("_p_a", "_p_b", "_p_tie")
+
+
+class PredictionsError(ManifestError):
+    """A file of predictions that cannot be used; `faults` has all that is wrong with it."""
+
+
+class Predictions(dict[str, dict[str, float]]):
+    """{uid: {metric: value}}. A row that failed has no values.
+
+    A row of `urgentmos compare` has the uid `A B` (the two uids, or paths) and the CMOS of each metric.
+
+    Attributes:
+        name: Where they come from.
+        uids: {absolute path of the recording, or the two paths: uid}, where the file has paths.
+    """
+
+    def __init__(
+        self,
+        values: Mapping[str, dict[str, float]] = {},
+        name: str = "predictions",
+        uids: Mapping[tuple[str, ...], str] = {},
+    ):
+        super().__init__(values)
+        self.name = name
+        self.uids = dict(uids)
+
+    @property
+    def metrics(self) -> list[str]:
+        """Every metric that a row has a value of, in order of appearance."""
+        return list(dict.fromkeys(metric for values in self.values() for metric in values))
+
+
+def read_predictions(path: str | os.PathLike) -> Predictions:
+    """Reads predictions.
+
+    Args:
+        path: `.jsonl` with `uid` and `scores` {metric: number}, `comparison` {metric: {cmos}} or `metrics` {metric:
+            number}, as `urgentmos score`, `urgentmos compare` and manifests have them; or `.csv` with a column `uid`,
+            and one for each metric (`metric_cmos` of comparisons). Null and empty cells are missing.
+
+    Raises:
+        PredictionsError: The file cannot be read; a uid is missing or repeated, a value is no finite number; all lines
+            are named.
+    """
+    path = Path(path)
+    found, faults, lines = Predictions(name=str(path)), [], {}
+    for number, entry in _csv_rows(path) if path.suffix == ".csv" else _json_rows(path):
+        try:
+            if isinstance(entry, str):
+                raise ValueError(entry)
+            uid = entry.get("uid")
+            if not isinstance(uid, str) or not uid:
+                raise ValueError("no uid, give a string")
+            if (first := lines.setdefault(uid, number)) != number:
+                raise ValueError(f"uid {uid!r} is that of line {first} too; leave one of them")
+            found[uid] = {metric: _number(metric, value) for metric, value in entry["values"].items()}
+        except ValueError as error:
+            faults.append(f"{path}:{number}: {error}")
+            continue
+        if all(side and isinstance(side, str) for side in entry["paths"]):
+            found.uids[tuple(map(os.path.abspath, entry["paths"]))] = uid
+    if not faults and not found:
+        faults.append(f"{path}: holds no predictions")
+    if faults:
+        raise PredictionsError(faults)
+    return found
+
+
+def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
+    """(line number, `uid`, `values` {metric: not yet checked} and `paths`; or what is wrong)."""
+    try:
+        for number, entry in json_lines(path):
+            if isinstance(entry, str):
+                yield number, entry
+                continue
+            kind = next((key for key in ("scores", "comparison", "metrics") if key in entry), None)
+            if kind is None:
+                yield number, "no scores, comparison or metrics {metric: number}; is this a file of predictions?"
+                continue
+            values = {} if entry[kind] is None else entry[kind]
+            if isinstance(values, dict) and kind == "comparison":
+                values = {name: one.get("cmos") if isinstance(one, dict) else one for name, one in values.items()}
+            if not isinstance(values, dict):
+                yield number, f"{kind} is no object of numbers"
+                continue
+            paths = entry.get("paths") or [entry.get("path")]
+            present = {name: value for name, value in values.items() if value is not None}
+            yield number, {"uid": entry.get("uid"), "values": present, "paths": paths}
+    except PredictionsError:
+        raise
+    except ManifestError as error:
+        raise PredictionsError(error.faults) from None
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            columns = reader.fieldnames or []
+            if "uid" not in columns:
+                raise PredictionsError([f"{path}:1: no column uid, found {columns}"])
+            metrics = _metric_columns(columns)
+            for row in reader:
+                if None in row or None in row.values():
+                    yield reader.line_num, f"has not the {len(columns)} cells of the header"
+                    continue
+                values = {metric: row[column] for metric, column in metrics.items() if row[column].strip()}
+                sides = [row["path_a"], row["path_b"]] if {"path_a", "path_b"} <= row.keys() else [row.get("path")]
+                yield reader.line_num, {"uid": row["uid"], "values": values, "paths": sides}
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise PredictionsError([f"{path}: cannot be read ({error})"]) from None
+
+
+def _metric_columns(columns: list[str]) -> dict[str, str]:
+    """{metric: its column}."""
+    compared = [column.removesuffix(_CMOS) for column in columns if column.endswith(_CMOS)]
+    beside = {metric + ending for metric in compared for ending in (_CMOS, *_PROBABILITIES)}
+    plain = [column for column in columns if column not in _ABOUT | beside]
+    return {metric: metric + _CMOS for metric in compared} | {metric: metric for metric in plain}
+
+
+def _number(metric: str, value: Any) -> float:
+    if isinstance(value, (int, float, str)) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except (ValueError, OverflowError):
+            number = math.nan
+        if math.isfinite(number):
+            return number
+    raise ValueError(f"{metric} is {value!r}, give a finite number, or nothing where it is missing")
