@@ -1,30 +1,63 @@
-"""Objective metrics of speech against a clean reference, aligned with it, at 16 kHz."""
+"""Objective metrics of speech against a clean reference, aligned with it, at 16 kHz.
+
+SDR, LSD, MCD, PESQ and ESTOI are those of the URGENT challenges (urgent-challenge/urgent2025_challenge on GitHub,
+`evaluation_metrics`), but that they compute SDR, LSD and MCD at the recording's own rate.
+"""
 
 import importlib.util
+import math
 import threading
 import warnings
 from collections.abc import Callable, Iterable
 from types import ModuleType
 
 import numpy as np
+import soxr
 
-from urgentmos_jax.audio import SAMPLE_RATE_HZ
+from urgentmos_jax.audio import RESAMPLER, SAMPLE_RATE_HZ
 
+__all__ = [
+    "METRICS",
+    "NARROW_BAND_HZ",
+    "PACKAGES",
+    "SI_SDR_RANGE_DB",
+    "NotAligned",
+    "available",
+    "estoi",
+    "lsd",
+    "mcd",
+    "measure",
+    "pesq",
+    "sdr",
+    "si_sdr",
+    "stoi",
+]
+
+NARROW_BAND_HZ = 8000
 SI_SDR_RANGE_DB = (-30.0, 50.0)
 
 _EPS = 1e-8
 _WINDOW_SAMPLES = round(0.032 * SAMPLE_RATE_HZ)
 _HOP_SAMPLES = round(0.016 * SAMPLE_RATE_HZ)
 _MAX_EXCESS_SAMPLES = SAMPLE_RATE_HZ // 100
+_SDR_CLAMP_DB = 50.0
+_MCEP_WINDOW_SAMPLES, _MCEP_HOP_SAMPLES = 1024, 256
+_MCEP_ORDER, _MCEP_ALPHA = 23, 0.42  # SPTK's for 16 kHz.
 _GLOBAL_RANDOM = threading.Lock()
+
+
+class NotAligned(ValueError):
+    """A recording and its reference that differ in length."""
 
 
 def available() -> tuple[str, ...]:
     """Returns the names of the metrics that can be computed with the packages installed here."""
-    return tuple(name for name in METRICS if _package(name) is None or importlib.util.find_spec(_package(name)))
+    return tuple(name for name in METRICS if all(map(importlib.util.find_spec, PACKAGES.get(name, ()))))
 
 
-def measure(degraded: np.ndarray, reference: np.ndarray, metrics: Iterable[str]) -> dict[str, float]:
+def measure(
+    degraded: np.ndarray, reference: np.ndarray, metrics: Iterable[str], *, narrow_band: bool = False
+) -> dict[str, float]:
     """Computes metrics of a degraded waveform.
 
     Args:
@@ -32,12 +65,14 @@ def measure(degraded: np.ndarray, reference: np.ndarray, metrics: Iterable[str])
         reference: [T] float, 16 kHz: the same speech, clean and aligned. Of two lengths up to 10 ms apart the
             excess is left out.
         metrics: Names, of `METRICS`.
+        narrow_band: Whether PESQ is that of telephone bandwidth, at 8 kHz. The other metrics are the same.
 
     Returns:
         Name -> value. A metric that has no value for this clip (too little speech, silence) is missing.
 
     Raises:
-        ValueError: Unknown metric, not one axis, NaN or infinity, or lengths more than 10 ms apart.
+        NotAligned: Lengths more than 10 ms apart.
+        ValueError: Unknown metric, not one axis, NaN or infinity.
         ModuleNotFoundError: A metric's package is not installed.
     """
     metrics = tuple(metrics)
@@ -53,9 +88,10 @@ def measure(degraded: np.ndarray, reference: np.ndarray, metrics: Iterable[str])
     lengths = [len(waveform) for waveform in sides.values()]
     if max(lengths) - min(lengths) > _MAX_EXCESS_SAMPLES:
         text = f"degraded has {lengths[0]} samples, its reference {lengths[1]}; align them first"
-        raise ValueError(f"{text} (up to {_MAX_EXCESS_SAMPLES} samples of difference are cut off)")
+        raise NotAligned(f"{text} (up to {_MAX_EXCESS_SAMPLES} samples of difference are cut off)")
     degraded, reference = (waveform[: min(lengths)] for waveform in sides.values())
-    values = {name: METRICS[name](degraded, reference) for name in metrics}
+    functions = {**METRICS, "pesq": _narrow_band_pesq} if narrow_band else METRICS
+    values = {name: functions[name](degraded, reference) for name in metrics}
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -117,9 +153,58 @@ def lsd(degraded: np.ndarray, reference: np.ndarray) -> float | None:
     degraded, reference = np.asarray(degraded, np.float64), np.asarray(reference, np.float64)
     if not degraded.any() or not reference.any():
         return None
-    scaled = degraded * (np.sum(reference * degraded) / (np.sum(degraded**2) + _EPS))
-    log_ratio = np.log(_magnitudes(reference) ** 2 / (_magnitudes(scaled) + _EPS) ** 2 + _EPS)
+    scaled = _magnitudes(_scaled(degraded, reference))
+    log_ratio = np.log(_magnitudes(reference) ** 2 / (scaled + _EPS) ** 2 + _EPS)
     return float(np.mean(np.sqrt(np.mean(log_ratio**2, axis=1))))
+
+
+def sdr(degraded: np.ndarray, reference: np.ndarray) -> float | None:
+    """Signal-to-distortion ratio in dB (Vincent et al. 2006), by fast_bss_eval (Scheibler 2022); -50 to 50.
+
+    What a filter of 512 taps can make of the reference counts as signal.
+
+    Args:
+        degraded: [T] float, 16 kHz.
+        reference: [T] float, 16 kHz.
+
+    Returns:
+        The value; None if one side is silent.
+    """
+    package = _import("fast_bss_eval")
+    degraded, reference = np.asarray(degraded, np.float64), np.asarray(reference, np.float64)
+    if not degraded.any() or not reference.any():
+        return None
+    # With a channel axis as well, its linear system does not fit NumPy 2.
+    return -float(package.sdr_loss(degraded, reference, clamp_db=_SDR_CLAMP_DB))
+
+
+def mcd(degraded: np.ndarray, reference: np.ndarray) -> float | None:
+    """Mel-cepstral distortion in dB (Kubichek 1993), by pysptk and fastdtw; 0 or more, low is good.
+
+    The degraded side is scaled to the reference by least squares. Mel-cepstra of order 23 come from Hamming windows of
+    64 ms every 16 ms, without padding. Frames are paired by dynamic time warping; the value is the mean over the pairs
+    of 10 / ln(10) sqrt(2 sum of squared differences), coefficient 0 included.
+
+    Args:
+        degraded: [T] float, 16 kHz.
+        reference: [T] float, 16 kHz.
+
+    Returns:
+        The value; None if one side is silent, or the clip is shorter than a window.
+    """
+    package, fastdtw = _import("pysptk"), _import("fastdtw").fastdtw
+    degraded, reference = np.asarray(degraded, np.float64), np.asarray(reference, np.float64)
+    if not degraded.any() or not reference.any() or len(reference) < _MCEP_WINDOW_SAMPLES:
+        return None
+    cepstra = []
+    for waveform in (_scaled(degraded, reference), reference):
+        frames = np.lib.stride_tricks.sliding_window_view(waveform, _MCEP_WINDOW_SAMPLES)[::_MCEP_HOP_SAMPLES]
+        windowed = frames * package.sptk.hamming(_MCEP_WINDOW_SAMPLES)
+        cepstra.append(package.mcep(windowed, _MCEP_ORDER, _MCEP_ALPHA, etype=1, eps=1e-6))
+    _, path = fastdtw(*cepstra, dist=_euclidean)
+    places = np.array(path).T
+    squares = np.sum((cepstra[0][places[0]] - cepstra[1][places[1]]) ** 2, axis=1)
+    return float(np.mean(10 / np.log(10) * np.sqrt(2 * squares)))
 
 
 def pesq(degraded: np.ndarray, reference: np.ndarray) -> float | None:
@@ -132,22 +217,36 @@ def pesq(degraded: np.ndarray, reference: np.ndarray) -> float | None:
     Returns:
         The value; None if PESQ finds no utterance, one side is silent, or the clip is under 0.25 s.
     """
+    return _pesq(degraded, reference, SAMPLE_RATE_HZ, "wb")
+
+
+METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float | None]] = {
+    metric.__name__: metric for metric in (estoi, stoi, si_sdr, sdr, lsd, mcd, pesq)
+}
+PACKAGES = {
+    "estoi": ("pystoi",),
+    "stoi": ("pystoi",),
+    "sdr": ("fast_bss_eval",),
+    "mcd": ("pysptk", "fastdtw"),
+    "pesq": ("pesq",),
+}
+
+
+def _narrow_band_pesq(degraded: np.ndarray, reference: np.ndarray) -> float | None:
+    """Narrow-band PESQ (ITU-T P.862 and P.862.1) at 8 kHz, of waveforms at 16 kHz; 1.02 to 4.55."""
+    quality = RESAMPLER.removeprefix("soxr_").upper()
+    sides = (soxr.resample(side, SAMPLE_RATE_HZ, NARROW_BAND_HZ, quality=quality) for side in (degraded, reference))
+    return _pesq(*sides, NARROW_BAND_HZ, "nb")
+
+
+def _pesq(degraded: np.ndarray, reference: np.ndarray, rate_hz: int, mode: str) -> float | None:
     package = _import("pesq")
     if not np.any(degraded) or not np.any(reference):
         return None
     try:
-        return float(package.pesq(SAMPLE_RATE_HZ, reference, degraded, "wb"))
+        return float(package.pesq(rate_hz, reference, degraded, mode))
     except (package.NoUtterancesError, package.BufferTooShortError):
         return None
-
-
-METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float | None]] = {
-    metric.__name__: metric for metric in (estoi, stoi, si_sdr, lsd, pesq)
-}
-
-
-def _package(metric: str) -> str | None:
-    return {"estoi": "pystoi", "stoi": "pystoi", "pesq": "pesq"}.get(metric)
 
 
 def _import(package: str) -> ModuleType:
@@ -171,6 +270,16 @@ def _stoi(degraded: np.ndarray, reference: np.ndarray, *, extended: bool) -> flo
             return None
         finally:
             np.random.set_state(state)
+
+
+def _scaled(degraded: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Returns the degraded side scaled to the reference by least squares."""
+    return degraded * (np.sum(reference * degraded) / (np.sum(degraded**2) + _EPS))
+
+
+def _euclidean(one: np.ndarray, other: np.ndarray) -> float:
+    difference = one - other
+    return math.sqrt(difference.dot(difference))
 
 
 def _magnitudes(waveform: np.ndarray) -> np.ndarray:
