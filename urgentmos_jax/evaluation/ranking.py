@@ -1,14 +1,19 @@
 """Ranking of systems by mean scores and by pairwise comparisons, with the systems that cannot be told apart."""
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from urgentmos_jax.evaluation.bootstrap import Interval
+from urgentmos_jax.evaluation.bootstrap import DRAWS, Interval, percentile_interval, resampled_counts
+from urgentmos_jax.evaluation.system_table import SystemTable
+from urgentmos_jax.evaluation.tie_groups import LEAST_REFERENCES, letters, told_apart
+from urgentmos_jax.manifest import Utterance
+from urgentmos_jax.metrics import CATALOGUE
 
-__all__ = ["RankedSystem", "Ranking"]
+__all__ = ["RankedSystem", "Ranking", "higher_is_better", "rank", "wins_by_score"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,8 @@ class RankedSystem:
         mean: Mean score.
         strength: Of Bradley and Terry, natural logarithm, centred at 0 over the systems; NaN where it is not defined.
         win_rate: Mean share of wins over the other systems, ties half.
-        group: Letters of its tie groups, "A" the best; systems that share a letter cannot be told apart at 95 %.
+        group: Letters of its tie groups, "A" the best; systems that share a letter cannot be told apart at 95 %. Empty
+            without a score.
     """
 
     name: str
@@ -42,8 +48,11 @@ class Ranking:
         wins: [S, S] share of the shared references where the system of the row beats that of the column, ties half;
             NaN on the diagonal and without a shared reference. In the order of `systems`, as all below.
         shared: [S, S] number of shared references compared.
-        missing: (system, reference) that other systems have and this one has not, or whose recording failed.
+        missing: (system, reference) that other systems have and this one has not, or whose recording has no score; the
+            uid stands for a reference that is not known.
         notes: What a reader must know of how the order was found, a sentence each.
+        decided_by: What the order and the tie groups rest on.
+        references: Number of references, those of one system alone included.
     """
 
     metric: str
@@ -52,24 +61,157 @@ class Ranking:
     shared: np.ndarray
     missing: tuple[tuple[str, str], ...]
     notes: tuple[str, ...] = ()
+    decided_by: Literal["strength", "mean"] = "strength"
+    references: int = 0
+
+    @property
+    def places_by_mean(self) -> tuple[int, ...]:
+        """Place of each system by its mean score, 1 the best; those without a score come last."""
+        sign = 1 if higher_is_better(self.metric) else -1
+        means = [-math.inf if math.isnan(system.mean.value) else sign * system.mean.value for system in self.systems]
+        return tuple(1 + sum(other > mean for other in means) for mean in means)
 
     def as_json(self) -> dict[str, Any]:
         """For a JSON file; null for what is not defined."""
         return {
             "metric": self.metric,
+            "decided_by": self.decided_by,
+            "references": self.references,
             "systems": [
                 {
                     "name": system.name,
+                    "group": system.group,
                     "clips": system.clips,
+                    "place_by_mean": place,
                     "mean": system.mean.as_json(),
                     "strength": system.strength.as_json(),
                     "win_rate": system.win_rate.as_json(),
-                    "group": system.group,
                 }
-                for system in self.systems
+                for system, place in zip(self.systems, self.places_by_mean, strict=True)
             ],
             "wins": [[None if math.isnan(share) else share for share in row] for row in self.wins.tolist()],
             "shared": self.shared.tolist(),
             "missing": [{"system": system, "reference": reference} for system, reference in self.missing],
             "notes": list(self.notes),
         }
+
+
+def higher_is_better(metric: str) -> bool:
+    """Direction of a metric; up for one that the catalogue does not know."""
+    return metric not in CATALOGUE or CATALOGUE[metric].higher_is_better
+
+
+def wins_by_score(
+    recordings: Sequence[Utterance], scores: Mapping[str, float], pairs: np.ndarray, metric: str
+) -> np.ndarray:
+    """Share of a win of the first of each pair [P]: 1 with the better score, 0.5 with an equal one, NaN without.
+
+    Args:
+        recordings: N.
+        scores: {uid: score}.
+        pairs: [P, 2] numbers of recordings.
+        metric: Whose direction counts.
+    """
+    values = _values(recordings, scores) * (1 if higher_is_better(metric) else -1)
+    return (np.sign(values[pairs[:, 0]] - values[pairs[:, 1]]) + 1) / 2
+
+
+def rank(
+    recordings: Sequence[Utterance],
+    scores: Mapping[str, float],
+    pairs: np.ndarray,
+    shares: np.ndarray,
+    *,
+    metric: str,
+    draws: int = DRAWS,
+    seed: int = 0,
+    notes: Sequence[str] = (),
+) -> Ranking:
+    """Ranks systems.
+
+    Strengths decide if the comparisons join all systems that have a score, else means do. Intervals are percentiles
+    over resamples of the references, the same resamples for all systems and figures.
+
+    Args:
+        recordings: N, each with `system_id`.
+        scores: {uid: score}; a recording without one is missing.
+        pairs: [P, 2] numbers of recordings that share a reference, of different systems.
+        shares: [P] how much of a win each is for the first: 1, 0.5 for a tie, 0, or between; NaN where it failed.
+        metric: Name of the score.
+        draws: Resamples.
+        seed: Of the resamples.
+        notes: On where scores and comparisons come from.
+    """
+    table = SystemTable(recordings, _values(recordings, scores), pairs, shares)
+    sample = {name: drawn[0] for name, drawn in table.figures(np.ones((1, table.references))).items()}
+    pieces = [
+        table.figures(counts)
+        for counts in resampled_counts(table.references, draws=draws, seed=seed, width=len(table.names) ** 2)
+    ]
+    resamples = {name: np.concatenate([piece[name] for piece in pieces]) for name in sample}
+    rests_on = {"mean": table.scored_references, "strength": table.compared_references}
+    rests_on["win_rate"] = rests_on["strength"]
+
+    scored = table.clips > 0
+    by_strength = scored.any() and np.isfinite(sample["strength"][scored]).all()
+    decided_by = "strength" if by_strength else "mean"
+    upward = by_strength or higher_is_better(metric)
+    deciding = np.nan_to_num(sample[decided_by] * (1 if upward else -1), nan=-np.inf)
+    order = np.array(sorted(range(len(scored)), key=lambda number: (-deciding[number], table.names[number])))
+    known = order[scored[order]]
+    apart = told_apart(sample[decided_by][known], resamples[decided_by][:, known], rests_on[decided_by][known])
+    groups = dict(zip(known.tolist(), letters(apart), strict=True))
+
+    def interval(name: str, number: int) -> Interval:
+        value = float(sample[name][number])
+        # One reference resampled is always itself.
+        return percentile_interval(value, resamples[name][:, number]) if rests_on[name][number] > 1 else Interval(value)
+
+    return Ranking(
+        metric=metric,
+        systems=tuple(
+            RankedSystem(
+                table.names[number],
+                int(table.clips[number]),
+                *(interval(name, number) for name in ("mean", "strength", "win_rate")),
+                groups.get(number, ""),
+            )
+            for number in order.tolist()
+        ),
+        wins=table.wins[np.ix_(order, order)],
+        shared=table.shared[np.ix_(order, order)],
+        missing=table.missing(),
+        notes=(*notes, *_notes(table, decided_by, draws)),
+        decided_by=decided_by,
+        references=table.references,
+    )
+
+
+def _values(recordings: Sequence[Utterance], scores: Mapping[str, float]) -> np.ndarray:
+    return np.array([scores.get(recording.uid, np.nan) for recording in recordings], np.float64)
+
+
+def _notes(table: SystemTable, decided_by: str, draws: int) -> list[str]:
+    count = len(table.names)
+    notes = []
+    if not table.comparisons:
+        notes.append("No two systems share a reference: the order is that of the means.")
+    elif decided_by == "mean":
+        apart = [name for number, name in enumerate(table.names) if number not in table.joined and table.clips[number]]
+        notes.append(f"The order is that of the means: no shared references join {_listed(apart)} to the others.")
+    if count > 1:
+        notes.append(
+            f"Intervals: 95 %, {draws:,} resamples of the references. Systems that share a group letter cannot be told "
+            f"apart by {'strength' if decided_by == 'strength' else 'mean'} at 95 % for all pairs together."
+        )
+    fewest = (table.compared_references if decided_by == "strength" else table.scored_references)[table.clips > 0]
+    if len(fewest) and fewest.min() < LEAST_REFERENCES:
+        notes.append(
+            f"A system has {fewest.min()} references: with fewer than {LEAST_REFERENCES} intervals are too narrow, and "
+            "nothing is told apart."
+        )
+    return notes
+
+
+def _listed(names: Sequence[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
