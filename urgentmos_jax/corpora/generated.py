@@ -13,7 +13,6 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from urgentmos_jax.corpora.degradations import DEGRADATIONS
 from urgentmos_jax.corpora.sentences import SENTENCES, Sentence
 from urgentmos_jax.corpora.speech_level import active_speech_level
 from urgentmos_jax.labels import intrusive
+from urgentmos_jax.labels.workers import one_thread_each
 
 LABELS = ("estoi", "si_sdr", "lsd", "pesq")
 
@@ -277,29 +277,13 @@ def _run(
     # Not forked: the caller may hold threads of jax. One process too is a new one, so that it works as several do.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(processes, len(tasks)), mp_context=context) as pool:
-        with _one_thread_each():
+        with one_thread_each():
             futures = [pool.submit(_make, task, folder, plan, clean) for task in tasks]
         try:
             for future in as_completed(futures):
                 yield future.result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Lets processes started here use one BLAS thread: a pool of threads in each takes twice the CPU time."""
-    names = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _make(task: _Task, folder: Path, plan: Plan, clean: Path | None) -> list[dict[str, Any]]:

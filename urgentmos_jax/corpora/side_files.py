@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from urgentmos_jax.corpora.split import DECIMALS, Split
-from urgentmos_jax.corpora.tables import Place, number
+from urgentmos_jax.corpora.tables import Place, is_blank, number
 from urgentmos_jax.manifest import ManifestError, Utterance, json_lines
 from urgentmos_jax.metrics import CATALOGUE
 
-__all__ = ["SideFiles"]
+__all__ = ["SideFiles", "read_scp"]
 
 _OTHER = ("wav.scp",)
 _LEAST_SHARE = 0.5
@@ -54,7 +54,7 @@ class SideFiles:
             if path.stem not in CATALOGUE:
                 split.notes[f"side file {path.name} is no known metric, left out"] += 1
                 continue
-            values = self._values(path, split)
+            values = read_scp(path, split)
             counts[path.name] = self._matched(path, values.keys(), by_uid, split)
             for uid in values.keys() & by_uid.keys():
                 place, value = values[uid]
@@ -64,7 +64,7 @@ class SideFiles:
                 if abs(known - value) > 1e-3:
                     split.notes[f"{path.name} differs from the corpus's own {path.stem}, which is kept"] += 1
         if (path := self.folder / "utt2dur").exists():
-            values = self._values(path, split)
+            values = read_scp(path, split)
             counts[path.name] = self._matched(path, values.keys(), by_uid, split)
             for uid in values.keys() & by_uid.keys():
                 if abs(values[uid][1] - by_uid[uid].duration) > _DURATION_TOLERANCE_SECONDS:
@@ -72,21 +72,6 @@ class SideFiles:
         if (path := self.folder / "meta.jsonl").exists():
             counts[path.name] = self._join_meta(path, by_uid, split)
         return counts
-
-    def _values(self, path: Path, split: Split) -> dict[str, tuple[Place, float]]:
-        values: dict[str, tuple[Place, float]] = {}
-        for line, text in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
-            place, parts = Place(str(path), line), text.split()
-            if not parts:
-                continue
-            value = number(parts[-1]) if len(parts) == 2 else None
-            if value is None:
-                split.fault(place, f"{text.strip()!r} is not `uid number`")
-            elif parts[0] in values and values[parts[0]][1] != value:
-                split.fault(place, f"{parts[0]!r} has {value:g}, on line {values[parts[0]][0].line} another value")
-            else:
-                values[parts[0]] = place, value
-        return values
 
     def _matched(self, path: Path, uids: Any, by_uid: dict[str, Utterance], split: Split) -> dict[str, int]:
         matched = len(uids & by_uid.keys())
@@ -106,3 +91,27 @@ class SideFiles:
             meta = by_uid[uid].meta
             meta.update({key: value for key, value in entries[uid].items() if key not in meta})
         return self._matched(path, entries.keys(), by_uid, split)
+
+
+def read_scp(path: Path, split: Split) -> dict[str, tuple[Place, float]]:
+    """Reads lines of `uid number`; wrong ones become faults of the split, `nan` and the like count as blank.
+
+    Returns:
+        {uid: (where it stands, value)}.
+    """
+    values: dict[str, tuple[Place, float]] = {}
+    for line, text in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
+        place, parts = Place(str(path), line), text.split()
+        if not parts:
+            continue
+        if len(parts) == 2 and is_blank(parts[1]):  # As the challenge's own scripts write what has no value.
+            split.blank[path.name] += 1
+            continue
+        value = number(parts[-1]) if len(parts) == 2 else None
+        if value is None:
+            split.fault(place, f"{text.strip()!r} is not `uid number`")
+        elif parts[0] in values and values[parts[0]][1] != value:
+            split.fault(place, f"{parts[0]!r} has {value:g}, on line {values[parts[0]][0].line} another value")
+        else:
+            values[parts[0]] = place, value
+    return values

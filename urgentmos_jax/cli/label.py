@@ -1,0 +1,157 @@
+"""`urgentmos label`: objective metrics of the recordings of a manifest."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from urgentmos_jax.cli.common import UsageError
+from urgentmos_jax.manifest import ManifestError, first_faults
+
+if TYPE_CHECKING:
+    from urgentmos_jax.labels.labelling import Labelled
+    from urgentmos_jax.labels.references import Rule
+    from urgentmos_jax.labels.scores import ScoreFile
+
+INTERRUPTED = 130
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of the subcommand."""
+    from urgentmos_jax.labels.intrusive import METRICS
+
+    parser.description += (
+        " Recordings and references are taken at 16 kHz, mono; PESQ is wide-band, but narrow-band for recordings of"
+        " 8 kHz or less. A run that was stopped goes on where it was: what is computed is in OUT.labels.jsonl at once."
+    )
+    parser.add_argument("data", type=Path, metavar="DATA.jsonl", help="a manifest of utterances")
+    parser.add_argument(
+        "--output", type=Path, metavar="OUT.jsonl", help="the labelled manifest (default: DATA.jsonl itself)"
+    )
+    parser.add_argument("--metrics", default="", metavar="A,B", help=f"what to compute: {', '.join(METRICS)}")
+    rule = parser.add_mutually_exclusive_group()
+    rule.add_argument(
+        "--reference-system", metavar="NAME", help="the reference is the recording of the same reference_id by NAME"
+    )
+    rule.add_argument("--reference-column", metavar="KEY", help="its path stands under KEY in the line, or in its meta")
+    rule.add_argument(
+        "--reference-path", metavar="PATH",
+        help="its path, with {uid}, {system_id}, {reference_id} or {stem} of the recording: clean/{reference_id}.wav",
+    )  # fmt: skip
+    parser.add_argument(
+        "--scores", nargs="+", action="extend", default=[], metavar="[METRIC=]FILE",
+        help="ready-made scores: .csv with a column uid and one a metric, or lines of `uid number`",
+    )  # fmt: skip
+    parser.add_argument("--overwrite", action="store_true", help="replace labels that the manifest has (default: keep)")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core)")
+    parser.add_argument("--audio-root", type=Path, metavar="DIR", help="where relative paths are looked up as well")
+    parser.add_argument("--allow-outside", action="store_true", help="let relative paths lead out of both folders")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Labels; 1 where a clip failed."""
+    from urgentmos_jax.labels.labelling import label_manifest, results_path
+
+    output = arguments.output or arguments.data
+    metrics, rule = _metrics(arguments), _rule(arguments)
+    if not metrics and not arguments.scores:
+        raise UsageError("give --metrics to compute, or --scores to merge")
+    if metrics and rule is None:
+        flags = "--reference-system, --reference-column or --reference-path"
+        raise UsageError(f"--metrics {','.join(metrics)}: a clean reference is needed, say where: {flags}")
+    if output.suffix != ".jsonl":
+        raise UsageError(f"--output {output}: give a name that ends in .jsonl")
+    if arguments.workers is not None and arguments.workers < 1:
+        raise UsageError(f"--workers is {arguments.workers}, give 1 or more")
+    try:
+        labelled = label_manifest(
+            arguments.data,
+            output,
+            metrics=metrics,
+            reference=rule,
+            scores=_scores(arguments.scores, metrics),
+            processes=arguments.workers or os.cpu_count() or 1,
+            overwrite=arguments.overwrite,
+            audio_root=arguments.audio_root,
+            allow_outside=arguments.allow_outside,
+        )
+    except ManifestError as error:
+        raise UsageError(str(error)) from None
+    except OSError as error:
+        raise UsageError(f"{output}: cannot be written ({error.strerror or error})") from None
+    except KeyboardInterrupt:
+        print(f"stopped; the same command goes on with what is in {results_path(output)}", file=sys.stderr)
+        return INTERRUPTED
+    print("\n".join(_summary(output, labelled)), file=sys.stderr)
+    if labelled.errors:
+        faults = [error["message"] for error in labelled.errors.values()]
+        print(first_faults(faults, "clips failed; the same command tries them again"), file=sys.stderr)
+    return 1 if labelled.errors else 0
+
+
+def _metrics(arguments: argparse.Namespace) -> list[str]:
+    """--metrics, all of which can be computed here."""
+    from urgentmos_jax.labels.intrusive import METRICS, PACKAGES, available
+    from urgentmos_jax.metrics import CATALOGUE
+
+    texts = [text.strip() for text in arguments.metrics.split(",")]
+    names = list(dict.fromkeys(text.replace("-", "_") for text in texts if text))
+    for name in names:
+        if name not in METRICS:
+            why = f"is not computed here, merge it with --scores {name}=FILE" if name in CATALOGUE else "is unknown"
+            raise UsageError(f"--metrics {name}: {why}; computed are {', '.join(METRICS)}")
+        if name not in available():
+            packages = " and ".join(PACKAGES[name])
+            raise UsageError(f'--metrics {name}: {packages} is missing: pip install "urgentmos_jax[labels]"')
+    return names
+
+
+def _rule(arguments: argparse.Namespace) -> "Rule | None":
+    from urgentmos_jax.labels.references import Rule
+
+    found = {name: getattr(arguments, f"reference_{name}") for name in ("system", "column", "path")}
+    if all(value is None for value in found.values()):
+        return None
+    try:
+        return Rule(**found)
+    except ValueError as error:
+        raise UsageError(f"--reference-{error}") from None
+
+
+def _scores(texts: Sequence[str], computed: Sequence[str]) -> "list[ScoreFile]":
+    from urgentmos_jax.labels.scores import ScoreFile
+    from urgentmos_jax.metrics import CATALOGUE
+
+    files, faults = [], []
+    for text in texts:
+        name, _, path = text.partition("=")
+        try:
+            file = ScoreFile.read(Path(path), name) if name in CATALOGUE and path else ScoreFile.read(Path(text))
+        except ManifestError as error:
+            faults += [f"--scores {fault}" for fault in error.faults]
+            continue
+        if both := [metric for metric in file.values if metric in computed]:
+            faults.append(f"--scores {text}: {both[0]} is in --metrics too; leave one out")
+        files.append(file)
+    if faults:
+        raise UsageError(first_faults(faults, "faults of the scores"))
+    return files
+
+
+def _summary(output: Path, labelled: "Labelled") -> list[str]:
+    lines = [f"{output}: {labelled.utterances} utterances"]
+    if labelled.metrics:
+        lines.append(f"{labelled.computed} computed, {labelled.reused} known before, {len(labelled.errors)} failed")
+    lines += [f"{metric}: {_counted(counts)}" for metric, counts in labelled.metrics.items()]
+    for file in labelled.scores:
+        lines += [f"{file['file']}, {metric}: {_counted(counts)}" for metric, counts in file["metrics"].items()]
+        lines += [f"{file['file']}: {note}" for note in file["notes"]]
+    return lines
+
+
+def _counted(counts: dict[str, int]) -> str:
+    """Such as "70 added, 3 kept"."""
+    texts = {"kept": "kept though they differ (--overwrite replaces them)", "far out": "far out of range, left out"}
+    return ", ".join(f"{count} {texts.get(name, name)}" for name, count in counts.items() if count) or "nothing"

@@ -1,0 +1,258 @@
+"""Labels of the recordings of a manifest: objective metrics against clean references, and ready-made scores."""
+
+import importlib.metadata
+import itertools
+import json
+import math
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from urgentmos_jax.audio import RESAMPLER, SAMPLE_RATE_HZ, AudioError, load_audio
+from urgentmos_jax.labels.intrusive import NARROW_BAND_HZ, PACKAGES, NotAligned, measure
+from urgentmos_jax.labels.references import NoReference, References, Rule
+from urgentmos_jax.labels.results import ResultsFile
+from urgentmos_jax.labels.scores import ScoreFile, join
+from urgentmos_jax.labels.workers import in_processes
+from urgentmos_jax.manifest import (
+    ManifestError,
+    Utterance,
+    json_lines,
+    scan_utterances,
+    whole_file,
+    write_utterances,
+    written_path,
+)
+from urgentmos_jax.version import __version__
+
+__all__ = ["Labelled", "label_manifest", "results_path"]
+
+_DEFINITIONS = 1  # Raise it when a metric gives other values.
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What a labelling did.
+
+    Attributes:
+        utterances: Number of them.
+        computed: Clips measured now.
+        reused: Clips measured before.
+        errors: {uid: {"code", "message"}} of the clips that could not be measured.
+        metrics: {metric: counts of `scores.join`} of what was computed.
+        scores: For each file of scores its "file" and "notes", and such counts by metric, "metrics".
+    """
+
+    utterances: int
+    computed: int
+    reused: int
+    errors: dict[str, dict[str, str]]
+    metrics: dict[str, dict[str, int]]
+    scores: list[Row]
+
+
+class _Task(NamedTuple):
+    """Metrics to compute of a clip."""
+
+    uid: str
+    of: Row
+    audio: str
+    reference: str
+    metrics: tuple[str, ...]
+
+
+def results_path(output: Path) -> Path:
+    """Where what was computed for a manifest is kept."""
+    return output.with_name(f"{output.name}.labels.jsonl")
+
+
+def label_manifest(
+    manifest: Path,
+    output: Path,
+    *,
+    metrics: Sequence[str] = (),
+    reference: Rule | None = None,
+    scores: Sequence[ScoreFile] = (),
+    processes: int = 1,
+    overwrite: bool = False,
+    audio_root: Path | None = None,
+    allow_outside: bool = False,
+) -> Labelled:
+    """Adds labels to the utterances of a manifest, with a progress bar on standard error.
+
+    Each clip and its reference are loaded as `audio.load_audio` does, so metrics are those of 16 kHz whatever the rate
+    of the files; but PESQ is narrow-band for a recording of 8 kHz or less. What is computed goes at once to
+    `results_path(output)`, a line a clip. A later run takes from there what was measured of the same files (path, size
+    and time) and computes the rest: clips that are new, changed or failed, and metrics not asked for before.
+
+    The manifest is written at the end, failed clips included, with `output.meta.json` beside it.
+
+    Args:
+        manifest: Of utterances.
+        output: The labelled manifest; may be `manifest`.
+        metrics: Names, of `intrusive.available()`.
+        reference: Where references are; needed with metrics.
+        scores: Ready-made scores, which join first.
+        processes: How many compute. The main module needs the guard `if __name__ == "__main__"`.
+        overwrite: Whether values replace labels that the manifest has.
+        audio_root: See `manifest.read_utterances`.
+        allow_outside: See `manifest.read_utterances`; for references too.
+
+    Raises:
+        ManifestError: Faults of the manifest (a missing recording is none, but an error of its clip) or of the
+            references; scores of which no id is in the manifest.
+        OSError: Something cannot be written.
+    """
+    utterances, unusable = _read(manifest, audio_root, allow_outside)
+    joined = [_join_file(manifest, utterances, file, overwrite) for file in scores]
+    values: dict[str, dict[str, float | None]] = {}
+    computed = reused = 0
+    errors: dict[str, dict[str, str]] = {}
+    output.parent.mkdir(parents=True, exist_ok=True)
+    if metrics:
+        references = References(reference, utterances, manifest, audio_root=audio_root, allow_outside=allow_outside)
+        with ResultsFile(results_path(output)) as results:
+            of, tasks, failed = _planned(utterances, unusable, references, results, metrics)
+            reused = len(utterances) - len(tasks) - len(failed)
+            for row in _with_progress(itertools.chain(failed, _computed(tasks, processes)), reused, len(utterances)):
+                results.add(row)
+                if row["error"]:
+                    errors[row["uid"]] = row["error"]
+            computed = len(utterances) - reused - len(errors)
+            known = {uid: results.values(uid, what) for uid, what in of.items()}
+        values = {name: {uid: found[name] for uid, found in known.items() if name in found} for name in metrics}
+    counts = {name: join(utterances, name, values[name], overwrite=overwrite) for name in metrics}
+    labelled = Labelled(len(utterances), computed, reused, errors, counts, joined)
+    folder = os.path.realpath(output.parent)
+    written = (replace(one, audio_path=written_path(os.path.abspath(one.audio_path), folder)) for one in utterances)
+    write_utterances(output, written)
+    with whole_file(f"{output}.meta.json") as file:
+        meta = _meta(manifest, labelled, reference)
+        file.write(json.dumps(meta, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    return labelled
+
+
+def _read(
+    manifest: Path, audio_root: Path | None, allow_outside: bool
+) -> tuple[list[Utterance], dict[str, tuple[str, str]]]:
+    """Utterances, labels as they stand, and {uid: (code, fault)} of those whose recording cannot be used."""
+    first = next((entry for _, entry in json_lines(manifest) if isinstance(entry, dict)), {})
+    if "audio_paths" in first:
+        text = "lists pairs; label the manifest of their recordings, then draw pairs of it (urgentmos pairs)"
+        raise ManifestError([f"{manifest}: {text}"])
+    # Recordings that are missing or outside are no reason to refuse the others.
+    scan = scan_utterances(manifest, audio_root=audio_root, ranges={}, check_files=False, allow_outside=True)
+    scan.unless_faulty()
+    strict = scan_utterances(manifest, audio_root=audio_root, ranges={}, allow_outside=allow_outside)
+    faults = {int(text.removeprefix(f"{manifest}:").partition(":")[0]): text for text in strict.faults}
+    unusable = {
+        utterance.uid: ("outside" if os.path.isfile(utterance.audio_path) else "missing", faults[number])
+        for number, utterance in scan.records
+        if number in faults
+    }
+    return [utterance for _, utterance in scan.records], unusable
+
+
+def _join_file(manifest: Path, utterances: Sequence[Utterance], file: ScoreFile, overwrite: bool) -> Row:
+    counts = {metric: join(utterances, metric, values, overwrite=overwrite) for metric, values in file.values.items()}
+    ids = {uid for values in file.values.values() for uid in values}
+    if not ids & {utterance.uid for utterance in utterances}:
+        example = f"such as {min(ids)!r}; the manifest has ids such as {utterances[0].uid!r}" if ids else "it has none"
+        raise ManifestError([f"{file.path}: none of its {len(ids)} ids is in {manifest}, {example}"])
+    return {"file": str(file.path), "notes": list(file.notes), "metrics": counts}
+
+
+def _planned(
+    utterances: Sequence[Utterance],
+    unusable: Mapping[str, tuple[str, str]],
+    references: References,
+    results: ResultsFile,
+    metrics: Sequence[str],
+) -> tuple[dict[str, Row], list[_Task], list[Row]]:
+    """{uid: what is measured}, what is to be computed, and rows of clips that cannot be."""
+    of: dict[str, Row] = {}
+    tasks, failed = [], []
+    for utterance in utterances:
+        uid = utterance.uid
+        if uid in unusable:
+            failed.append(_failed(uid, {}, *unusable[uid]))
+            continue
+        try:
+            reference = references.of(utterance)
+        except NoReference as error:
+            failed.append(_failed(uid, {}, "no_reference", f"{uid}: {error}"))
+            continue
+        files = {"audio": _fingerprint(utterance.audio_path), "reference": _fingerprint(reference)}
+        of[uid] = {**files, "definitions": _DEFINITIONS}
+        known = results.values(uid, of[uid])
+        if missing := tuple(name for name in metrics if name not in known):
+            tasks.append(_Task(uid, of[uid], utterance.audio_path, reference, missing))
+    return of, tasks, failed
+
+
+def _fingerprint(path: str) -> list[str | int] | None:
+    """What tells a file from a changed one; None where there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return [os.path.abspath(path), status.st_size, status.st_mtime_ns]
+
+
+def _computed(tasks: Sequence[_Task], processes: int) -> Iterator[Row]:
+    for task, row in in_processes(_measured, tasks, min(processes, len(tasks))):
+        text = f"{task.audio}: the process that measured it died"
+        yield row or _failed(task.uid, task.of, "crashed", f"{text}; leave out {', '.join(task.metrics)}, or the clip")
+
+
+def _measured(task: _Task) -> Row:
+    """Measures a clip; in a process of its own."""
+    try:
+        clip, reference = load_audio(task.audio), load_audio(task.reference)
+        narrow_band = clip.sample_rate_hz <= NARROW_BAND_HZ
+        found = measure(clip.waveform, reference.waveform, task.metrics, narrow_band=narrow_band)
+    except AudioError as error:
+        return _failed(task.uid, task.of, error.code, str(error))
+    except NotAligned as error:
+        return _failed(task.uid, task.of, "not_aligned", f"{task.audio}: {error}")
+    except Exception as error:  # A library's: the other clips go on.
+        return _failed(task.uid, task.of, "failed", f"{task.audio}: {type(error).__name__}: {error}")
+    values = {name: found.get(name) for name in task.metrics}
+    values = {name: value if value is not None and math.isfinite(value) else None for name, value in values.items()}
+    return {"uid": task.uid, "of": task.of, "values": values, "error": None}
+
+
+def _failed(uid: str, of: Row, code: str, message: str) -> Row:
+    return {"uid": uid, "of": of, "values": {}, "error": {"code": code, "message": message}}
+
+
+def _with_progress(rows: Iterable[Row], done: int, total: int) -> Iterator[Row]:
+    from tqdm import tqdm
+
+    return iter(
+        tqdm(rows, "labels", initial=done, total=total, unit="clip", file=sys.stderr, disable=None, dynamic_ncols=True)
+    )
+
+
+def _meta(manifest: Path, labelled: Labelled, reference: Rule | None) -> Row:
+    """What was computed with what."""
+    packages = {package for name in labelled.metrics for package in PACKAGES.get(name, ())}
+    return {
+        "tool": "urgentmos_jax",
+        "tool_version": __version__,
+        "source": str(manifest),
+        "reference": asdict(reference) if reference else None,
+        "sample_rate_hz": SAMPLE_RATE_HZ,
+        "resampler": RESAMPLER,
+        "packages": {package: importlib.metadata.version(package) for package in sorted(packages)},
+        "utterances": labelled.utterances,
+        "failed": dict(Counter(error["code"] for error in labelled.errors.values())),
+        "metrics": labelled.metrics,
+        "scores": labelled.scores,
+    }

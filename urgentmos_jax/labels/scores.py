@@ -1,0 +1,115 @@
+"""Ready-made scores by id, from CSV or scp files; and how values join the labels of utterances."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from urgentmos_jax.corpora.side_files import read_scp
+from urgentmos_jax.corpora.split import DECIMALS, Split
+from urgentmos_jax.corpora.tables import CsvFile
+from urgentmos_jax.manifest import ManifestError, Utterance, far_out
+from urgentmos_jax.metrics import CATALOGUE
+
+__all__ = ["ScoreFile", "join"]
+
+_TOLERANCE = 1e-3
+_CSV_SUFFIXES = (".csv", ".tsv")
+_ID = "uid"
+
+
+@dataclass(frozen=True)
+class ScoreFile:
+    """Scores of one file.
+
+    Attributes:
+        path: The file.
+        values: {metric: {uid: value}}.
+        notes: What else should be told: values and columns left out.
+    """
+
+    path: Path
+    values: Mapping[str, Mapping[str, float]]
+    notes: Sequence[str] = ()
+
+    @classmethod
+    def read(cls, path: Path, metric: str | None = None) -> "ScoreFile":
+        """Reads a `.csv` or `.tsv` table with a column `uid` and one a metric, or lines of `uid number`.
+
+        Args:
+            path: The file.
+            metric: Name of the numbers; without it, that of the file.
+
+        Raises:
+            ManifestError: With all faults.
+        """
+        split = Split(path.name)
+        try:
+            if path.suffix in _CSV_SUFFIXES:
+                values, notes = _read_table(path, metric, split)
+            else:
+                values, notes = _read_scp(path, metric or path.stem, split), []
+        except (OSError, UnicodeDecodeError) as error:
+            raise ManifestError([f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})"]) from None
+        split.stop_at_faults()
+        notes += [f"{note}: {count}" for note, count in split.notes.items()]
+        notes += [f"{name}, blank: {count}" for name, count in split.blank.items()]
+        return cls(path, values, notes)
+
+
+def join(
+    utterances: Sequence[Utterance], metric: str, values: Mapping[str, float | None], *, overwrite: bool = False
+) -> dict[str, int]:
+    """Adds values of a metric to the labels of utterances, in place, with four decimals.
+
+    Args:
+        utterances: Labels that they have stay, unless `overwrite`.
+        metric: Name.
+        values: {uid: value}; None where there is none.
+        overwrite: Whether values replace labels.
+
+    Returns:
+        How many labels were "added", "replaced", "kept" (and differ by more than 0.001), are the "same"; values "far
+        out" of the metric's range, which no reader would take; utterances "without" a value; ids "not in the manifest".
+    """
+    counts: Counter[str] = Counter()
+    known = CATALOGUE.get(metric)
+    for utterance in utterances:
+        value = values.get(utterance.uid)
+        label = utterance.metrics.get(metric)
+        if value is None:
+            counts["without"] += 1
+        elif known and far_out(value, known.minimum, known.maximum):
+            counts["far out"] += 1
+        elif label is not None and (abs(label - value) <= _TOLERANCE or not overwrite):
+            counts["same" if abs(label - value) <= _TOLERANCE else "kept"] += 1
+        else:
+            utterance.metrics[metric] = round(value, DECIMALS)
+            counts["added" if label is None else "replaced"] += 1
+    counts["not in the manifest"] = len(values.keys() - {utterance.uid for utterance in utterances})
+    return dict(counts)
+
+
+def _read_scp(path: Path, metric: str, split: Split) -> dict[str, dict[str, float]]:
+    if metric not in CATALOGUE:
+        advice = f"give it as METRIC={path}, with one of {', '.join(CATALOGUE)}"
+        raise ManifestError([f"{path}: its name {metric!r} is no known metric; {advice}"])
+    found = read_scp(path, split)
+    return {metric: {uid: value for uid, (place, value) in found.items() if split.fits(place, metric, value)}}
+
+
+def _read_table(path: Path, metric: str | None, split: Split) -> tuple[dict[str, dict[str, float]], list[str]]:
+    table = CsvFile(path, [_ID, *([metric] if metric else [])], delimiters=(",", "\t", ";"))
+    metrics = [metric] if metric else [name for name in table.header if name in CATALOGUE]
+    if not metrics:
+        raise ManifestError([f"{path}:1: no column is named as a known metric; the columns are {table.header}"])
+    values: dict[str, dict[str, float]] = {name: {} for name in metrics}
+    for place, cells in split.table(table):
+        for name in metrics:
+            value = split.value(place, name, cells[name])
+            if value is None or not split.fits(place, name, value):
+                continue
+            if values[name].setdefault(cells[_ID], value) != value:
+                split.fault(place, f"{name} of {cells[_ID]!r} is {value:g}, on an earlier line another value")
+    unused = [name for name in table.header if name not in (_ID, *metrics)]
+    return values, [f"columns left out: {', '.join(unused)}"] if unused else []

@@ -1,0 +1,85 @@
+"""Work shared out to processes; one that dies of its task takes no other task with it."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import TypeVar
+
+__all__ = ["in_processes", "one_thread_each"]
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def in_processes(
+    function: Callable[[Item], Result], items: Iterable[Item], processes: int
+) -> Iterator[tuple[Item, Result | None]]:
+    """Calls a function on each item, in several processes.
+
+    The processes are new ones, not forks: the caller may hold threads of jax. They end with the caller, however it
+    ends. The main module needs the guard `if __name__ == "__main__"`.
+
+    Args:
+        function: Importable, as its items and results are picklable. What it raises is raised here.
+        items: Any number; few are in flight at a time.
+        processes: How many.
+
+    Yields:
+        (item, result), in any order; a result of None where the process died of the item.
+    """
+    waiting, suspects = deque(items), deque()
+    while waiting or suspects:
+        # When a process dies, all that were in flight go again, one at a time: which one dies then is the culprit.
+        queue, size, most = (suspects, 1, 1) if suspects else (waiting, processes, 2 * processes)
+        running: dict[Future, Item] = {}
+        pool = ProcessPoolExecutor(size, mp_context=multiprocessing.get_context("spawn"), initializer=_begin)
+        try:
+            while queue or running:
+                with one_thread_each():  # Of processes that start here.
+                    while queue and len(running) < most:
+                        future = pool.submit(function, queue[0])
+                        running[future] = queue.popleft()
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    result = future.result()
+                    yield running.pop(future), result
+        except BrokenProcessPool:
+            if queue is waiting:
+                suspects.extend(running.values())
+            else:
+                yield from ((item, None) for item in running.values())
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Lets processes started here use one BLAS thread: a pool of threads in each takes twice the CPU time."""
+    names = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _begin() -> None:
+    """Leaves Ctrl-C to the parent, and ends with it: its queue would be waited for for ever."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
