@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from urgentmos_jax.evaluation.bootstrap import DRAWS, Interval, percentile_interval, resampled_counts
+from urgentmos_jax.evaluation.bootstrap import CONFIDENCE, DRAWS, Interval, resampled_counts
 from urgentmos_jax.evaluation.system_table import SystemTable
 from urgentmos_jax.evaluation.tie_groups import LEAST_REFERENCES, letters, told_apart
 from urgentmos_jax.manifest import Utterance
@@ -129,8 +129,8 @@ def rank(
 ) -> Ranking:
     """Ranks systems.
 
-    Strengths decide if the comparisons join all systems that have a score, else means do. Intervals are percentiles
-    over resamples of the references, the same resamples for all systems and figures.
+    Strengths decide if the comparisons join all systems that have a score, else means do. Intervals are expanded
+    percentiles over resamples of the references, the same resamples for all systems and figures.
 
     Args:
         recordings: N, each with `system_id`.
@@ -164,8 +164,7 @@ def rank(
 
     def interval(name: str, number: int) -> Interval:
         value = float(sample[name][number])
-        # One reference resampled is always itself.
-        return percentile_interval(value, resamples[name][:, number]) if rests_on[name][number] > 1 else Interval(value)
+        return _expanded_interval(value, resamples[name][:, number], int(rests_on[name][number]))
 
     return Ranking(
         metric=metric,
@@ -185,6 +184,18 @@ def rank(
         decided_by=decided_by,
         references=table.references,
     )
+
+
+def _expanded_interval(value: float, drawn: np.ndarray, references: int) -> Interval:
+    """Expanded percentile interval (Hesterberg 2015, Am. Stat. 69): for few references as wide as Student's."""
+    from scipy import stats
+
+    drawn = drawn[np.isfinite(drawn)]
+    if references < 2 or math.isnan(value) or not len(drawn):  # One reference resampled is always itself.
+        return Interval(value)
+    freedom = references - 1
+    tail = 100 * stats.norm.sf(stats.t.isf((1 - CONFIDENCE) / 2, freedom) * math.sqrt(1 + 1 / freedom))
+    return Interval(value, *np.percentile(drawn, [tail, 100 - tail]).tolist())
 
 
 def _values(recordings: Sequence[Utterance], scores: Mapping[str, float]) -> np.ndarray:
