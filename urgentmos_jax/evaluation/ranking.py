@@ -95,6 +95,18 @@ class Ranking:
             "notes": list(self.notes),
         }
 
+    def as_text(self) -> str:
+        """A table within 120 columns, and below it what is missing and the notes."""
+        from urgentmos_jax.evaluation.ranking_table import as_text
+
+        return as_text(self)
+
+    def as_markdown(self) -> str:
+        """The same for a Markdown file."""
+        from urgentmos_jax.evaluation.ranking_table import as_markdown
+
+        return as_markdown(self)
+
 
 def higher_is_better(metric: str) -> bool:
     """Direction of a metric; up for one that the catalogue does not know."""

@@ -1,0 +1,127 @@
+"""`urgentmos rank`: systems in order, with intervals."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from urgentmos_jax.cli.common import UsageError, add_model_arguments, find_recordings, load, metadata
+from urgentmos_jax.manifest import ManifestError, first_faults, whole_file
+
+if TYPE_CHECKING:
+    from urgentmos_jax.evaluation.judging import Judgement
+    from urgentmos_jax.evaluation.ranking import Ranking
+    from urgentmos_jax.manifest import Utterance
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Recordings, what is said of them, their ranking, and what it was computed with."""
+
+    recordings: "list[Utterance]"
+    judgement: "Judgement"
+    ranking: "Ranking"
+    about: dict[str, Any]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of the subcommand."""
+    parser.add_argument(
+        "systems", nargs="+", type=Path, metavar="SYSTEM_DIR",
+        help="a folder of recordings for each system, of the same names; or one manifest with system_id and "
+        "reference_id",
+    )  # fmt: skip
+    add_model_arguments(parser)
+    parser.add_argument("--predictions", type=Path, metavar="F", help="scores in a file, in place of a model")
+    parser.add_argument("--metric", default="mos_overall", help="what is ranked by (default: %(default)s)")
+    parser.add_argument("--scores-only", action="store_true", help="compare by scores, not by the model's CMOS head")
+    parser.add_argument(
+        "--most-pairs", type=int, metavar="N",
+        help="most comparisons, drawn if there are more (default: 100,000 by CMOS heads, 5,000,000 by scores)",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of all draws (default: %(default)s)")
+    parser.add_argument("--output", type=Path, metavar="F.json", help="write everything, each missing clip included")
+    parser.add_argument("--markdown", type=Path, metavar="F.md", help="write the table as Markdown")
+    parser.add_argument("--audio-root", type=Path, metavar="DIR", help="where relative paths are looked up as well")
+    parser.add_argument("--allow-outside", action="store_true", help="let relative paths lead out of both folders")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Ranks; 1 where a recording has no score."""
+    found = ranked(arguments)
+    ranking, failed = found.ranking, found.judgement.failed
+    print(ranking.as_text(), end="")
+    if arguments.output:
+        content = {**found.about, **ranking.as_json(), "failed": failed}
+        _write("--output", arguments.output, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    if arguments.markdown:
+        _write("--markdown", arguments.markdown, ranking.as_markdown())
+    if failed:
+        faults = [f"{uid}: {message}" for uid, message in failed.items()]
+        print(first_faults(faults, "recordings have no score"), file=sys.stderr)
+    return 1 if failed else 0
+
+
+def ranked(arguments: argparse.Namespace) -> Ranked:
+    """Judges and ranks what the arguments name."""
+    from urgentmos_jax.evaluation.judging import judge, judge_by_predictions
+    from urgentmos_jax.evaluation.predictions import read_predictions
+    from urgentmos_jax.evaluation.ranking import rank
+
+    if arguments.seed < 0 or (arguments.most_pairs is not None and arguments.most_pairs < 0):
+        raise UsageError("give --seed and --most-pairs numbers of 0 or more")
+    metric, draw = arguments.metric, {"most_pairs": arguments.most_pairs, "seed": arguments.seed}
+    try:
+        recordings = list_recordings(arguments)
+        if arguments.predictions is not None:
+            judgement = judge_by_predictions(read_predictions(arguments.predictions), recordings, metric, **draw)
+            about = {"predictions": str(arguments.predictions)}
+        else:
+            model = load(arguments)
+            if metric not in model.metrics:
+                raise UsageError(f"--metric {metric}: the model has {', '.join(model.metrics)}")
+            judgement = judge(model, recordings, metric, by_scores=arguments.scores_only, **draw)
+            about = metadata(model)
+    except ManifestError as error:
+        raise UsageError(str(error)) from None
+    ranking = rank(
+        recordings,
+        judgement.scores,
+        judgement.pairs,
+        judgement.shares,
+        metric=metric,
+        seed=arguments.seed,
+        notes=judgement.notes,
+    )
+    return Ranked(recordings, judgement, ranking, {**about, "seed": arguments.seed})
+
+
+def list_recordings(arguments: argparse.Namespace) -> "list[Utterance]":
+    """Recordings of the folders or of the manifest."""
+    from urgentmos_jax.evaluation.systems import systems_of_folders, systems_of_manifest
+
+    sources: Sequence[Path] = arguments.systems
+    if all(source.is_dir() for source in sources):
+        return systems_of_folders({source: find_recordings(source) for source in sources})
+    if len(sources) == 1 and sources[0].suffix == ".jsonl":
+        return systems_of_manifest(
+            sources[0],
+            audio_root=arguments.audio_root,
+            check_files=arguments.predictions is None,
+            allow_outside=arguments.allow_outside,
+        )
+    other = next(source for source in sources if not source.is_dir())
+    what = "is no folder" if other.exists() else "no such folder"
+    raise UsageError(f"{other}: {what}; give a folder for each system, or one manifest that ends in .jsonl")
+
+
+def _write(flag: str, path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as file:
+            file.write(text)
+    except OSError as error:
+        raise UsageError(f"{flag} {path}: cannot be written ({error.strerror or error})") from None
