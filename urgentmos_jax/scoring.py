@@ -26,7 +26,7 @@ from urgentmos_jax.model.released import FORMAT_VERSION, file_hash, is_model_fol
 from urgentmos_jax.model.urgentmos import Features, ModelConfig, UrgentMOS
 from urgentmos_jax.version import __version__
 
-__all__ = ["Model", "find_model", "keep_compiled_programs", "least_samples", "load_model", "most_samples"]
+__all__ = ["Encoded", "Model", "find_model", "keep_compiled_programs", "least_samples", "load_model", "most_samples"]
 
 Precision = Literal["float32", "bfloat16"]
 Row = dict[str, Any]
@@ -151,7 +151,7 @@ class Model:
             self.window_samples = longest
         self._buckets = ladder(SAMPLE_RATE_HZ // 2, self.window_samples, multiple=SAMPLE_RATE_HZ // 10)
         self._score = jax.jit(self._traced_score, static_argnames="frames")
-        self._encode = jax.jit(self._traced_encode)
+        self._encode = jax.jit(self._traced_encode, static_argnames="scores")
         self._compare = jax.jit(self._traced_compare)
 
     @property
@@ -278,7 +278,7 @@ class Model:
         for pair, key in zip(pairs, keys, strict=True):
             for side, name in zip(pair, key, strict=True):
                 sources.setdefault(name, side)
-        ready: dict[Any, _Encoded | AudioError] = {}
+        ready: dict[Any, Encoded | AudioError] = {}
         done = 0
         with _Decoder([(str(k), s) for k, s in sources.items()], sample_rate, self.min_samples) as groups:
             arrived = iter(sources)
@@ -301,6 +301,29 @@ class Model:
                             ready.pop(key, None)
                 done = last
 
+    def iter_encoded(
+        self, inputs: Iterable[Any], *, sample_rate: int | None = None
+    ) -> "Iterator[Encoded | AudioError]":
+        """Features and scores of recordings, in order, for `compare_encoded`; or the error that says why not.
+
+        Args:
+            inputs: As in `score`; each is encoded once, however many pairs it is in.
+            sample_rate: Of the arrays, in Hz.
+        """
+        with _Decoder(_named(inputs, None), sample_rate, self.min_samples) as groups:
+            for group in groups:
+                yield from self._encode_group(group, scores=True)
+
+    def compare_encoded(
+        self,
+        pairs: "Sequence[Sequence[Encoded | AudioError]]",
+        *,
+        order: Literal["both", "ab"] = "both",
+        metrics: Sequence[str] | None = None,
+    ) -> Iterator[Row]:
+        """Rows of `compare`, in order, without `uid` and `paths`, of recordings that `iter_encoded` gave."""
+        yield from self._compare_pairs(pairs, self._chosen(metrics, self.comparative_metrics), order)
+
     # What is compiled. All three are pure functions of the parameters and the batch.
 
     def _module(self, params: Any) -> UrgentMOS:
@@ -317,11 +340,17 @@ class Model:
             for name, value in found.items()
         }
 
-    def _traced_encode(self, params: Any, waveform: jax.Array, lengths: jax.Array) -> dict[str, jax.Array]:
+    def _traced_encode(
+        self, params: Any, waveform: jax.Array, lengths: jax.Array, *, scores: bool
+    ) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
+        """Features by category, of those that are compared; and scores by metric, if asked for."""
         with jax.default_matmul_precision("highest"):
-            features = self._module(params).encode(waveform, lengths)
+            module = self._module(params)
+            features = module.encode(waveform, lengths)
+            found = module.absolute(features) if scores else {}
         wanted = {self.config.category_of(name) for name in self.comparative_metrics}
-        return {name: x for name, x in features.by_category.items() if name in wanted}
+        by_category = {name: x for name, x in features.by_category.items() if name in wanted}
+        return by_category, {name: value.score for name, value in found.items()}
 
     def _traced_compare(
         self,
@@ -410,20 +439,23 @@ class Model:
     def _frame_count(self, samples: int) -> int:
         return max(int(encoder.frame_lengths(samples)) for encoder in self._encoders)
 
-    def _encode_group(self, group: list["_Decoded"]) -> "list[_Encoded | AudioError]":
+    def _encode_group(self, group: list["_Decoded"], *, scores: bool = False) -> "list[Encoded | AudioError]":
         windows = self._windows(group)
-        found = [item.error or _Encoded(item.clip.duration_s, item.flags(self), []) for item in group]
-        features: dict[int, dict[str, np.ndarray]] = {}
-        for batch, result in self._run(windows, self._encode):
+        found = [item.error or Encoded(item.clip.duration_s, item.flags(self), [], []) for item in group]
+        values: dict[int, tuple[dict[str, np.ndarray], dict[str, float]]] = {}
+        for batch, (by_category, by_metric) in self._run(windows, partial(self._encode, scores=scores)):
             for row, index in enumerate(batch.indices):
                 count = self._frame_count(windows[index].samples)
-                features[index] = {name: x[row, :count].copy() for name, x in result.items()}
+                features = {name: x[row, :count].copy() for name, x in by_category.items()}
+                values[index] = features, {name: float(x[row]) for name, x in by_metric.items()}
         for index, window in enumerate(windows):
-            found[window.place].windows.append((window.samples, features[index]))
+            features, by_metric = values[index]
+            found[window.place].windows.append((window.samples, features))
+            found[window.place].window_scores.append(by_metric)
         return found
 
     def _compare_pairs(
-        self, pairs: list[list["_Encoded | AudioError"]], metrics: Sequence[str], order: str
+        self, pairs: "Sequence[Sequence[Encoded | AudioError]]", metrics: Sequence[str], order: str
     ) -> Iterator[Row]:
         # One item for each place where both sides of a pair have a window.
         items = [
@@ -531,12 +563,29 @@ class _Decoded:
 
 
 @dataclasses.dataclass
-class _Encoded:
-    """Features of a recording: for each window its samples and {category: [L, D]}."""
+class Encoded:
+    """A recording as the encoders hear it.
+
+    Attributes:
+        duration_s: Its length in seconds.
+        flags: As in a row of `score`.
+        windows: For each window its samples and {category: [L, D] float32}.
+        window_scores: For each window {metric: score}; empty where none were asked for.
+    """
 
     duration_s: float
     flags: list[str]
     windows: list[tuple[int, dict[str, np.ndarray]]]
+    window_scores: list[dict[str, float]]
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """{metric: score}, of the windows averaged by length."""
+        lengths = [samples for samples, _ in self.windows]
+        return {
+            name: float(np.average([found[name] for found in self.window_scores], weights=lengths))
+            for name in self.window_scores[0]
+        }
 
 
 class _Decoder:

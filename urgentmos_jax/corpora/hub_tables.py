@@ -2,10 +2,11 @@
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from urgentmos_jax.corpora.split import escape_id
 from urgentmos_jax.corpora.tables import Place
 from urgentmos_jax.manifest import ManifestError
 
@@ -15,18 +16,19 @@ _KINDS = {b"fLaC": ".flac", b"RIFF": ".wav", b"OggS": ".ogg", b"ID3": ".mp3"}
 
 
 def hub_rows(
-    folder: Path, split: str, columns: Sequence[str], *, audio: Sequence[str] = ()
+    folder: Path, split: str | None, columns: Sequence[str], *, audio: Sequence[str] = (), config: str | None = None
 ) -> Iterator[tuple[Place, dict[str, Any]]]:
     """Rows of a split, one at a time; recordings come as {"bytes", "path"}, not decoded.
 
     Args:
         folder: Local copy of the dataset, as `hf download --repo-type dataset` makes it.
-        split: Its name on the hub.
+        split: Its name on the hub; None for all there are.
         columns: Names it must have.
         audio: Those of them that hold recordings.
+        config: Name of the configuration, of a dataset with several.
 
     Raises:
-        ManifestError: No such split or column, or files that cannot be read.
+        ManifestError: No such configuration, split or column, or files that cannot be read.
         ModuleNotFoundError: The package datasets is not installed.
     """
     try:
@@ -36,43 +38,65 @@ def hub_rows(
         raise ModuleNotFoundError(text, name="datasets") from error
     if not folder.is_dir():
         raise ManifestError([f"{folder}: no such folder; --download fetches the dataset into it"])
-    place = f"{folder} ({split})"
-    try:
-        found = datasets.load_dataset_builder(str(folder)).config.data_files or {}
-        if split not in found:
-            raise ManifestError([f"{place}: no such split; there are {', '.join(map(str, found)) or 'none'}"])
-        # The files of this split alone: beside others they would have to have the same columns.
-        rows = datasets.load_dataset(str(folder), data_files={split: found[split]}, split=split, streaming=True)
-    except (ValueError, OSError, datasets.exceptions.DatasetsError) as error:
-        if isinstance(error, ManifestError):
-            raise
-        raise ManifestError([f"{place}: is not read as a hub dataset ({_first_line(error)})"]) from None
-    found = list(rows.features or next(iter(rows), {}))
-    if missing := [name for name in columns if name not in found]:
-        raise ManifestError([f"{place}: no column {', '.join(map(repr, missing))}; the columns are {found}"])
-    for name in audio:
-        rows = rows.cast_column(name, datasets.Audio(decode=False))
+    place = f"{folder} ({', '.join(name for name in (config, split) if name)})"
+    with _told_by(place):
+        if config is not None and config not in (configs := datasets.get_dataset_config_names(str(folder))):
+            # Without a README.md that names them, configurations are folders.
+            if not (folder / config).is_dir():
+                raise ManifestError([f"{place}: no such configuration; there are {', '.join(configs)}"])
+            folder, config = folder / config, None
+        found = datasets.load_dataset_builder(str(folder), config).config.data_files or {}
+    if not found or split not in (None, *found):
+        raise ManifestError([f"{place}: no such split; there are {', '.join(map(str, found)) or 'none'}"])
+    for name in found if split is None else [split]:
+        with _told_by(place):
+            # The files of this split alone: beside others they would have to have the same columns.
+            rows = datasets.load_dataset(str(folder), data_files={name: found[name]}, split=name, streaming=True)
+            named = list(rows.features or next(iter(rows), {}))
+        if missing := [column for column in columns if column not in named]:
+            raise ManifestError([f"{place}: no column {', '.join(map(repr, missing))}; the columns are {named}"])
+        for column in audio:
+            rows = rows.cast_column(column, datasets.Audio(decode=False))
+        yield from _numbered(rows, place)
+
+
+def _numbered(rows: Iterable[dict[str, Any]], place: str) -> Iterator[tuple[Place, dict[str, Any]]]:
     numbered = enumerate(rows)
     while True:
-        try:
-            number, row = next(numbered)
-        except StopIteration:
+        with _told_by(place):
+            found = next(numbered, None)
+        if found is None:
             return
-        except (ValueError, OSError) as error:
-            raise ManifestError([f"{place}: cannot be read ({_first_line(error)})"]) from None
-        yield Place(place, number), row
+        yield Place(place, found[0]), found[1]
 
 
-def extract(recording: dict[str, Any] | None, path: Path) -> Path:
+@contextlib.contextmanager
+def _told_by(place: str) -> Iterator[None]:
+    """What the library cannot read is a fault of the dataset."""
+    from datasets.exceptions import DatasetsError
+
+    try:
+        yield
+    except (ValueError, OSError, DatasetsError) as error:
+        if isinstance(error, ManifestError):
+            raise
+        text = f"{type(error).__name__}: {error}".split("\n")[0]
+        raise ManifestError([f"{place}: cannot be read as a hub dataset ({text})"]) from None
+
+
+def extract(recording: dict[str, Any] | None, folder: Path, *names: str) -> Path:
     """Writes an embedded recording unless it is there already, byte for byte.
 
     Args:
         recording: {"bytes", "path"}, as `hub_rows` gives it.
-        path: Where to, without suffix; that follows from the content.
+        folder: Where to.
+        names: Of folders below it, and of the file without suffix, which follows from the content. What is in them
+            that would lead elsewhere is percent-escaped.
 
     Returns:
-        The file; `path` itself, which is not there, where there is no recording.
+        The file; a path that is not there, where there is no recording.
     """
+    path = folder.joinpath(*map(_plain_name, names))
     data = (recording or {}).get("bytes")
     if not data:
         local = (recording or {}).get("path")
@@ -90,5 +114,6 @@ def extract(recording: dict[str, Any] | None, path: Path) -> Path:
     return path
 
 
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".split("\n")[0]
+def _plain_name(text: str) -> str:
+    name = escape_id(text).replace("/", "%2F")
+    return f"%2E{name[1:]}" if name.startswith(".") else name

@@ -17,7 +17,7 @@ def read(tree: Tree, split: Split) -> None:
             split.dropped[f"label {row['naturalness_label']!r}"] += 1
             continue
         names = (f"{row['index']}_a", f"{row['index']}_b")
-        paths = [extract(row[f"audio{side}"], tree.extracted / name) for side, name in zip("AB", names, strict=True)]
+        paths = [extract(row[f"audio{side}"], tree.extracted, name) for side, name in zip("AB", names, strict=True)]
         split.add_pair(place, names, paths, _LABELS[row["naturalness_label"]], {"index": row["index"]})
 
 

@@ -43,7 +43,7 @@ def read_splits(tree: Tree, split: Split, *, hub_splits: dict[str, tuple[str, ..
             split.add(
                 place,
                 sample,
-                extract(row["audio"], tree.extracted / hub_split / submission / file),
+                extract(row["audio"], tree.extracted, hub_split, submission, file),
                 uid=make_uid(system, sample),
                 system=system,
                 reference=f"{hub_split}-{file}" if own else sample,

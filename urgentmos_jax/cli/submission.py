@@ -1,0 +1,117 @@
+"""`urgentmos submission`: predictions for a challenge."""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from urgentmos_jax.cli.common import UsageError, add_model_arguments, load, metadata
+from urgentmos_jax.manifest import ManifestError, first_faults, whole_file
+
+if TYPE_CHECKING:
+    from urgentmos_jax.submission import Item, Prediction
+
+_CHALLENGES = ("vmc2026-track1",)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of the subcommand."""
+    parser.add_argument("challenge", choices=_CHALLENGES, metavar="CHALLENGE", help=", ".join(_CHALLENGES))
+    parser.add_argument(
+        "--source", type=Path, required=True, metavar="DIR",
+        help="local copy of urgent-challenge/vmc2026-track1-dev or -test: its parts acr and ccr as parquet files, "
+        "or acr.csv (sample_id, audio) and ccr.csv (sample_id, audio_a, audio_b) beside the recordings",
+    )  # fmt: skip
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--output", type=Path, metavar="FILE.csv", help="the predictions; FILE.csv.meta.json beside it")
+    what.add_argument("--check", type=Path, metavar="FILE.csv", help="say what is wrong with predictions; no model")
+    add_model_arguments(parser)
+    parser.add_argument(
+        "--order", choices=("both", "ab"), default="both",
+        help="compare in both orders, antisymmetric; or the authors' one-sided number (default: %(default)s)",
+    )  # fmt: skip
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Predicts, or checks predictions; 1 where a recording could not be judged, or the file is wrong."""
+    try:
+        return _check(arguments) if arguments.check else _predict(arguments)
+    except (ManifestError, ModuleNotFoundError) as error:
+        raise UsageError(str(error)) from None
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from urgentmos_jax.submission import check, read_items
+
+    if not arguments.check.is_file():
+        raise UsageError(f"--check {arguments.check}: no such file")
+    items = read_items(_source(arguments))
+    faults = check(arguments.check, items)
+    if faults:
+        print(first_faults(faults, f"faults of {arguments.check}"), file=sys.stderr)
+        return 1
+    print(f"{arguments.check}: in order, {_counted(items)}", file=sys.stderr)
+    return 0
+
+
+def _predict(arguments: argparse.Namespace) -> int:
+    from urgentmos_jax.submission import METRIC, predict, read_items, write
+
+    if arguments.output.suffix != ".csv":
+        raise UsageError(f"--output {arguments.output}: give a name that ends in .csv")
+    source = _source(arguments)
+    try:
+        arguments.output.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="urgentmos-") as scratch:
+            items = read_items(source, Path(scratch))
+            model = load(arguments)
+            if METRIC not in model.metrics or METRIC not in model.comparative_metrics:
+                raise UsageError(f"--model {arguments.model}: predicts no {METRIC} of recordings and of pairs")
+            predictions = predict(model, items, scratch=Path(scratch), order=arguments.order)
+        write(arguments.output, predictions)
+        counts = _counts(predictions)
+        about = {**metadata(model), "source": str(source), "order": arguments.order, "counts": counts}
+        with whole_file(f"{arguments.output}.meta.json") as file:
+            file.write(json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+    except OSError as error:
+        text = f"recordings wait in {tempfile.gettempdir()}, TMPDIR names another folder"
+        raise UsageError(f"--output {arguments.output}: cannot be written ({error}); {text}") from None
+    failed = [f"{one.item.part.name} {one.item.sample_id}: {one.error}" for one in predictions if one.error]
+    print(f"{arguments.output}: {_counted(items)}", file=sys.stderr)
+    print(f"recordings: {counts['recordings']}, each encoded once; clamped: {counts['clamped']}", file=sys.stderr)
+    if failed:
+        print(first_faults(failed, "rows could not be judged"), file=sys.stderr)
+        print("for them stand the mean of the other scores, and 0 for comparisons", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _source(arguments: argparse.Namespace) -> Path:
+    if not arguments.source.is_dir():
+        command = f"hf download urgent-challenge/vmc2026-track1-test --repo-type dataset --local-dir {arguments.source}"
+        raise UsageError(f"--source {arguments.source}: no such folder; `{command}` makes it")
+    return arguments.source
+
+
+def _counted(items: "Sequence[Item]") -> str:
+    """Rows by part; and what the published datasets have, where that is something else."""
+    found = Counter(item.part for item in items)
+    parts = [
+        f"{count} {part.name} rows"
+        + ("" if count in part.published else f" (as published {' or '.join(map(str, part.published))})")
+        for part, count in found.items()
+    ]
+    return " and ".join(parts)
+
+
+def _counts(predictions: "Sequence[Prediction]") -> dict[str, Any]:
+    rows = Counter(one.item.part.name for one in predictions)
+    return {
+        **rows,
+        "recordings": len({path for one in predictions for path in one.item.recordings if path}),
+        "clamped": sum(one.clamped for one in predictions),
+        "failed": {f"{one.item.part.name} {one.item.sample_id}": one.error for one in predictions if one.error},
+    }
