@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from urgentmos_jax.labels.references import Rule
     from urgentmos_jax.labels.scores import ScoreFile
 
-INTERRUPTED = 130
+_INTERRUPTED = 130
+_DELAY_MS = 0.5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--reference-path", metavar="PATH",
         help="its path, with {uid}, {system_id}, {reference_id} or {stem} of the recording: clean/{reference_id}.wav",
     )  # fmt: skip
+    parser.add_argument(
+        "--align", action="store_true", help="take out a constant delay of a recording, up to 100 ms, where it is clear"
+    )
     parser.add_argument(
         "--scores", nargs="+", action="extend", default=[], metavar="[METRIC=]FILE",
         help="ready-made scores: .csv with a column uid and one a metric, or lines of `uid number`",
@@ -72,6 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
             metrics=metrics,
             reference=rule,
             scores=_scores(arguments.scores, metrics),
+            align=arguments.align,
             processes=arguments.workers or os.cpu_count() or 1,
             overwrite=arguments.overwrite,
             audio_root=arguments.audio_root,
@@ -83,8 +89,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"{output}: cannot be written ({error.strerror or error})") from None
     except KeyboardInterrupt:
         print(f"stopped; the same command goes on with what is in {results_path(output)}", file=sys.stderr)
-        return INTERRUPTED
-    print("\n".join(_summary(output, labelled)), file=sys.stderr)
+        return _INTERRUPTED
+    print("\n".join(_summary(output, labelled, align=arguments.align)), file=sys.stderr)
     if labelled.errors:
         faults = [error["message"] for error in labelled.errors.values()]
         print(first_faults(faults, "clips failed; the same command tries them again"), file=sys.stderr)
@@ -140,10 +146,13 @@ def _scores(texts: Sequence[str], computed: Sequence[str]) -> "list[ScoreFile]":
     return files
 
 
-def _summary(output: Path, labelled: "Labelled") -> list[str]:
+def _summary(output: Path, labelled: "Labelled", *, align: bool) -> list[str]:
     lines = [f"{output}: {labelled.utterances} utterances"]
     if labelled.metrics:
         lines.append(f"{labelled.computed} computed, {labelled.reused} known before, {len(labelled.errors)} failed")
+    if late := [delay for delay in labelled.delays_ms if delay and abs(delay) > _DELAY_MS]:
+        what = f"{len(late)} clips are off their reference in time, by {statistics.median(late):.1f} ms in the middle"
+        lines.append(f"{what}: {'taken out' if align else 'metrics but PESQ suffer, --align takes it out'}")
     lines += [f"{metric}: {_counted(counts)}" for metric, counts in labelled.metrics.items()]
     for file in labelled.scores:
         lines += [f"{file['file']}, {metric}: {_counted(counts)}" for metric, counts in file["metrics"].items()]

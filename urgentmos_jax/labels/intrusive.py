@@ -15,13 +15,13 @@ import numpy as np
 import soxr
 
 from urgentmos_jax.audio import RESAMPLER, SAMPLE_RATE_HZ
+from urgentmos_jax.labels.alignment import same_length
 
 __all__ = [
     "METRICS",
     "NARROW_BAND_HZ",
     "PACKAGES",
     "SI_SDR_RANGE_DB",
-    "NotAligned",
     "available",
     "estoi",
     "lsd",
@@ -39,15 +39,10 @@ SI_SDR_RANGE_DB = (-30.0, 50.0)
 _EPS = 1e-8
 _WINDOW_SAMPLES = round(0.032 * SAMPLE_RATE_HZ)
 _HOP_SAMPLES = round(0.016 * SAMPLE_RATE_HZ)
-_MAX_EXCESS_SAMPLES = SAMPLE_RATE_HZ // 100
 _SDR_CLAMP_DB = 50.0
 _MCEP_WINDOW_SAMPLES, _MCEP_HOP_SAMPLES = 1024, 256
 _MCEP_ORDER, _MCEP_ALPHA = 23, 0.42  # SPTK's for 16 kHz.
 _GLOBAL_RANDOM = threading.Lock()
-
-
-class NotAligned(ValueError):
-    """A recording and its reference that differ in length."""
 
 
 def available() -> tuple[str, ...]:
@@ -62,7 +57,7 @@ def measure(
 
     Args:
         degraded: [T] float, 16 kHz.
-        reference: [T] float, 16 kHz: the same speech, clean and aligned. Of two lengths up to 10 ms apart the
+        reference: [T] float, 16 kHz: the same speech, clean and aligned. Of two lengths up to 20 ms apart the
             excess is left out.
         metrics: Names, of `METRICS`.
         narrow_band: Whether PESQ is that of telephone bandwidth, at 8 kHz. The other metrics are the same.
@@ -71,7 +66,7 @@ def measure(
         Name -> value. A metric that has no value for this clip (too little speech, silence) is missing.
 
     Raises:
-        NotAligned: Lengths more than 10 ms apart.
+        NotAligned: Lengths more than 20 ms apart.
         ValueError: Unknown metric, not one axis, NaN or infinity.
         ModuleNotFoundError: A metric's package is not installed.
     """
@@ -85,11 +80,7 @@ def measure(
             raise ValueError(f"{side}: its shape is {sides[side].shape}; give [T]")
         if not np.isfinite(sides[side]).all():
             raise ValueError(f"{side}: it holds NaN or infinity; make it again")
-    lengths = [len(waveform) for waveform in sides.values()]
-    if max(lengths) - min(lengths) > _MAX_EXCESS_SAMPLES:
-        text = f"degraded has {lengths[0]} samples, its reference {lengths[1]}; align them first"
-        raise NotAligned(f"{text} (up to {_MAX_EXCESS_SAMPLES} samples of difference are cut off)")
-    degraded, reference = (waveform[: min(lengths)] for waveform in sides.values())
+    degraded, reference = same_length(sides["degraded"], sides["reference"])
     functions = {**METRICS, "pesq": _narrow_band_pesq} if narrow_band else METRICS
     values = {name: functions[name](degraded, reference) for name in metrics}
     return {name: value for name, value in values.items() if value is not None}

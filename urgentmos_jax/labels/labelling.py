@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from urgentmos_jax.audio import RESAMPLER, SAMPLE_RATE_HZ, AudioError, load_audio
-from urgentmos_jax.labels.intrusive import NARROW_BAND_HZ, PACKAGES, NotAligned, measure
+from urgentmos_jax.labels.alignment import NotAligned, delay_of, same_length, without_delay
+from urgentmos_jax.labels.intrusive import NARROW_BAND_HZ, PACKAGES, measure
 from urgentmos_jax.labels.references import NoReference, References, Rule
 from urgentmos_jax.labels.results import ResultsFile
 from urgentmos_jax.labels.scores import ScoreFile, join
@@ -45,6 +46,7 @@ class Labelled:
         computed: Clips measured now.
         reused: Clips measured before.
         errors: {uid: {"code", "message"}} of the clips that could not be measured.
+        delays_ms: By how much each of the others is late against its reference; None where that is not clear.
         metrics: {metric: counts of `scores.join`} of what was computed.
         scores: For each file of scores its "file" and "notes", and such counts by metric, "metrics".
     """
@@ -53,6 +55,7 @@ class Labelled:
     computed: int
     reused: int
     errors: dict[str, dict[str, str]]
+    delays_ms: list[float | None]
     metrics: dict[str, dict[str, int]]
     scores: list[Row]
 
@@ -65,6 +68,7 @@ class _Task(NamedTuple):
     audio: str
     reference: str
     metrics: tuple[str, ...]
+    align: bool
 
 
 def results_path(output: Path) -> Path:
@@ -79,6 +83,7 @@ def label_manifest(
     metrics: Sequence[str] = (),
     reference: Rule | None = None,
     scores: Sequence[ScoreFile] = (),
+    align: bool = False,
     processes: int = 1,
     overwrite: bool = False,
     audio_root: Path | None = None,
@@ -89,7 +94,8 @@ def label_manifest(
     Each clip and its reference are loaded as `audio.load_audio` does, so metrics are those of 16 kHz whatever the rate
     of the files; but PESQ is narrow-band for a recording of 8 kHz or less. What is computed goes at once to
     `results_path(output)`, a line a clip. A later run takes from there what was measured of the same files (path, size
-    and time) and computes the rest: clips that are new, changed or failed, and metrics not asked for before.
+    and time) in the same way, and computes the rest: clips that are new, changed or failed, and metrics not asked for
+    before.
 
     The manifest is written at the end, failed clips included, with `output.meta.json` beside it.
 
@@ -99,6 +105,7 @@ def label_manifest(
         metrics: Names, of `intrusive.available()`.
         reference: Where references are; needed with metrics.
         scores: Ready-made scores, which join first.
+        align: Whether to take out a constant delay (`alignment.delay_of`), where one is clear.
         processes: How many compute. The main module needs the guard `if __name__ == "__main__"`.
         overwrite: Whether values replace labels that the manifest has.
         audio_root: See `manifest.read_utterances`.
@@ -111,29 +118,37 @@ def label_manifest(
     """
     utterances, unusable = _read(manifest, audio_root, allow_outside)
     joined = [_join_file(manifest, utterances, file, overwrite) for file in scores]
-    values: dict[str, dict[str, float | None]] = {}
-    computed = reused = 0
+    known: dict[str, Row] = {}
     errors: dict[str, dict[str, str]] = {}
+    reused = 0
     output.parent.mkdir(parents=True, exist_ok=True)
     if metrics:
         references = References(reference, utterances, manifest, audio_root=audio_root, allow_outside=allow_outside)
         with ResultsFile(results_path(output)) as results:
-            of, tasks, failed = _planned(utterances, unusable, references, results, metrics)
+            of, tasks, failed = _planned(utterances, unusable, references, results, metrics, align)
             reused = len(utterances) - len(tasks) - len(failed)
             for row in _with_progress(itertools.chain(failed, _computed(tasks, processes)), reused, len(utterances)):
                 results.add(row)
                 if row["error"]:
                     errors[row["uid"]] = row["error"]
-            computed = len(utterances) - reused - len(errors)
-            known = {uid: results.values(uid, what) for uid, what in of.items()}
-        values = {name: {uid: found[name] for uid, found in known.items() if name in found} for name in metrics}
-    counts = {name: join(utterances, name, values[name], overwrite=overwrite) for name in metrics}
-    labelled = Labelled(len(utterances), computed, reused, errors, counts, joined)
+            known = {uid: row for uid, what in of.items() if uid not in errors and (row := results.row(uid, what))}
+    labelled = Labelled(
+        utterances=len(utterances),
+        computed=len(known) - reused,
+        reused=reused,
+        errors=errors,
+        delays_ms=[row["delay_ms"] for row in known.values()],
+        metrics={
+            name: join(utterances, name, {uid: row["values"][name] for uid, row in known.items()}, overwrite=overwrite)
+            for name in metrics
+        },
+        scores=joined,
+    )
     folder = os.path.realpath(output.parent)
     written = (replace(one, audio_path=written_path(os.path.abspath(one.audio_path), folder)) for one in utterances)
     write_utterances(output, written)
     with whole_file(f"{output}.meta.json") as file:
-        meta = _meta(manifest, labelled, reference)
+        meta = _meta(manifest, labelled, reference, align)
         file.write(json.dumps(meta, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     return labelled
 
@@ -174,6 +189,7 @@ def _planned(
     references: References,
     results: ResultsFile,
     metrics: Sequence[str],
+    align: bool,
 ) -> tuple[dict[str, Row], list[_Task], list[Row]]:
     """{uid: what is measured}, what is to be computed, and rows of clips that cannot be."""
     of: dict[str, Row] = {}
@@ -189,10 +205,10 @@ def _planned(
             failed.append(_failed(uid, {}, "no_reference", f"{uid}: {error}"))
             continue
         files = {"audio": _fingerprint(utterance.audio_path), "reference": _fingerprint(reference)}
-        of[uid] = {**files, "definitions": _DEFINITIONS}
-        known = results.values(uid, of[uid])
-        if missing := tuple(name for name in metrics if name not in known):
-            tasks.append(_Task(uid, of[uid], utterance.audio_path, reference, missing))
+        of[uid] = {**files, "aligned": align, "definitions": _DEFINITIONS}
+        row = results.row(uid, of[uid])
+        if missing := tuple(name for name in metrics if not row or name not in row["values"]):
+            tasks.append(_Task(uid, of[uid], utterance.audio_path, reference, missing, align))
     return of, tasks, failed
 
 
@@ -214,9 +230,12 @@ def _computed(tasks: Sequence[_Task], processes: int) -> Iterator[Row]:
 def _measured(task: _Task) -> Row:
     """Measures a clip; in a process of its own."""
     try:
-        clip, reference = load_audio(task.audio), load_audio(task.reference)
-        narrow_band = clip.sample_rate_hz <= NARROW_BAND_HZ
-        found = measure(clip.waveform, reference.waveform, task.metrics, narrow_band=narrow_band)
+        clip, clean = load_audio(task.audio), load_audio(task.reference)
+        degraded, reference = same_length(clip.waveform, clean.waveform)
+        delay = delay_of(degraded, reference)
+        if task.align and delay:
+            degraded, reference = without_delay(degraded, reference, delay)
+        found = measure(degraded, reference, task.metrics, narrow_band=clip.sample_rate_hz <= NARROW_BAND_HZ)
     except AudioError as error:
         return _failed(task.uid, task.of, error.code, str(error))
     except NotAligned as error:
@@ -225,7 +244,8 @@ def _measured(task: _Task) -> Row:
         return _failed(task.uid, task.of, "failed", f"{task.audio}: {type(error).__name__}: {error}")
     values = {name: found.get(name) for name in task.metrics}
     values = {name: value if value is not None and math.isfinite(value) else None for name, value in values.items()}
-    return {"uid": task.uid, "of": task.of, "values": values, "error": None}
+    delay_ms = None if delay is None else 1000 * delay / SAMPLE_RATE_HZ
+    return {"uid": task.uid, "of": task.of, "values": values, "error": None, "delay_ms": delay_ms}
 
 
 def _failed(uid: str, of: Row, code: str, message: str) -> Row:
@@ -240,7 +260,7 @@ def _with_progress(rows: Iterable[Row], done: int, total: int) -> Iterator[Row]:
     )
 
 
-def _meta(manifest: Path, labelled: Labelled, reference: Rule | None) -> Row:
+def _meta(manifest: Path, labelled: Labelled, reference: Rule | None, align: bool) -> Row:
     """What was computed with what."""
     packages = {package for name in labelled.metrics for package in PACKAGES.get(name, ())}
     return {
@@ -248,6 +268,7 @@ def _meta(manifest: Path, labelled: Labelled, reference: Rule | None) -> Row:
         "tool_version": __version__,
         "source": str(manifest),
         "reference": asdict(reference) if reference else None,
+        "aligned": align,
         "sample_rate_hz": SAMPLE_RATE_HZ,
         "resampler": RESAMPLER,
         "packages": {package: importlib.metadata.version(package) for package in sorted(packages)},

@@ -10,14 +10,15 @@ from urgentmos_jax.manifest import ManifestError, json_lines
 
 __all__ = ["ResultsFile"]
 
-Values = dict[str, float | None]
+Row = dict[str, Any]
 
 
 class ResultsFile:
     """An append-only file, held by one process at a time.
 
-    A line is `{"uid", "of", "values", "error"}`: `of` is what was measured, and values count only for the same again;
-    a value of null is a metric that the clip has no value of. The last line of a killed run may be cut, and is dropped.
+    A line is `{"uid", "of", "values", "error", ...}`: `of` is what was measured, and values count only for the same
+    again; a value of null is a metric that the clip has no value of. The last line of a killed run may be cut, and is
+    dropped.
 
     Args:
         path: Made where it is missing.
@@ -30,7 +31,7 @@ class ResultsFile:
     def __init__(self, path: Path):
         self.path = path
         self._file = path.open("a+b")
-        self._known: dict[str, tuple[dict[str, Any], Values]] = {}
+        self._known: dict[str, Row] = {}
         try:
             self._lock()
             self._drop_torn_line()
@@ -45,22 +46,22 @@ class ResultsFile:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def values(self, uid: str, of: dict[str, Any]) -> Values:
-        """{metric: value} of a clip as far as it is known; None where the clip has no value."""
-        known_of, values = self._known.get(uid, (None, {}))
-        return values if known_of == of else {}
+    def row(self, uid: str, of: Row) -> Row | None:
+        """What is known of a clip: its last row without an error, with all its values."""
+        known = self._known.get(uid)
+        return known if known and known["of"] == of else None
 
-    def add(self, row: dict[str, Any]) -> None:
+    def add(self, row: Row) -> None:
         """Adds a line, which is the operating system's when this returns."""
         text = json.dumps(row, ensure_ascii=False, allow_nan=False)
         self._file.write(text.encode("utf-8", "backslashreplace") + b"\n")
         self._file.flush()
         self._take(row)
 
-    def _take(self, row: dict[str, Any]) -> None:
+    def _take(self, row: Row) -> None:
         if not row["error"]:
-            values = self.values(row["uid"], row["of"]) | row["values"]
-            self._known[row["uid"]] = row["of"], values
+            known = self.row(row["uid"], row["of"]) or {"values": {}}
+            self._known[row["uid"]] = {**row, "values": known["values"] | row["values"]}
 
     def _lock(self) -> None:
         try:
