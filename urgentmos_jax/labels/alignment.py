@@ -1,0 +1,69 @@
+"""A recording against its reference in time: their lengths, and a constant delay between them."""
+
+import numpy as np
+
+from urgentmos_jax.audio import SAMPLE_RATE_HZ
+
+__all__ = ["NotAligned", "delay_of", "same_length", "without_delay"]
+
+_MAX_EXCESS_SAMPLES = SAMPLE_RATE_HZ // 50
+_MAX_DELAY_SAMPLES = SAMPLE_RATE_HZ // 10
+_LEAST_PEAK = 0.5
+_MOST_RIVAL = 0.85
+_PEAK_SAMPLES = SAMPLE_RATE_HZ // 2000
+
+
+class NotAligned(ValueError):
+    """A recording and its reference that differ in length."""
+
+
+def same_length(degraded: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cuts the longer side, by 20 ms at most: the last frame of a codec or a resampler.
+
+    Args:
+        degraded: [T] float, 16 kHz.
+        reference: [T] float, 16 kHz.
+
+    Raises:
+        NotAligned: The lengths are further apart.
+    """
+    lengths = len(degraded), len(reference)
+    if abs(lengths[0] - lengths[1]) > _MAX_EXCESS_SAMPLES:
+        text = f"degraded has {lengths[0]} samples, its reference {lengths[1]}; align them first"
+        raise NotAligned(f"{text} (up to {_MAX_EXCESS_SAMPLES} samples of difference are cut off)")
+    return degraded[: min(lengths)], reference[: min(lengths)]
+
+
+def delay_of(degraded: np.ndarray, reference: np.ndarray) -> int | None:
+    """Finds by how much a recording is late, up to 100 ms: where its cross-correlation with the reference peaks.
+
+    Args:
+        degraded: [T] float, 16 kHz.
+        reference: [T] float, 16 kHz.
+
+    Returns:
+        Samples, negative where it is early. None where no delay is clear, as with vocoders, whose waveforms do not
+        follow the reference's: a peak below 0.5 of that of equal waveforms, or another one, more than 0.5 ms away, of
+        over 0.85 of the peak.
+    """
+    from scipy.signal import correlate, correlation_lags
+
+    norm = float(np.linalg.norm(degraded) * np.linalg.norm(reference))
+    if not norm:
+        return None
+    lags = correlation_lags(len(degraded), len(reference))
+    near = np.abs(lags) <= _MAX_DELAY_SAMPLES
+    correlation, lags = np.abs(correlate(degraded, reference, method="fft"))[near] / norm, lags[near]
+    best = int(correlation.argmax())
+    rivals = correlation[np.abs(lags - lags[best]) > _PEAK_SAMPLES]
+    if correlation[best] < _LEAST_PEAK or rivals.max(initial=0) > _MOST_RIVAL * correlation[best]:
+        return None
+    return int(lags[best])
+
+
+def without_delay(degraded: np.ndarray, reference: np.ndarray, delay: int) -> tuple[np.ndarray, np.ndarray]:
+    """Leaves out of two waveforms of one length what has no counterpart, given a delay in samples."""
+    if delay < 0:
+        reference, degraded = without_delay(reference, degraded, -delay)
+        return degraded, reference
+    return degraded[delay:], reference[: len(reference) - delay]
