@@ -171,7 +171,10 @@ def rank(
     deciding = np.nan_to_num(sample[decided_by] * (1 if upward else -1), nan=-np.inf)
     order = np.array(sorted(range(len(scored)), key=lambda number: (-deciding[number], table.names[number])))
     known = order[scored[order]]
-    apart = told_apart(sample[decided_by][known], resamples[decided_by][:, known], rests_on[decided_by][known])
+    judged_by = _chances if by_strength else np.asarray
+    apart = told_apart(
+        judged_by(sample[decided_by][known]), judged_by(resamples[decided_by][:, known]), rests_on[decided_by][known]
+    )
     groups = dict(zip(known.tolist(), letters(apart), strict=True))
 
     def interval(name: str, number: int) -> Interval:
@@ -196,6 +199,14 @@ def rank(
         decided_by=decided_by,
         references=table.references,
     )
+
+
+def _chances(strengths: np.ndarray) -> np.ndarray:
+    """Mean chance [..., S] of a win over the systems, itself included: in the order of the strengths [..., S].
+
+    Systems are told apart by these: a system that nearly always wins has a strength that varies without bound.
+    """
+    return (1 / (1 + np.exp(strengths[..., None, :] - strengths[..., :, None]))).mean(-1)
 
 
 def _expanded_interval(value: float, drawn: np.ndarray, references: int) -> Interval:
