@@ -1,19 +1,23 @@
 """Bootstrap intervals: how far a figure would move had other recordings or systems been tested (Efron 1979)."""
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from scipy.special import ndtr, ndtri, stdtrit
 
 __all__ = [
     "CONFIDENCE",
     "DRAWS",
     "Difference",
     "Interval",
+    "Judged",
+    "average",
     "bca_interval",
-    "paired_difference",
+    "judged",
+    "paired_differences",
     "percentile_interval",
     "resampled_counts",
     "unit_numbers",
@@ -65,6 +69,29 @@ class Difference:
         return str(self.interval) + ("" if math.isnan(self.p) else f" p {self.p:.3f}")
 
 
+@dataclass(frozen=True)
+class Judged:
+    """Figures of a predictor on a set of items.
+
+    Attributes:
+        n: Items.
+        units: How many units were resampled: references, systems, or items by themselves.
+        figures: {figure: value and interval}.
+        counts: {figure: items it is of}, where that is not all of them.
+        warnings: Names of what makes figures undefined.
+        drawn: {figure: [draws]} figures of the resamples.
+        influence: {figure: [units]}, as `bca_interval` takes it.
+    """
+
+    n: int
+    units: int
+    figures: dict[str, Interval]
+    counts: dict[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    drawn: dict[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
+    influence: dict[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
+
+
 def percentile_interval(value: float, drawn: np.ndarray) -> Interval:
     """Interval between the percentiles of a figure over resamples.
 
@@ -78,52 +105,94 @@ def percentile_interval(value: float, drawn: np.ndarray) -> Interval:
 def bca_interval(value: float, drawn: np.ndarray, influence: np.ndarray | None) -> Interval:
     """Bias-corrected and accelerated interval (Efron 1987): percentiles moved by the bias and the skewness of a figure.
 
+    The percentiles start from Student's t in place of the normal distribution, for small samples (Hesterberg 2015).
+
     Args:
         value: Of the sample itself.
         drawn: [draws] figures of the resamples; those not defined (NaN) are left out.
-        influence: [units] how the figure moves with the weight of each unit (the infinitesimal jackknife), from whose
-            skewness the acceleration comes; None moves nothing.
+        influence: [units] derivative of the figure by the weight of each unit (the infinitesimal jackknife), whose
+            skewness gives the acceleration; None: the plain percentile interval.
     """
-    from scipy.special import ndtr, ndtri
-
     defined = drawn[np.isfinite(drawn)]
     if math.isnan(value) or not len(defined):
         return Interval(value)
     levels = np.array([(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     if influence is not None and (spread := float(np.sum(influence**2))) > 0:
-        # Half of the draws that equal the value count as below it. One draw at least on each side, so that it is finite.
-        below = np.mean(defined < value) + np.mean(defined == value) / 2
-        bias = ndtri(np.clip(below, 1 / (len(defined) + 1), len(defined) / (len(defined) + 1)))
+        # Half of the draws that equal the value are below it; one draw at least is on each side, so that it is finite.
+        below, least = np.mean(defined < value) + np.mean(defined == value) / 2, 1 / (len(defined) + 1)
+        bias = ndtri(np.clip(below, least, 1 - least))
         acceleration = float(np.sum(influence**3)) / (6 * spread**1.5)
-        moved = bias + ndtri(levels)
-        levels = ndtr(bias + moved / (1 - acceleration * moved))
+        units = len(influence)
+        moved = bias + stdtrit(units - 1, levels) * math.sqrt(units / (units - 1))
+        levels = ndtr(bias + moved / np.maximum(1 - acceleration * moved, least))
     low, high = np.percentile(defined, 100 * levels)
     return Interval(value, float(low), float(high))
 
 
-def paired_difference(first: tuple[float, np.ndarray], other: tuple[float, np.ndarray]) -> Difference:
+def judged(
+    n: int,
+    units: int,
+    values: Mapping[str, float],
+    drawn: Mapping[str, np.ndarray],
+    influence: Mapping[str, np.ndarray] = {},
+    *,
+    counts: Mapping[str, int] = {},
+    warnings: Sequence[str] = (),
+) -> Judged:
+    """Figures with their intervals: bias-corrected and accelerated where there are influences, else percentile ones."""
+    intervals = {
+        name: bca_interval(value, drawn[name], influence.get(name)) if name in drawn else Interval(value)
+        for name, value in values.items()
+    }
+    return Judged(n, units, intervals, dict(counts), tuple(warnings), dict(drawn), dict(influence))
+
+
+def average(parts: Sequence[Judged], figure: str) -> Interval:
+    """Mean of a figure over independent sets of items, each counted alike, with its interval.
+
+    Args:
+        parts: Sets of items, in each of which the figure is defined, drawn with different seeds.
+        figure: Name.
+    """
+    value = float(np.mean([part.figures[figure].value for part in parts]))
+    if any(figure not in part.drawn for part in parts):
+        return Interval(value)
+    drawn = np.mean([part.drawn[figure] for part in parts], axis=0)
+    moves = [part.influence[figure] / len(parts) for part in parts if figure in part.influence]
+    return bca_interval(value, drawn, np.concatenate(moves) if moves else None)
+
+
+def paired_differences(first: Judged, other: Judged) -> dict[str, Difference]:
     """The paired bootstrap: both predictors judged on the same resamples of the same items.
 
     Args:
-        first, other: (figure, [draws] figures of the resamples), with the same units, draws and seed.
+        first, other: Judged on the same items in the same order, with the same units, draws and seed.
 
     Returns:
-        The other minus the first, with its percentile interval and p.
+        {figure: the other minus the first}, with its percentile interval.
     """
-    value, drawn = other[0] - first[0], other[1] - first[1]
-    interval, defined = percentile_interval(value, drawn), drawn[np.isfinite(drawn)]
-    if math.isnan(interval.low):
-        return Difference(interval)
-    # The sample itself counts as a draw, so that p is never 0.
-    least = min(int(np.sum(defined <= 0)), int(np.sum(defined >= 0)))
-    return Difference(interval, min(1.0, 2 * (least + 1) / (len(defined) + 1)))
+    if (first.n, first.units) != (other.n, other.units):
+        raise ValueError(f"{first.n} items in {first.units} units against {other.n} in {other.units}; give the same")
+    found = {}
+    for name, interval in first.figures.items():
+        value = other.figures[name].value - interval.value
+        if math.isnan(value) or name not in first.drawn:
+            found[name] = Difference(Interval(value))
+            continue
+        drawn = other.drawn[name] - first.drawn[name]
+        drawn = drawn[np.isfinite(drawn)]
+        # The sample itself counts as a draw, so that p is never 0.
+        least = min(int(np.sum(drawn <= 0)), int(np.sum(drawn >= 0)))
+        found[name] = Difference(percentile_interval(value, drawn), min(1.0, 2 * (least + 1) / (len(drawn) + 1)))
+    return found
 
 
 def unit_numbers(names: Sequence[str | None]) -> np.ndarray:
     """[N] which unit each item belongs to: items of one name are resampled together, one without a name by itself."""
     numbers: dict[Any, int] = {}
     return np.array(
-        [numbers.setdefault(place if name is None else name, len(numbers)) for place, name in enumerate(names)], np.int64
+        [numbers.setdefault(place if name is None else name, len(numbers)) for place, name in enumerate(names)],
+        np.int64,
     )
 
 

@@ -14,7 +14,7 @@ from urgentmos_jax.audio import SAMPLE_RATE_HZ
 from urgentmos_jax.data.pairing import PairingScope, Partners
 from urgentmos_jax.data.training_set import Source, TrainingSet, read_training_set
 from urgentmos_jax.evaluation.correlation import agreement, system_means
-from urgentmos_jax.evaluation.preference import sign_accuracy
+from urgentmos_jax.evaluation.preference import CLEAR, sign_accuracy
 from urgentmos_jax.metrics import Metric
 from urgentmos_jax.scoring import Model
 from urgentmos_jax.training import hosts
@@ -22,9 +22,6 @@ from urgentmos_jax.training import hosts
 __all__ = ["ValidationSet", "format_table", "read_validation_sets", "validate"]
 
 logger = logging.getLogger(__name__)
-
-# Labels nearer than this are ties to listeners (the tie rule of the losses).
-CLEAR = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +61,7 @@ def validate(model: Model, sets: Sequence[ValidationSet]) -> dict[str, dict[str,
     """Agreement of a model with the labels. Several hosts share the clips and pairs, and all get the whole result.
 
     Returns:
-        {set: {metric: values}}: `n`, `mse`, `lcc`, `srcc`, `ktau` by utterance, the same with `system_` by system, and
+        {set: {metric: values}}: the figures of `agreement` by utterance, the same with `system_` by system, and
         for comparative metrics `pairs`, `pair_accuracy` and, for labels of at least 0.5, `clear_pairs` and
         `clear_pair_accuracy`. Clips that cannot be scored are reported and left out.
     """
