@@ -3,53 +3,56 @@
 // Tables: a click on the head of a column sorts by it, another one the other way round. What is missing goes last.
 const words = new Intl.Collator(undefined, {numeric: true});
 
-function sortBy(table, head) {
+function sorted(rows, head) {
   const falling = head.ariaSort ? head.ariaSort === "ascending" : head.classList.contains("number");
   const sign = falling ? -1 : 1;
-  const column = head.cellIndex, body = table.tBodies[0];
-  const rows = Array.from(body.rows, row => {
-    const cell = row.cells[column], key = cell.dataset.key;
+  const keyed = rows.map(row => {
+    const cell = row.cells[head.cellIndex], key = cell.dataset.key;
     return {row, key: key === undefined ? cell.textContent : key === "" ? null : Number(key)};
   });
-  rows.sort((a, b) => {
+  keyed.sort((a, b) => {
     if (a.key === null || b.key === null) return (a.key === null) - (b.key === null);
     return sign * (typeof a.key === "number" && typeof b.key === "number" ? a.key - b.key : words.compare(a.key, b.key));
   });
-  body.append(...rows.map(one => one.row));
   for (const other of head.parentElement.cells) other.removeAttribute("aria-sort");
   head.ariaSort = falling ? "descending" : "ascending";
+  return keyed.map(one => one.row);
 }
 
-for (const table of document.querySelectorAll("table.sortable")) {
+function sortable(table, rows, show) {
   table.tHead.addEventListener("click", event => {
-    if (!event.target.closest("button")) return;
-    sortBy(table, event.target.closest("th"));
-    if (table.id === "all") show();
+    const head = event.target.closest("button")?.closest("th");
+    if (head) show(rows = sorted(rows, head));
   });
 }
 
-// All clips: those that the filter lets through, a hundred until more are asked for.
-const all = document.getElementById("all"), filter = document.querySelector(".filter");
-const more = document.querySelector(".more"), system = filter.querySelector("select");
-const name = filter.querySelector("input");
-let most = 100;
+const all = document.getElementById("all");
+for (const table of document.querySelectorAll("table.sortable")) {
+  const body = table.tBodies[0];
+  if (table !== all) sortable(table, Array.from(body.rows), rows => body.replaceChildren(...rows));
+}
+
+// All clips: those that the filter lets through, as many as there are at first until more are asked for.
+const filter = document.querySelector(".filter"), more = document.querySelector(".more");
+const system = filter.querySelector("select"), name = filter.querySelector("input");
+let lines = Array.from(all.tBodies[0].rows), most = lines.length;
+const rest = document.querySelector("#clips template");
+if (rest) lines.push(...rest.content.children);
 
 function show() {
   const wanted = system ? system.value : "", part = name.value.toLowerCase();
-  let found = 0;
-  for (const row of all.tBodies[0].rows) {
-    const fits = (!wanted || row.dataset.system === wanted) &&
-      (!part || row.querySelector("th").textContent.toLowerCase().includes(part));
-    row.hidden = !fits || ++found > most;
-  }
-  filter.querySelector("output").textContent = `${Math.min(found, most)} of ${found} shown`;
-  more.hidden = found <= most;
+  const found = lines.filter(row => (!wanted || row.dataset.system === wanted) &&
+    (!part || row.querySelector("th").textContent.toLowerCase().includes(part)));
+  all.tBodies[0].replaceChildren(...found.slice(0, most));
+  filter.querySelector("output").textContent = `${Math.min(found.length, most)} of ${found.length} shown`;
+  more.hidden = found.length <= most;
 }
 
+sortable(all, lines, rows => { lines = rows; show(); });
 filter.hidden = false;
 filter.addEventListener("input", show);
 filter.addEventListener("submit", event => event.preventDefault());
-more.addEventListener("click", () => { most = Infinity; show(); });
+more.addEventListener("click", () => { most += 500; show(); });
 show();
 
 // Sound: one recording at a time, and a line on the waveform where it is.
