@@ -7,11 +7,25 @@ import sys
 import numpy as np
 import pystoi
 import pytest
+import scipy.linalg
+import soxr
 
 from tests.conftest import speech_like
 from urgentmos_jax.labels import intrusive
-from urgentmos_jax.labels.alignment import NotAligned
-from urgentmos_jax.labels.intrusive import METRICS, SI_SDR_RANGE_DB, available, estoi, lsd, measure, pesq, si_sdr, stoi
+from urgentmos_jax.labels.alignment import NotAligned, delay_of, same_length, without_delay
+from urgentmos_jax.labels.intrusive import (
+    METRICS,
+    SI_SDR_RANGE_DB,
+    available,
+    estoi,
+    lsd,
+    mcd,
+    measure,
+    pesq,
+    sdr,
+    si_sdr,
+    stoi,
+)
 
 with_pesq = pytest.mark.skipif(
     importlib.util.find_spec("pesq") is None, reason="the package pesq is not installed; it needs a C compiler"
@@ -117,6 +131,79 @@ def test_pesq_without_an_utterance_has_no_value(pair):
     assert measure(burst, burst, ["pesq", "si_sdr"]).keys() == {"si_sdr"}
     assert measure(degraded[:2000], reference[:2000], ["pesq"]) == {}
     assert measure(np.zeros(24000), reference, ["pesq", "si_sdr", "lsd"]) == {}
+
+
+@with_pesq
+def test_pesq_of_telephone_band_is_narrow_band(pair):
+    from pesq import pesq as package
+
+    at_8_khz = [soxr.resample(side, 16000, 8000) for side in pair]
+    at_16_khz = [soxr.resample(side, 8000, 16000) for side in at_8_khz]  # As `load_audio` gives them.
+    expected = package(8000, at_8_khz[1], at_8_khz[0], "nb")
+    found = measure(*at_16_khz, ["pesq", "estoi"], narrow_band=True)
+    assert found["pesq"] == pytest.approx(expected, abs=0.01)
+    assert abs(found["pesq"] - measure(*at_16_khz, ["pesq"])["pesq"]) > 0.1
+    assert found["estoi"] == measure(*at_16_khz, ["estoi"])["estoi"]
+
+
+def test_sdr_is_that_of_the_library_and_of_its_definition(pair):
+    package = pytest.importorskip("fast_bss_eval")
+    degraded, reference = (side.astype(np.float64) for side in pair)
+    assert sdr(degraded, reference) == pytest.approx(-float(package.sdr_loss(degraded, reference, clamp_db=50)))
+    # The best filter of 512 taps, by the normal equations of all shifts, the waveforms zero beyond their ends.
+    echo = np.convolve(reference, [0.5, 0.0, -0.3])[: len(reference)] + 0.05 * speech_like(5, len(reference))
+    for one in (degraded, echo):
+        full = len(one) + 511
+        spectra = np.fft.rfft(one, 2 * full), np.fft.rfft(reference, 2 * full)
+        autocorrelation = np.fft.irfft(np.abs(spectra[1]) ** 2)[:512]
+        crosscorrelation = np.fft.irfft(spectra[0] * spectra[1].conj())[:512]
+        target = crosscorrelation @ scipy.linalg.solve_toeplitz(autocorrelation, crosscorrelation)
+        assert sdr(one, reference) == pytest.approx(10 * math.log10(target / (np.sum(one**2) - target)), abs=1e-3)
+    assert sdr(echo, reference) > si_sdr(echo, reference) + 1  # An echo is no distortion.
+    assert sdr(reference, reference) == pytest.approx(50) and sdr(-0.1 * reference, reference) == pytest.approx(50)
+    assert sdr(0 * reference, reference) is None and sdr(reference, 0 * reference) is None
+
+
+def test_mcd_is_that_of_the_libraries(pair):
+    pysptk, fastdtw = pytest.importorskip("pysptk"), pytest.importorskip("fastdtw")
+    degraded, reference = (side.astype(np.float64) for side in pair)
+    degraded = degraded[:10000]
+    reference = reference[: len(degraded)]
+    scale = (degraded @ reference) / (degraded @ degraded)
+    window = np.hamming(1024) / np.linalg.norm(np.hamming(1024))
+    cepstra = [
+        [pysptk.mcep(window * side[start : start + 1024], 23, 0.42, eps=1e-6, etype=1) for start in starts]
+        for starts in [range(0, len(reference) - 1023, 256)]
+        for side in (scale * degraded, reference)
+    ]
+    _, path = fastdtw.fastdtw(*cepstra, dist=2)
+    distances = [math.dist(cepstra[0][i], cepstra[1][j]) for i, j in path]
+    expected = 10 * math.sqrt(2) / math.log(10) * math.fsum(distances) / len(path)
+    assert mcd(degraded, reference) == pytest.approx(expected, rel=1e-6) and expected > 0.1
+    assert mcd(-3 * degraded, reference) == pytest.approx(expected, rel=1e-6)
+    assert mcd(reference, reference) == pytest.approx(0, abs=1e-6)
+    assert mcd(degraded[:1023], reference[:1023]) is None and mcd(0 * degraded, reference) is None
+
+
+@pytest.mark.parametrize("delay", [275, 1, 0, -6, -1599])
+def test_a_delay_is_found_and_taken_out(pair, delay):
+    degraded, reference = pair
+    sides = (degraded[: len(degraded) - delay], reference[delay:]) if delay > 0 else (degraded[-delay:], reference)
+    late, clean = same_length(*sides) if abs(delay) <= 320 else (side[:20000] for side in sides)
+    assert delay_of(late, clean) == delay
+    found = without_delay(late, clean, delay)
+    assert len(found[0]) == len(found[1]) == len(late) - abs(delay)
+    assert si_sdr(*found) == pytest.approx(si_sdr(degraded, reference), abs=0.5)
+    if delay:
+        assert si_sdr(late, clean) < si_sdr(*found) - 1
+
+
+def test_no_delay_is_found_where_none_is_clear(pair):
+    _, reference = pair
+    noise = np.random.default_rng(0).standard_normal(len(reference))
+    assert delay_of(noise, reference) is None and delay_of(0 * reference, reference) is None
+    tone = np.sin(0.2 * np.arange(len(reference)))  # As late by one period as by none.
+    assert delay_of(tone, tone) is None
 
 
 def test_measure_takes_what_is_asked_in_order(pair):

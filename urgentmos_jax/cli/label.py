@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from urgentmos_jax.labels.scores import ScoreFile
 
 _INTERRUPTED = 130
-_DELAY_MS = 0.5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -150,9 +149,12 @@ def _summary(output: Path, labelled: "Labelled", *, align: bool) -> list[str]:
     lines = [f"{output}: {labelled.utterances} utterances"]
     if labelled.metrics:
         lines.append(f"{labelled.computed} computed, {labelled.reused} known before, {len(labelled.errors)} failed")
-    if late := [delay for delay in labelled.delays_ms if delay and abs(delay) > _DELAY_MS]:
-        what = f"{len(late)} clips are off their reference in time, by {statistics.median(late):.1f} ms in the middle"
-        lines.append(f"{what}: {'taken out' if align else 'metrics but PESQ suffer, --align takes it out'}")
+    if late := [delay for delay in labelled.delays_ms if delay]:
+        middle = f"{statistics.median(late):.1f} ms in the middle"
+        what = f"{len(late)} of {len(labelled.delays_ms)} clips are late or early, {middle}"
+        lines.append(
+            f"{what}: " + ("taken out" if align else "all metrics but PESQ and SDR suffer, --align takes it out")
+        )
     lines += [f"{metric}: {_counted(counts)}" for metric, counts in labelled.metrics.items()]
     for file in labelled.scores:
         lines += [f"{file['file']}, {metric}: {_counted(counts)}" for metric, counts in file["metrics"].items()]

@@ -1,4 +1,7 @@
-"""A recording against its reference in time: their lengths, and a constant delay between them."""
+"""A recording against its reference in time: their lengths, and a constant delay between them.
+
+PESQ finds delays itself, and SDR forgives up to 32 ms; the other metrics compare place by place.
+"""
 
 import numpy as np
 

@@ -173,8 +173,8 @@ def mcd(degraded: np.ndarray, reference: np.ndarray) -> float | None:
     """Mel-cepstral distortion in dB (Kubichek 1993), by pysptk and fastdtw; 0 or more, low is good.
 
     The degraded side is scaled to the reference by least squares. Mel-cepstra of order 23 come from Hamming windows of
-    64 ms every 16 ms, without padding. Frames are paired by dynamic time warping; the value is the mean over the pairs
-    of 10 / ln(10) sqrt(2 sum of squared differences), coefficient 0 included.
+    64 ms and unit energy, every 16 ms, without padding. Frames are paired by dynamic time warping; the value is the
+    mean over the pairs of 10 / ln(10) sqrt(2 sum of squared differences), coefficient 0 included.
 
     Args:
         degraded: [T] float, 16 kHz.

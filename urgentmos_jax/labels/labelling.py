@@ -123,7 +123,8 @@ def label_manifest(
     reused = 0
     output.parent.mkdir(parents=True, exist_ok=True)
     if metrics:
-        references = References(reference, utterances, manifest, audio_root=audio_root, allow_outside=allow_outside)
+        usable = [utterance for utterance in utterances if utterance.uid not in unusable]
+        references = References(reference, usable, manifest, audio_root=audio_root, allow_outside=allow_outside)
         with ResultsFile(results_path(output)) as results:
             of, tasks, failed = _planned(utterances, unusable, references, results, metrics, align)
             reused = len(utterances) - len(tasks) - len(failed)
@@ -131,21 +132,20 @@ def label_manifest(
                 results.add(row)
                 if row["error"]:
                     errors[row["uid"]] = row["error"]
-            known = {uid: row for uid, what in of.items() if uid not in errors and (row := results.row(uid, what))}
+            known = {uid: row for uid, what in of.items() if (row := results.row(uid, what))}
+    values = {name: {uid: row["values"].get(name) for uid, row in known.items()} for name in metrics}
     labelled = Labelled(
         utterances=len(utterances),
-        computed=len(known) - reused,
+        computed=len(utterances) - reused - len(errors) if metrics else 0,
         reused=reused,
         errors=errors,
         delays_ms=[row["delay_ms"] for row in known.values()],
-        metrics={
-            name: join(utterances, name, {uid: row["values"][name] for uid, row in known.items()}, overwrite=overwrite)
-            for name in metrics
-        },
+        metrics={name: join(utterances, name, values[name], overwrite=overwrite) for name in metrics},
         scores=joined,
     )
     folder = os.path.realpath(output.parent)
-    written = (replace(one, audio_path=written_path(os.path.abspath(one.audio_path), folder)) for one in utterances)
+    outside = {uid for uid, (code, _) in unusable.items() if code == "outside"}
+    written = (replace(one, audio_path=_path(one, folder, one.uid in outside)) for one in utterances)
     write_utterances(output, written)
     with whole_file(f"{output}.meta.json") as file:
         meta = _meta(manifest, labelled, reference, align)
@@ -172,6 +172,12 @@ def _read(
         if number in faults
     }
     return [utterance for _, utterance in scan.records], unusable
+
+
+def _path(utterance: Utterance, folder: str, outside: bool) -> str:
+    """Path as the manifest in a folder has it; what leads outside stays relative, so that it stays refused."""
+    audio = os.path.abspath(utterance.audio_path)
+    return os.path.relpath(audio, folder) if outside else written_path(audio, folder)
 
 
 def _join_file(manifest: Path, utterances: Sequence[Utterance], file: ScoreFile, overwrite: bool) -> Row:
