@@ -1,6 +1,8 @@
 """Rankings to read: a text table, and a Markdown one."""
 
+import itertools
 import math
+import re
 import textwrap
 
 from urgentmos_jax.evaluation.bootstrap import Interval
@@ -27,7 +29,8 @@ def as_text(ranking: Ranking) -> str:
         for row in (header, *rows)
     ]
     below = [*_missing(ranking), *ranking.notes]
-    return "\n".join([*lines, "", *(textwrap.fill(line, _WIDTH, subsequent_indent="  ") for line in below)]) + "\n"
+    wrapped = [textwrap.fill(line, _WIDTH, subsequent_indent="  ", break_on_hyphens=False) for line in below]
+    return "\n".join([*lines, "", *wrapped]) + "\n"
 
 
 def as_markdown(ranking: Ranking) -> str:
@@ -35,7 +38,7 @@ def as_markdown(ranking: Ranking) -> str:
     header, rows = _cells(ranking)
     rule = ["---" if place in (1, len(header) - 1) else "--:" for place in range(len(header))]
     lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in (header, rule, *rows)]
-    below = [f"- {line}" for line in (*_missing(ranking), *ranking.notes)]
+    below = [line.replace(line.lstrip(), f"- {line.lstrip()}") for line in (*_missing(ranking), *ranking.notes)]
     return "\n".join([*lines, "", *below]) + "\n"
 
 
@@ -52,7 +55,7 @@ def _cells(ranking: Ranking) -> tuple[list[str], list[list[str]]]:
             columns["by mean"] = [str(place) for place in ranking.places_by_mean]
         columns["strength"] = _aligned([system.strength for system in ranking.systems], sign="+")
         columns["win rate"] = _aligned([system.win_rate for system in ranking.systems])
-    columns["group"] = [system.group or "-" for system in ranking.systems]
+    columns["group"] = [_ranges(system.group) or "-" for system in ranking.systems]
     return list(columns), [list(row) for row in zip(*columns.values(), strict=True)]
 
 
@@ -70,6 +73,19 @@ def _aligned(intervals: list[Interval], sign: str = "") -> list[str]:
         else f"{figure} [{low:>{widths[0]}}, {high:>{widths[1]}}]"
         for one, figure, (low, high) in zip(intervals, figures, sides, strict=True)
     ]
+
+
+def _ranges(group: str) -> str:
+    """Letters of tie groups; four or more that follow each other as a range, "B-F"."""
+    letters = re.findall(r"[A-Z]\d*", group)
+    places = [26 * int(letter[1:] or 1) + ord(letter[0]) for letter in letters]
+    text = ""
+    for _, run in itertools.groupby(
+        zip(places, letters, strict=True), key=lambda pair: pair[0] - places.index(pair[0])
+    ):
+        names = [letter for _, letter in run]
+        text += "".join(names) if len(names) < 4 else f"{names[0]}-{names[-1]}"
+    return text
 
 
 def _number(value: float, sign: str) -> str:
