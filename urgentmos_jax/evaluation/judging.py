@@ -37,6 +37,7 @@ class Judgement:
         pairs: [P, 2] numbers of recordings that share a reference, of different systems.
         shares: [P] share of a win of the first of each, NaN where one failed.
         notes: How they were judged, a sentence each.
+        predictions: {uid: {metric: value}}, all that is known of a recording.
     """
 
     scores: dict[str, float]
@@ -44,6 +45,7 @@ class Judgement:
     pairs: np.ndarray
     shares: np.ndarray
     notes: tuple[str, ...]
+    predictions: dict[str, dict[str, float]]
 
 
 def judge(
@@ -72,14 +74,14 @@ def judge(
     """
     if by_scores or metric not in model.comparative_metrics or not higher_is_better(metric):
         inputs, uids = [one.audio_path for one in recordings], [one.uid for one in recordings]
-        rows = _with_progress(model.iter_scores(inputs, uids=uids, metrics=[metric]), len(recordings))
-        values = {row["uid"]: row["error"]["message"] if row["error"] else row["scores"][metric] for row in rows}
+        rows = _with_progress(model.iter_scores(inputs, uids=uids), len(recordings))
+        values = {row["uid"]: row["error"]["message"] if row["error"] else row["scores"] for row in rows}
         return _by_scores(recordings, values, metric, most_pairs, seed)
     pairs = shared_pairs(recordings, MOST_BY_HEADS if most_pairs is None else most_pairs, seed)
     values, shares = _compared(model, recordings, pairs, metric)
-    scores, failed = _parted(recordings, values)
+    scores, failed, predictions = _parted(recordings, values, metric)
     how = f"by the CMOS head of {metric} in both orders; each counts p_a + p_tie / 2 of a win"
-    return Judgement(scores, failed, pairs, shares, _notes(recordings, pairs, how, seed))
+    return Judgement(scores, failed, pairs, shares, _notes(recordings, pairs, how, seed), predictions)
 
 
 def judge_by_predictions(
@@ -102,40 +104,40 @@ def judge_by_predictions(
     Raises:
         PredictionsError: There is none at all.
     """
-    values: dict[str, float | str] = {}
+    values: dict[str, dict[str, float] | str] = {}
     for one in recordings:
         uid = one.uid if one.uid in predictions else predictions.uids.get((os.path.abspath(one.audio_path),))
-        values[one.uid] = predictions.get(uid, {}).get(metric, f"{predictions.name} has no {metric} of it")
-    if all(isinstance(value, str) for value in values.values()):
+        values[one.uid] = predictions.get(uid, {})
+    if not any(metric in found for found in values.values()):
         if metric not in predictions.metrics:
             fault = f"has no {metric}, but {', '.join(predictions.metrics) or 'no values'}; choose another --metric"
         else:
             one, other = next(iter(predictions)), recordings[0].uid
             fault = f"has no {metric} of any recording; its uids are as {one!r}, those of the recordings as {other!r}"
         raise PredictionsError([f"{predictions.name}: {fault}"])
-    return _by_scores(recordings, values, metric, most_pairs, seed)
+    return _by_scores(recordings, values, metric, most_pairs, seed, f"{predictions.name} has no {metric} of it")
 
 
 def _by_scores(
     recordings: Sequence[Utterance],
-    values: dict[str, float | str],
+    values: dict[str, dict[str, float] | str],
     metric: str,
     most_pairs: int | None,
     seed: int,
+    without: str = "",
 ) -> Judgement:
-    scores, failed = _parted(recordings, values)
+    scores, failed, predictions = _parted(recordings, values, metric, without)
     pairs = shared_pairs(recordings, MOST_BY_SCORES if most_pairs is None else most_pairs, seed)
     how = "of the scores on shared references; equal scores are half a win for each"
-    return Judgement(
-        scores, failed, pairs, wins_by_score(recordings, scores, pairs, metric), _notes(recordings, pairs, how, seed)
-    )
+    shares = wins_by_score(recordings, scores, pairs, metric)
+    return Judgement(scores, failed, pairs, shares, _notes(recordings, pairs, how, seed), predictions)
 
 
 def _compared(
     model: "Model", recordings: Sequence[Utterance], pairs: np.ndarray, metric: str
-) -> tuple[dict[str, float | str], np.ndarray]:
-    """Scores, or why there is none, by uid; and shares of a win [P]."""
-    values: dict[str, float | str] = {}
+) -> tuple[dict[str, dict[str, float] | str], np.ndarray]:
+    """Scores, or why there are none, by uid; and shares of a win [P]."""
+    values: dict[str, dict[str, float] | str] = {}
     shares = np.full(len(pairs), np.nan)
     # Recordings in the order of the pairs, which is that of the references; those that meet nobody last.
     order = list(dict.fromkeys([*pairs.ravel().tolist(), *range(len(recordings))]))
@@ -161,7 +163,7 @@ def _compared(
     encoded = _with_progress(model.iter_encoded([recordings[number].audio_path for number in order]), len(order))
     for here, (number, recording) in enumerate(zip(order, encoded, strict=True)):
         failed = isinstance(recording, AudioError)
-        values[recordings[number].uid] = recording.message if failed else recording.scores[metric]
+        values[recordings[number].uid] = recording.message if failed else recording.scores
         if uses[number]:
             held[number] = recording
         ready = int(np.searchsorted(complete, here, side="right"))
@@ -172,18 +174,22 @@ def _compared(
     return values, shares
 
 
-def _parted(recordings: Sequence[Utterance], values: dict[str, float | str]) -> tuple[dict[str, float], dict[str, str]]:
-    """Scores, and why there is none; a score that is not finite is none."""
-    scores, failed = {}, {}
+def _parted(
+    recordings: Sequence[Utterance], values: dict[str, dict[str, float] | str], metric: str, without: str = ""
+) -> tuple[dict[str, float], dict[str, str], dict[str, dict[str, float]]]:
+    """Scores, why there is none, and all values; what is not finite is none."""
+    scores, failed, predictions = {}, {}, {}
     for one in recordings:
-        value = values[one.uid]
-        if isinstance(value, str):
-            failed[one.uid] = value
-        elif math.isfinite(value):
-            scores[one.uid] = value
+        found = values[one.uid]
+        if isinstance(found, str):
+            failed[one.uid] = found
+            continue
+        predictions[one.uid] = {name: value for name, value in found.items() if math.isfinite(value)}
+        if metric in predictions[one.uid]:
+            scores[one.uid] = found[metric]
         else:
-            failed[one.uid] = f"{one.audio_path}: the model says {value}"
-    return scores, failed
+            failed[one.uid] = f"{one.audio_path}: the model says {found[metric]}" if metric in found else without
+    return scores, failed, predictions
 
 
 def _notes(recordings: Sequence[Utterance], pairs: np.ndarray, how: str, seed: int) -> tuple[str, ...]:
