@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from urgentmos_jax.cli.common import UsageError, add_model_arguments, find_recordings, load, metadata
+from urgentmos_jax.cli.report import add_report_arguments, check_report, save_report
 from urgentmos_jax.manifest import ManifestError, first_faults, whole_file
 
 if TYPE_CHECKING:
     from urgentmos_jax.evaluation.judging import Judgement
     from urgentmos_jax.evaluation.ranking import Ranking
     from urgentmos_jax.manifest import Utterance
+    from urgentmos_jax.scoring import Model
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Ranked:
     judgement: "Judgement"
     ranking: "Ranking"
     about: dict[str, Any]
+    model: "Model | None"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,12 +48,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of all draws (default: %(default)s)")
     parser.add_argument("--output", type=Path, metavar="F.json", help="write everything, each missing clip included")
     parser.add_argument("--markdown", type=Path, metavar="F.md", help="write the table as Markdown")
+    add_report_arguments(parser)
     parser.add_argument("--audio-root", type=Path, metavar="DIR", help="where relative paths are looked up as well")
     parser.add_argument("--allow-outside", action="store_true", help="let relative paths lead out of both folders")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Ranks; 1 where a recording has no score."""
+    check_report(arguments.report, arguments.embed_mb)
     found = ranked(arguments)
     ranking, failed = found.ranking, found.judgement.failed
     print(ranking.as_text(), end="")
@@ -59,6 +64,19 @@ def run(arguments: argparse.Namespace) -> int:
         _write("--output", arguments.output, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     if arguments.markdown:
         _write("--markdown", arguments.markdown, ranking.as_markdown())
+    if arguments.report:
+        save_report(
+            arguments.report,
+            found.recordings,
+            found.judgement.predictions,
+            data=arguments.systems,
+            about=found.about,
+            metric=arguments.metric,
+            failures=failed,
+            ranking=ranking,
+            model=found.model,
+            embed_mb=arguments.embed_mb,
+        )
     if failed:
         faults = [f"{uid}: {message}" for uid, message in failed.items()]
         print(first_faults(faults, "recordings have no score"), file=sys.stderr)
@@ -75,7 +93,7 @@ def ranked(arguments: argparse.Namespace) -> Ranked:
         raise UsageError("give --seed and --most-pairs numbers of 0 or more")
     metric, draw = arguments.metric, {"most_pairs": arguments.most_pairs, "seed": arguments.seed}
     try:
-        recordings = list_recordings(arguments)
+        recordings, model = list_recordings(arguments), None
         if arguments.predictions is not None:
             judgement = judge_by_predictions(read_predictions(arguments.predictions), recordings, metric, **draw)
             about = {"predictions": str(arguments.predictions)}
@@ -96,7 +114,7 @@ def ranked(arguments: argparse.Namespace) -> Ranked:
         seed=arguments.seed,
         notes=judgement.notes,
     )
-    return Ranked(recordings, judgement, ranking, {**about, "seed": arguments.seed})
+    return Ranked(recordings, judgement, ranking, {**about, "seed": arguments.seed}, model)
 
 
 def list_recordings(arguments: argparse.Namespace) -> "list[Utterance]":
