@@ -69,7 +69,10 @@ def speech_like(seed: int, samples: int) -> np.ndarray:
 def write_corpus(
     folder: Path, lengths: list[int], *, seed: int = 0, metrics: tuple[str, ...] = ("mos_overall",)
 ) -> Path:
-    """`data.jsonl` and a WAV file for each length in samples; label: louder noise is worse. Two clips a reference."""
+    """`data.jsonl` and a WAV file for each length in samples; label: louder noise is worse. Two clips a reference.
+
+    Splits of a corpus need seeds that are far enough apart: uids count from the seed.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     with (folder / "data.jsonl").open("w") as file:
@@ -77,7 +80,7 @@ def write_corpus(
             noise = rng.uniform(0, 1)
             clip = speech_like(seed + i, samples) + 0.3 * noise * rng.standard_normal(samples)
             soundfile.write(folder / f"{i}.wav", 0.5 * clip / np.abs(clip).max(), 16000)
-            row = {"uid": f"u{i}", "audio_path": f"{i}.wav", "duration": samples / 16000}
+            row = {"uid": f"u{seed + i}", "audio_path": f"{i}.wav", "duration": samples / 16000}
             row |= {"system_id": f"s{i % 3}", "reference_id": f"r{i // 2}"}
             file.write(json.dumps(row | {"metrics": {name: round(4.4 - 3.4 * noise, 3) for name in metrics}}) + "\n")
     return folder / "data.jsonl"

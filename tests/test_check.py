@@ -4,15 +4,18 @@ import json
 import os
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 import soundfile
+from conftest import tiny_config, write_corpus
 
 from urgentmos_jax.cli import main
 from urgentmos_jax.data.overlap import overlaps
 from urgentmos_jax.data.training_set import Source, read_training_set
 from urgentmos_jax.manifest import ManifestError
 from urgentmos_jax.metrics import Metric
+from urgentmos_jax.training.loop import Trainer
 
 KINDS = ("utterances", "pairs")
 
@@ -128,6 +131,13 @@ def test_case_11_training_refuses_splits_that_overlap(folder):
     assert f"{dev}:1" in fault and f"{train}:3" in fault
     # Two manifests of one part may share what they like.
     assert overlaps([[train, dev]]) == []
+
+
+def test_case_11_training_stops_at_an_id_of_two_splits(tmp_path):
+    write_corpus(tmp_path / "mine" / "train", [8000, 9000])
+    write_corpus(tmp_path / "mine" / "dev", [9500, 8500], seed=1)
+    with pytest.raises(ManifestError, match=r"dev/data\.jsonl:1: uid 'u1' is in .*train/data\.jsonl:2 too"):
+        Trainer(tiny_config(tmp_path), tmp_path / "run", devices=jax.local_devices()[:1])
 
 
 @pytest.mark.parametrize("kind", KINDS)
