@@ -447,9 +447,9 @@ def build_speechjudge(root: Path) -> None:
 
 def expect_speechjudge(root: Path) -> dict[str, list[Pair]]:
     def pair(folder: Path, index: int, seconds: tuple[float, float], label: float) -> Pair:
-        names = (f"{index}_a", f"{index}_b")
-        paths = tuple(str(folder / "audio" / f"{name}.wav") for name in names)
-        return Pair(names, paths, seconds, {"mos_overall": label}, {"index": index, "label": "preference"})
+        uids = (f"{folder.name}-{index}_a", f"{folder.name}-{index}_b")
+        paths = tuple(str(folder / "audio" / f"{index}_{side}.wav") for side in "ab")
+        return Pair(uids, paths, seconds, {"mos_overall": label}, {"index": index, "label": "preference"})
 
     return {
         split: [
@@ -687,8 +687,9 @@ def test_a_missing_and_an_undecodable_recording(name, root, capsys):
         assert any(recordings[0].stem in bad["audio"] for report in reports for bad in report["bad_audio"])
 
 
-@pytest.mark.parametrize("name", ["speechjudge", "urgent2024-sqa"])
-def test_an_undecodable_embedded_recording(name, root, capsys):
+@pytest.mark.parametrize("bad", [b"nothing", None])
+@pytest.mark.parametrize("name", ["speechjudge", "urgent2024-sqa", "urgent2025-sqa"])
+def test_a_missing_and_an_undecodable_embedded_recording(name, bad, root, capsys):
     BUILD[name][0](root)
     file = (
         root
@@ -697,14 +698,14 @@ def test_an_undecodable_embedded_recording(name, root, capsys):
     )
     good = [audio(root.parent / "made" / f"x{n}.wav", 0.5).read_bytes() for n in range(2)]
     if name == "speechjudge":
-        columns = {"index": [1, 2], "audioA": [good[0], b"nothing"], "audioB": [good[1], good[0]]}
+        columns = {"index": [1, 2], "audioA": [good[0], bad], "audioB": [good[1], good[0]]}
         parquet(file, columns | {"naturalness_label": ["A", "B"]}, ("audioA", "audioB"))
-        split, words = "dev", "2_a.wav"
+        split, words = "dev", "2_a"
     else:
         columns = {
             "sample_id": ["a_1", "a_2"],
             "system_id": ["s_x", "s_x"],
-            "audio": [good[0], None],
+            "audio": [good[0], bad],
             "mos": [1.0, 2.0],
         }
         parquet(file, columns, ("audio",))
@@ -720,10 +721,44 @@ def test_an_undecodable_embedded_recording(name, root, capsys):
     assert files == {path: path.stat().st_mtime_ns for path in files}
 
 
-@pytest.mark.parametrize("name", ["nisqa", "pstn", "somos", "tcd-voip", "tmhint-qi", "ttsds2", "chime-7-udase-eval"])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_duplicate_id(name, root, capsys):
     BUILD[name][0](root)
-    if name == "nisqa":
+    if name in ("bc19", "bvcc"):
+        folder = root / ("ood" if name == "bc19" else "main") / "DATA"
+        audio(folder / "wav" / "other-utt0000001.wav")
+        with (folder / "sets" / "TRAINSET").open("a") as file:
+            file.write("sysaaaaa,other-utt0000001.wav,4,x1,somebody\n")
+    elif name == "tencent":
+        folder = root / "TencentCorups"
+        for path in ("x/y.wav", "x_y.wav"):
+            audio(folder / path)
+        table(folder / "withReverberationTrainDevMOS.csv", "deg_wav,mos", "./x/y.wav,2", "./x_y.wav,2")
+    elif name == "speecheval":
+        line = (root / "preference" / "test.jsonl").read_text().splitlines()[0]
+        with (root / "preference" / "test.jsonl").open("a") as file:
+            file.write(line + "\n")
+        assert 'test.jsonl:5: key "k1" is that of line 1 too' in refused(capsys, name, root)
+        build_speecheval(root)
+        file = root / "rawdata" / "data" / "test-00000-of-00001.parquet"
+        rows = datasets.Dataset.from_parquet(str(file))
+        datasets.concatenate_datasets([rows, rows.select([2])]).to_parquet(f"{file}.new")
+        Path(f"{file}.new").replace(file)
+        assert "(test):6: key 'k3' is that of" in refused(capsys, name, root)
+        return
+    elif name == "speechjudge" or name.startswith("urgent"):
+        made = [audio(root.parent / "made" / f"{n}.wav", 0.5).read_bytes() for n in range(2)]
+        file = next((root / "data").glob("dev-*" if name == "speechjudge" else "blind_test_mos-*"))
+        if name == "speechjudge":
+            columns = {"index": [5, 5], "audioA": made, "audioB": made[::-1], "naturalness_label": ["A", "B"]}
+            parquet(file, columns, ("audioA", "audioB"))
+            assert "(dev):1: index 5 is that of" in refused(capsys, name, root)
+        else:
+            columns = {"sample_id": ["x_1", "x_1"], "system_id": ["s_1", "s_1"], "audio": made, "mos": [3.0, 3.0]}
+            parquet(file, columns, ("audio",))
+            assert "(blind_test_mos):1: system_id 's_1', sample_id 'x_1' are those of" in refused(capsys, name, root)
+        return
+    elif name == "nisqa":
         folder = root / "NISQA_Corpus" / "NISQA_TEST_FOR"
         table(folder / "NISQA_TEST_FOR_file.csv", NISQA_HEADER, *(f"a,1,x,{n}_s.wav,s.wav,3,,5,,,,,,,," for n in "ab"))
         for n in "ab":
@@ -757,6 +792,8 @@ def test_a_duplicate_id(name, root, capsys):
 
 
 def test_a_wrong_folder_and_a_missing_list(root, capsys):
+    err = refused(capsys, "speechjudge", root / "none")
+    assert err.startswith(f"urgentmos prepare: {root / 'none'}: no such folder; --download") and "hf auth login" in err
     for name in NAMES:
         err = refused(capsys, name, root)
         assert str(root) in err and (
@@ -771,6 +808,56 @@ def test_a_wrong_folder_and_a_missing_list(root, capsys):
     assert len(read_utterances(root.parent / "refused" / "train" / "data.jsonl")[0]) == 1
     assert prepared("somos", root, "--splits", "dev,train").keys() == {"dev", "train"}
     assert "somos has no split x; it has train, dev, test" in refused(capsys, "somos", root, "--splits", "x")
+
+
+def test_names_in_tables_that_reach_out(root):
+    made = [audio(root.parent / "made" / f"{n}.wav", 0.5).read_bytes() for n in range(2)]
+    columns = {"index": ["../../../canary", ".."], "audioA": made, "audioB": made[::-1]}
+    for split in ("train", "dev", "test", "other"):
+        file = root / "data" / f"{split}-00000-of-00001.parquet"
+        parquet(file, columns | {"naturalness_label": ["A", "B"]}, ("audioA", "audioB"))
+    prepared("speechjudge", root)
+    written = {path.name for path in (root.parent / "out" / "train" / "audio").iterdir()}
+    canary = "%2E.%2F..%2F..%2Fcanary"
+    assert written == {f"{name}_{side}.wav" for name in (canary, "%2E.") for side in "ab"}
+    assert not list(root.parent.rglob("canary*"))
+    system = "a_../../../canary"
+    for part in ("validation", "nonblind_test", "blind_test_mos"):
+        columns = {"sample_id": [f"{part}_.."], "system_id": [system], "audio": made[:1], "mos": [3.0]}
+        parquet(root / "urgent" / "data" / f"{part}-00000-of-00001.parquet", columns, ("audio",))
+    assert main(["prepare", "urgent2024-sqa", "--source", str(root / "urgent"), "--output", str(root / "out")]) == 0
+    (written,) = (root / "out" / "test" / "audio").rglob("*.wav")
+    assert written.relative_to(root / "out" / "test" / "audio").parts == ("blind_test_mos", canary, "%2E..wav")
+    assert not list(root.parent.rglob("canary*"))
+
+
+def test_ratings_of_a_hub_dataset_that_are_none(root, capsys):
+    build_urgent(root, 2024)
+    file = next((root / "data").glob("blind_test_mos-*"))
+    made = [audio(root.parent / "made" / f"{n}.wav", 0.5).read_bytes() for n in range(2)]
+    columns = {"sample_id": ["x_1", "x_2"], "system_id": ["s_1", "s_1"], "audio": made, "mos": [3.0, 2.0]}
+    parquet(file, columns | {"raw_ratings": [[4.0, None, 2.0], None]}, ("audio",))
+    (one, two), report = prepared("urgent2024-sqa", root, "--splits", "test")["test"]
+    assert one.metrics == {"mos_overall": 3.0} and one.meta == {"mos_overall": [["", 4.0], ["", 2.0]]}
+    assert two.metrics == {"mos_overall": 2.0} and report["blank_ratings"] == {"mos_overall": 1}
+    parquet(file, columns | {"mos": ["good", "2.0"]}, ("audio",))
+    assert "(blind_test_mos):0: mos_overall 'good' is no number" in refused(capsys, "urgent2024-sqa", root)
+
+
+def test_one_per_cent_of_the_recordings_may_be_bad(root, capsys):
+    names = [f"{n:03}.wav" for n in range(200)]
+    for name in names:
+        audio(root / "pstn_train" / name, 0.01, 8000)
+    table(root / "pstn_train" / "pstn_train.csv", "filename,MOS,std", *(f"{name},3,0.5" for name in names))
+    for name in names[:2]:
+        (root / "pstn_train" / name).unlink()
+    assert "--skip-bad" in refused(capsys, "pstn", root)
+    records, report = prepared("pstn", root, "--skip-bad")["train"]
+    assert len(records) == 198 and [bad["line"] for bad in report["bad_audio"]] == [2, 3]
+    assert "left out, line 2: " in capsys.readouterr().err
+    (root / "pstn_train" / names[2]).write_text("<html>")
+    assert "3 of 200 recordings are bad, more than 1 %" in refused(capsys, "pstn", root, "--skip-bad")
+    assert len(prepared("pstn", root, "--skip-bad", "0.02")["train"][0]) == 197
 
 
 def test_a_list_without_rows(root, capsys):
@@ -804,6 +891,21 @@ def test_hold_out(root, capsys):
     again = prepared("pstn", root, "--hold-out", "0.1")
     assert found == {split: {u.uid for u in records} for split, (records, _) in again.items()}
     assert "nothing to hold out" in refused(capsys, "somos", root, "--hold-out", "0.1")
+
+
+def test_side_files_where_dev_is_held_out(root):
+    for n in range(100):
+        audio(root / "pstn_train" / f"{n}.wav", 0.01, 8000)
+    table(root / "pstn_train" / "pstn_train.csv", "filename,MOS,std", *(f"{n}.wav,3,0.5" for n in range(100)))
+    table(root.parent / "meta" / "pstn" / "train" / "utmos.scp", *(f"{n}:{n} {1 + n / 25}" for n in range(100)))
+    found = prepared("pstn", root, "--hold-out", "0.1", "--side-files", str(root.parent / "meta"))
+    for records, report in found.values():
+        assert all(one.metrics["utmos"] == pytest.approx(1 + int(one.uid.split(":")[0]) / 25) for one in records)
+        counts = {"matched": len(records), "not_in_corpus": 0, "without": 0}
+        assert report["side_files"] == {"utmos.scp": counts}
+    assert found.keys() == {"train", "dev"}
+    build_speechjudge(root)
+    assert len(prepared("speechjudge", root, "--splits", "test", "--side-files", str(root / "none"))["test"][0]) == 2
 
 
 def test_side_files(root, capsys):
@@ -872,6 +974,9 @@ def test_progress_is_shown(root, capsys, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     prepared("pstn", root)
     assert "train: recordings: 100%" in capsys.readouterr().err
+    build_speechjudge(root)
+    prepared("speechjudge", root, "--splits", "test")
+    assert "source test: rows: 3row" in capsys.readouterr().err
 
 
 def test_the_list_of_corpora(capsys):

@@ -96,7 +96,7 @@ def read_items(source: Path, scratch: Path | None = None) -> list[Item]:
     contents: dict[str, str] = {}
     split = Split("submission")
     for part in PARTS:
-        for place, sample_id, recordings in _with_progress(_rows(source, part, split), f"{part.name}: rows"):
+        for place, sample_id, recordings in _rows(source, part, split):
             if not sample_id:
                 split.fault(place, "no sample_id")
                 continue
@@ -133,6 +133,8 @@ def predict(
     Returns:
         One for each item, in order, within the range of its part.
     """
+    from tqdm import tqdm
+
     scores: dict[str, float | AudioError] = {}
     comparisons: dict[str, dict[str, Any]] = {}
     pairs = [item for item in items if item.part is CCR and None not in item.recordings]
@@ -151,8 +153,8 @@ def predict(
             comparisons[pair.sample_id] = row
         ready.clear()
 
-    encoded = _with_progress(model.iter_encoded(paths), "recordings", total=len(paths))
-    for path, recording in zip(paths, encoded, strict=True):
+    bar = tqdm(paths, "recordings", unit="file", file=sys.stderr, disable=None, dynamic_ncols=True)
+    for path, recording in zip(bar, model.iter_encoded(paths), strict=True):
         scores[path] = recording if isinstance(recording, AudioError) else recording.scores[METRIC]
         shelf.put(path, recording)
         for pair in pairs_of[path]:
@@ -318,9 +320,3 @@ def _predictions(items: Sequence[Item], outcomes: Sequence[float | str]) -> list
         one if one.error is None else Prediction(one.item, middle[one.item.part.name], error=one.error)
         for one in predictions
     ]
-
-
-def _with_progress(rows: Iterator[Any], title: str, *, total: int | None = None) -> Iterator[Any]:
-    from tqdm import tqdm
-
-    return tqdm(rows, title, total=total, file=sys.stderr, disable=None, dynamic_ncols=True)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ _KINDS = {b"fLaC": ".flac", b"RIFF": ".wav", b"OggS": ".ogg", b"ID3": ".mp3"}
 def hub_rows(
     folder: Path, split: str | None, columns: Sequence[str], *, audio: Sequence[str] = (), config: str | None = None
 ) -> Iterator[tuple[Place, dict[str, Any]]]:
-    """Rows of a split, one at a time; recordings come as {"bytes", "path"}, not decoded.
+    """Rows of a split, one at a time, with progress; recordings come as {"bytes", "path"}, not decoded.
 
     Args:
         folder: Local copy of the dataset, as `hf download --repo-type dataset` makes it.
@@ -57,11 +58,13 @@ def hub_rows(
             raise ManifestError([f"{place}: no column {', '.join(map(repr, missing))}; the columns are {named}"])
         for column in audio:
             rows = rows.cast_column(column, datasets.Audio(decode=False))
-        yield from _numbered(rows, place)
+        yield from _numbered(rows, place, f"{config or folder.name} {name}: rows")
 
 
-def _numbered(rows: Iterable[dict[str, Any]], place: str) -> Iterator[tuple[Place, dict[str, Any]]]:
-    numbered = enumerate(rows)
+def _numbered(rows: Iterable[dict[str, Any]], place: str, title: str) -> Iterator[tuple[Place, dict[str, Any]]]:
+    from tqdm import tqdm
+
+    numbered = enumerate(tqdm(rows, title, unit="row", file=sys.stderr, disable=None, dynamic_ncols=True))
     while True:
         with _told_by(place):
             found = next(numbered, None)
@@ -105,7 +108,7 @@ def extract(recording: dict[str, Any] | None, folder: Path, *names: str) -> Path
     suffix = suffix or Path((recording or {}).get("path") or "").suffix or ".wav"
     path = path.with_name(path.name + suffix)
     with contextlib.suppress(FileNotFoundError):
-        if path.stat().st_size == len(data):
+        if path.stat().st_size == len(data) and path.read_bytes() == data:
             return path
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.new")

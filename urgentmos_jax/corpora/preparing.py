@@ -68,6 +68,8 @@ def prepare_corpus(
         raise ValueError(f"{corpus.name} has no split {', '.join(unknown)}; it has {', '.join(corpus.splits)}")
     if hold_out and (HELD_OUT in corpus.splits or "train" not in names or corpus.pairs):
         raise ValueError(f"nothing to hold out: {corpus.name} has the splits {', '.join(corpus.splits)}")
+    if not source.is_dir():
+        raise ManifestError([f"{source}: no such folder; --download fetches what can be fetched into it"])
     reports, faults = {}, []
     for name in names:
         tree = Tree(source, corpus.tops, audio_root=audio_root, extracted=output / name / "audio")
@@ -77,7 +79,8 @@ def prepare_corpus(
             split.stop_at_faults()
             about = {"corpus": corpus.name, "protocol": corpus.protocol, "licence": corpus.licence}
             for part, recordings in _held_out(split, hold_out if name == "train" else 0.0).items():
-                side = SideFiles(side_files, corpus.name, part) if side_files else None
+                # Those of what is held out are those of `train`; comparisons have none.
+                side = SideFiles(side_files, corpus.name, name) if side_files and not corpus.pairs else None
                 reports[part] = write_split(
                     split,
                     output / part,
@@ -133,7 +136,7 @@ def write_split(
         dropped = sum(recording.rows for recording in recordings) - kept
     if dropped:
         split.dropped["bad audio"] += dropped
-    joined = side_files.join(records, split) if side_files and not split.pairs else None
+    joined = side_files.join(records, split) if side_files else None
     split.stop_at_faults()
     if not records:
         reasons = ", ".join(f"{reason}: {count}" for reason, count in split.dropped.items()) or "it has none"

@@ -42,11 +42,16 @@ class SideFiles:
     def join(self, utterances: Sequence[Utterance], split: Split) -> dict[str, dict[str, int]]:
         """Adds labels and `meta` that the utterances lack, in place.
 
+        Args:
+            utterances: Of the split, or some of them.
+            split: Its recordings, and where faults and notes go.
+
         Returns:
-            {file: {"matched", "not_in_corpus", "without"}}: ids of the file that are the corpus's, that are not, and
-            utterances the file does not have.
+            {file: {"matched", "not_in_corpus", "without"}}: ids of the file that are among the utterances, that are
+            not in the split, and utterances the file does not have.
         """
         by_uid = {utterance.uid: utterance for utterance in utterances}
+        every = {recording.uid for recording in split.recordings.values()}
         counts = {}
         for path in sorted(self.folder.glob("*.scp")):
             if path.name in _OTHER:
@@ -55,7 +60,7 @@ class SideFiles:
                 split.notes[f"side file {path.name} is no known metric, left out"] += 1
                 continue
             values = read_scp(path, split)
-            counts[path.name] = self._matched(path, values.keys(), by_uid, split)
+            counts[path.name] = self._matched(path, values.keys(), by_uid, every, split)
             for uid in values.keys() & by_uid.keys():
                 place, value = values[uid]
                 if not split.fits(place, path.stem, value):
@@ -65,22 +70,24 @@ class SideFiles:
                     split.notes[f"{path.name} differs from the corpus's own {path.stem}, which is kept"] += 1
         if (path := self.folder / "utt2dur").exists():
             values = read_scp(path, split)
-            counts[path.name] = self._matched(path, values.keys(), by_uid, split)
+            counts[path.name] = self._matched(path, values.keys(), by_uid, every, split)
             for uid in values.keys() & by_uid.keys():
                 if abs(values[uid][1] - by_uid[uid].duration) > _DURATION_TOLERANCE_SECONDS:
                     split.notes["utt2dur is more than 0.5 s off the recording, whose own length is kept"] += 1
         if (path := self.folder / "meta.jsonl").exists():
-            counts[path.name] = self._join_meta(path, by_uid, split)
+            counts[path.name] = self._join_meta(path, by_uid, every, split)
         return counts
 
-    def _matched(self, path: Path, uids: Any, by_uid: dict[str, Utterance], split: Split) -> dict[str, int]:
-        matched = len(uids & by_uid.keys())
-        if matched < _LEAST_SHARE * len(uids):
-            text = f"only {matched} of its {len(uids)} ids are those of the corpus, as {next(iter(by_uid), '')!r}"
+    def _matched(
+        self, path: Path, uids: Any, by_uid: dict[str, Utterance], every: set[str], split: Split
+    ) -> dict[str, int]:
+        there, matched = len(uids & every), len(uids & by_uid.keys())
+        if there < _LEAST_SHARE * len(uids):
+            text = f"only {there} of its {len(uids)} ids are those of the corpus, as {next(iter(by_uid), '')!r}"
             split.fault(Place(str(path), 0), f"{text}; is it the file of another split?")
-        return {"matched": matched, "not_in_corpus": len(uids) - matched, "without": len(by_uid) - matched}
+        return {"matched": matched, "not_in_corpus": len(uids) - there, "without": len(by_uid) - matched}
 
-    def _join_meta(self, path: Path, by_uid: dict[str, Utterance], split: Split) -> dict[str, int]:
+    def _join_meta(self, path: Path, by_uid: dict[str, Utterance], every: set[str], split: Split) -> dict[str, int]:
         entries: dict[str, dict[str, Any]] = {}
         for line, entry in json_lines(path):
             if isinstance(entry, str) or not isinstance(entry.get("uid"), str):
@@ -90,7 +97,7 @@ class SideFiles:
         for uid in entries.keys() & by_uid.keys():
             meta = by_uid[uid].meta
             meta.update({key: value for key, value in entries[uid].items() if key not in meta})
-        return self._matched(path, entries.keys(), by_uid, split)
+        return self._matched(path, entries.keys(), by_uid, every, split)
 
 
 def read_scp(path: Path, split: Split) -> dict[str, tuple[Place, float]]:

@@ -3,9 +3,10 @@
 from urgentmos_jax.corpora.corpus import Corpus, Tree
 from urgentmos_jax.corpora.downloads import HubDataset
 from urgentmos_jax.corpora.hub_tables import extract, hub_rows
-from urgentmos_jax.corpora.split import Split
+from urgentmos_jax.corpora.split import Split, escape_id
 
 _LABELS = {"A": 1.0, "B": -1.0, "Tie": 0.0}
+_HOME = "https://huggingface.co/datasets/RMSnow/SpeechJudge-Data"
 
 
 def read(tree: Tree, split: Split) -> None:
@@ -16,9 +17,10 @@ def read(tree: Tree, split: Split) -> None:
         if row["naturalness_label"] not in _LABELS:
             split.dropped[f"label {row['naturalness_label']!r}"] += 1
             continue
-        names = (f"{row['index']}_a", f"{row['index']}_b")
-        paths = [extract(row[f"audio{side}"], tree.extracted, name) for side, name in zip("AB", names, strict=True)]
-        split.add_pair(place, names, paths, _LABELS[row["naturalness_label"]], {"index": row["index"]})
+        # Numbers may start anew in each split, ids must not.
+        uids = tuple(f"{split.name}-{escape_id(str(row['index']))}_{side}" for side in "ab")
+        paths = [extract(row[f"audio{side}"], tree.extracted, f"{row['index']}_{side.lower()}") for side in "AB"]
+        split.add_pair(place, uids, paths, _LABELS[row["naturalness_label"]], {"index": row["index"]})
 
 
 CORPUS = Corpus(
@@ -27,9 +29,10 @@ CORPUS = Corpus(
     protocol="preference",
     licence="CC BY-NC 4.0",
     size="99 thousand pairs in all",
-    home="https://huggingface.co/datasets/RMSnow/SpeechJudge-Data",
+    home=_HOME,
     splits={"train": None, "dev": None, "test": None, "other": None},
     read=read,
     downloads=(HubDataset("RMSnow/SpeechJudge-Data", gated=True),),
+    by_hand=f"accept the terms at {_HOME}, make a token there, run `hf auth login`, then prepare with --download",
     pairs=True,
 )

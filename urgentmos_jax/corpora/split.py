@@ -87,6 +87,7 @@ class Split:
         self.bad: list[dict[str, Any]] = []
         self._faults: list[tuple[Place, str]] = []
         self._folders: dict[str, str] = {}
+        self._keys: dict[tuple, Place] = {}
 
     @property
     def faults(self) -> list[str]:
@@ -172,7 +173,10 @@ class Split:
         label: float,
         meta: Mapping[str, Any],
     ) -> None:
-        """Takes a comparison of two recordings."""
+        """Takes a comparison of two recordings; `meta` is its key in the corpus, which must be its own."""
+        first = self._keys.setdefault(tuple(meta.items()), place)
+        if first is not place:
+            self.fault(place, f"{', '.join(f'{name} {key!r}' for name, key in meta.items())} is that of {first} too")
         a, b = (self.real_folder(os.fspath(path)) for path in paths)
         self.pairs.append(GivenPair(place, uids, (a, b), label, dict(meta)))
 

@@ -26,6 +26,7 @@ def read_splits(tree: Tree, split: Split, *, hub_splits: dict[str, tuple[str, ..
         split: To fill.
         hub_splits: {split: those of the hub that make it}.
     """
+    firsts: dict[str, Place] = {}
     for hub_split in hub_splits[split.name]:
         columns = ["sample_id", "system_id", "audio"]
         for place, row in hub_rows(tree.root, hub_split, columns, audio=("audio",)):
@@ -34,6 +35,10 @@ def read_splits(tree: Tree, split: Split, *, hub_splits: dict[str, tuple[str, ..
             submission, file = system.rpartition("_")[2], sample.rpartition("_")[2]
             if not submission or not file:
                 split.fault(place, f"system_id {system!r}, sample_id {sample!r}: give both")
+                continue
+            uid = make_uid(system, sample)
+            if (first := firsts.setdefault(uid, place)) is not place:
+                split.fault(place, f"system_id {system!r}, sample_id {sample!r} are those of {first} too")
                 continue
             ratings, labels, meta = _labels(split, place, row)
             if not ratings and not labels:
@@ -44,7 +49,7 @@ def read_splits(tree: Tree, split: Split, *, hub_splits: dict[str, tuple[str, ..
                 place,
                 sample,
                 extract(row["audio"], tree.extracted, hub_split, submission, file),
-                uid=make_uid(system, sample),
+                uid=uid,
                 system=system,
                 reference=f"{hub_split}-{file}" if own else sample,
                 ratings=ratings,
@@ -65,11 +70,16 @@ def _labels(
             split.blank[name] += 1
         else:
             labels[name] = value
-    mean = row.get("mos")
-    heard = [("", float(rating)) for rating in row.get("raw_ratings") or ()]
+    given = [_score(split, place, rating) for rating in row.get("raw_ratings") or ()]
+    heard = [("", rating) for rating in given if rating is not None]
+    mean = None if row.get("mos") is None else _score(split, place, row["mos"])
     if not heard:
-        return {}, labels | ({} if mean is None else {"mos_overall": float(mean)}), {}
+        return {}, labels | ({} if mean is None else {"mos_overall": mean}), {}
     if mean is not None and abs(mean - sum(rating for _, rating in heard) / len(heard)) > _TOLERANCE:
         split.notes["published mos is not the mean of its ratings, which is taken"] += 1
-        return {"mos_overall": heard}, labels, {"published_mos": float(mean)}
+        return {"mos_overall": heard}, labels, {"published_mos": mean}
     return {"mos_overall": heard}, labels, {}
+
+
+def _score(split: Split, place: Place, value: Any) -> float | None:
+    return split.value(place, "mos_overall", str(value))
