@@ -90,7 +90,8 @@ def label_coverage(path: Path, manifests: Mapping[str, Mapping[str, tuple[float,
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=1.2, aspect="auto")
     for (row, column), share in np.ndenumerate(shares):
         text = f"{100 * share:.0f} %" if share in (0, 1) or share >= 0.01 else "< 1 %"
-        axis.text(column, row, text, ha="center", va="center", fontsize=9, color="0.6" if share == 0 else "black")
+        shade = "0.6" if share == 0 else "black" if share < 0.6 else "white"
+        axis.text(column, row, text, ha="center", va="center", fontsize=9, color=shade)
     axis.set_xticks(range(len(metrics)), metrics, rotation=30, ha="right")
     axis.set_yticks(range(len(names)), names)
     axis.set_title("rows that carry a label", fontsize=10)
