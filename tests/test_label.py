@@ -256,6 +256,17 @@ def test_a_library_that_fails_is_one_error(corpus, here, monkeypatch, capsys):
     assert rows["mild_1"]["values"] == {"si_sdr": None, "lsd": None}
 
 
+def test_a_process_that_dies_is_one_error(corpus, monkeypatch, capsys):
+    def dying(function, tasks, processes):
+        return ((task, None if task.uid == "loud_1" else function(task)) for task in tasks)
+
+    monkeypatch.setattr(labelling, "in_processes", dying)
+    assert label(corpus, *BY_SYSTEM) == 1
+    assert "5 computed, 0 known before, 1 failed" in capsys.readouterr().err
+    row = next(row for row in lines_of(results(corpus)) if row["uid"] == "loud_1")
+    assert row["error"]["code"] == "crashed" and "leave out si_sdr, lsd, or the clip" in row["error"]["message"]
+
+
 def test_what_changed_is_computed_anew(corpus, here, capsys):
     first = ("si_sdr", "lsd")
     assert label(corpus, *BY_SYSTEM) == 0 and len(here) == 6

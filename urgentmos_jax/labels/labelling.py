@@ -45,7 +45,8 @@ class Labelled:
         utterances: Number of them.
         computed: Clips measured now.
         reused: Clips measured before.
-        errors: {uid: {"code", "message"}} of the clips that could not be measured.
+        errors: {uid: {"code", "message"}} of the clips that could not be measured; codes are those of `AudioError`,
+            and outside, no_reference, not_aligned, crashed (its process died) and failed (a library's error).
         delays_ms: By how much each of the others is late against its reference; None where that is not clear.
         metrics: {metric: counts of `scores.join`} of what was computed.
         scores: For each file of scores its "file" and "notes", and such counts by metric, "metrics".
