@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from urgentmos_jax.cli.common import UsageError, add_model_arguments, find_recordings, load, metadata
-from urgentmos_jax.cli.report import add_report_arguments, check_report, save_report
+from urgentmos_jax.cli.reporting import add_report_arguments, check_report, facts, save_report
 from urgentmos_jax.manifest import ManifestError, first_faults, whole_file
 
 if TYPE_CHECKING:
@@ -21,17 +21,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Ranked:
-    """Recordings, what is said of them, their ranking, and what it was computed with."""
+    """Recordings, what is said of them, their ranking if all have a system, and what it was computed with."""
 
     recordings: "list[Utterance]"
     judgement: "Judgement"
-    ranking: "Ranking"
+    ranking: "Ranking | None"
     about: dict[str, Any]
     model: "Model | None"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the subcommand."""
+    add_judging_arguments(parser)
+    parser.add_argument("--output", type=Path, metavar="F.json", help="write everything, each missing clip included")
+    parser.add_argument("--markdown", type=Path, metavar="F.md", help="write the table as Markdown")
+    add_report_arguments(parser)
+
+
+def add_judging_arguments(parser: argparse.ArgumentParser) -> None:
+    """What is judged, and by what."""
     parser.add_argument(
         "systems", nargs="+", type=Path, metavar="SYSTEM_DIR",
         help="a folder of recordings for each system, of the same names; or one manifest with system_id and "
@@ -46,9 +54,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="most comparisons, drawn if there are more (default: 100,000 by CMOS heads, 5,000,000 by scores)",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of all draws (default: %(default)s)")
-    parser.add_argument("--output", type=Path, metavar="F.json", help="write everything, each missing clip included")
-    parser.add_argument("--markdown", type=Path, metavar="F.md", help="write the table as Markdown")
-    add_report_arguments(parser)
     parser.add_argument("--audio-root", type=Path, metavar="DIR", help="where relative paths are looked up as well")
     parser.add_argument("--allow-outside", action="store_true", help="let relative paths lead out of both folders")
 
@@ -69,9 +74,8 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.report,
             found.recordings,
             found.judgement.predictions,
-            data=arguments.systems,
-            about=found.about,
             metric=arguments.metric,
+            facts=facts(arguments.systems, found.about),
             failures=failed,
             ranking=ranking,
             model=found.model,
@@ -83,8 +87,8 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def ranked(arguments: argparse.Namespace) -> Ranked:
-    """Judges and ranks what the arguments name."""
+def ranked(arguments: argparse.Namespace, *, systems_needed: bool = True) -> Ranked:
+    """Judges what the arguments name, and ranks it if each clip has a system, or else if `systems_needed` refuses."""
     from urgentmos_jax.evaluation.judging import judge, judge_by_predictions
     from urgentmos_jax.evaluation.predictions import read_predictions
     from urgentmos_jax.evaluation.ranking import rank
@@ -93,7 +97,7 @@ def ranked(arguments: argparse.Namespace) -> Ranked:
         raise UsageError("give --seed and --most-pairs numbers of 0 or more")
     metric, draw = arguments.metric, {"most_pairs": arguments.most_pairs, "seed": arguments.seed}
     try:
-        recordings, model = list_recordings(arguments), None
+        recordings, model = list_recordings(arguments, systems_needed=systems_needed), None
         if arguments.predictions is not None:
             judgement = judge_by_predictions(read_predictions(arguments.predictions), recordings, metric, **draw)
             about = {"predictions": str(arguments.predictions)}
@@ -105,6 +109,9 @@ def ranked(arguments: argparse.Namespace) -> Ranked:
             about = metadata(model)
     except ManifestError as error:
         raise UsageError(str(error)) from None
+    about |= {"seed": arguments.seed}
+    if any(one.system_id is None for one in recordings):
+        return Ranked(recordings, judgement, None, about, model)
     ranking = rank(
         recordings,
         judgement.scores,
@@ -114,10 +121,10 @@ def ranked(arguments: argparse.Namespace) -> Ranked:
         seed=arguments.seed,
         notes=judgement.notes,
     )
-    return Ranked(recordings, judgement, ranking, {**about, "seed": arguments.seed}, model)
+    return Ranked(recordings, judgement, ranking, about, model)
 
 
-def list_recordings(arguments: argparse.Namespace) -> "list[Utterance]":
+def list_recordings(arguments: argparse.Namespace, *, systems_needed: bool = True) -> "list[Utterance]":
     """Recordings of the folders or of the manifest."""
     from urgentmos_jax.evaluation.systems import systems_of_folders, systems_of_manifest
 
@@ -130,6 +137,7 @@ def list_recordings(arguments: argparse.Namespace) -> "list[Utterance]":
             audio_root=arguments.audio_root,
             check_files=arguments.predictions is None,
             allow_outside=arguments.allow_outside,
+            systems_needed=systems_needed,
         )
     other = next(source for source in sources if not source.is_dir())
     what = "is no folder" if other.exists() else "no such folder"

@@ -54,16 +54,19 @@ def systems_of_manifest(
     audio_root: str | os.PathLike | None = None,
     check_files: bool = True,
     allow_outside: bool = False,
+    systems_needed: bool = True,
 ) -> list[Utterance]:
     """Recordings of a manifest of utterances; see `manifest.read_utterances`.
 
     Raises:
-        ManifestError: With every fault; a line without `system_id` is one.
+        ManifestError: With every fault; a line without `system_id` is one if `systems_needed`.
     """
     scan = scan_utterances(path, audio_root=audio_root, check_files=check_files, allow_outside=allow_outside)
     wanted = "no system_id, give the name of the system that made the recording"
     faults = [
-        f"{os.fspath(path)}:{number}: {wanted}" for number, recording in scan.records if recording.system_id is None
+        f"{os.fspath(path)}:{number}: {wanted}"
+        for number, recording in scan.records
+        if systems_needed and recording.system_id is None
     ]
     if faults or scan.faults:
         raise ManifestError([*scan.faults, *faults])
