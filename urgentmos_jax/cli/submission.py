@@ -24,7 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--source", type=Path, required=True, metavar="DIR",
         help="local copy of urgent-challenge/vmc2026-track1-dev or -test: its parts acr and ccr as parquet files, "
-        "or acr.csv (sample_id, audio) and ccr.csv (sample_id, audio_a, audio_b) beside the recordings",
+        "or acr.csv (sample_id, audio) and ccr.csv (sample_id, audio_a, audio_b) beside the recordings. Embedded "
+        "recordings lie in a temporary folder meanwhile (TMPDIR)",
     )  # fmt: skip
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--output", type=Path, metavar="FILE.csv", help="the predictions; FILE.csv.meta.json beside it")
