@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     parser.description += (
         " Recordings and references are taken at 16 kHz, mono; PESQ is wide-band, but narrow-band for recordings of"
-        " 8 kHz or less. A run that was stopped goes on where it was: what is computed is in OUT.jsonl.labels.jsonl at once."
+        " 8 kHz or less. What is computed is in OUT.jsonl.labels.jsonl at once, so a stopped run goes on there."
     )
     parser.add_argument("data", type=Path, metavar="DATA.jsonl", help="a manifest of utterances")
     parser.add_argument(
