@@ -63,7 +63,7 @@ def _add_shared(parser: argparse.ArgumentParser, source: str, output: str) -> No
     parser.add_argument("--audio-root", type=Path, metavar="DIR", help="where recordings are looked up, after --source")
     parser.add_argument(
         "--skip-bad", type=_share, nargs="?", const=_MOST_BAD, default=0.0, metavar="SHARE",
-        help=f"leave out recordings that cannot be opened, and list them, up to this share ({_MOST_BAD} if none is given)",
+        help=f"leave out and list recordings that cannot be opened, up to this share ({_MOST_BAD} if none is given)",
     )  # fmt: skip
 
 
