@@ -169,7 +169,7 @@ def rank(
     decided_by = "strength" if by_strength else "mean"
     upward = by_strength or higher_is_better(metric)
     deciding = np.nan_to_num(sample[decided_by] * (1 if upward else -1), nan=-np.inf)
-    order = np.array(sorted(range(len(scored)), key=lambda number: (-deciding[number], table.names[number])))
+    order = np.array(sorted(range(len(scored)), key=lambda number: (-deciding[number].round(9), table.names[number])))
     known = order[scored[order]]
     judged_by = _chances if by_strength else np.asarray
     apart = told_apart(
@@ -229,7 +229,7 @@ def _notes(table: SystemTable, decided_by: str, draws: int) -> list[str]:
     count = len(table.names)
     notes = []
     if not table.comparisons:
-        notes.append("No two systems share a reference: the order is that of the means.")
+        notes.append("No comparisons of systems on a shared reference: the order is that of the means.")
     elif decided_by == "mean":
         apart = [name for number, name in enumerate(table.names) if number not in table.joined and table.clips[number]]
         notes.append(f"The order is that of the means: no shared references join {_listed(apart)} to the others.")
@@ -241,8 +241,8 @@ def _notes(table: SystemTable, decided_by: str, draws: int) -> list[str]:
     fewest = (table.compared_references if decided_by == "strength" else table.scored_references)[table.clips > 0]
     if len(fewest) and fewest.min() < LEAST_REFERENCES:
         notes.append(
-            f"A system has {fewest.min()} references: with fewer than {LEAST_REFERENCES} intervals are too narrow, and "
-            "nothing is told apart."
+            f"Fewest references of a system: {fewest.min()}. With fewer than {LEAST_REFERENCES} intervals are too "
+            "narrow, and nothing is told apart."
         )
     return notes
 

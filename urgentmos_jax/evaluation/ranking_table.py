@@ -107,7 +107,7 @@ def _missing(ranking: Ranking) -> list[str]:
     by_system: dict[str, list[str]] = {}
     for system, reference in ranking.missing:
         by_system.setdefault(system, []).append(reference)
-    lines = [f"Missing: {len(ranking.missing):,} clips that other systems have, or that have no score."]
+    lines = [f"Missing clips, which other systems have or which have no score: {len(ranking.missing):,}"]
     for system, references in list(by_system.items())[:_SYSTEMS_SHOWN]:
         more = f" and {len(references) - _REFERENCES_SHOWN:,} more" if len(references) > _REFERENCES_SHOWN else ""
         lines.append(f"  {system}: {', '.join(references[:_REFERENCES_SHOWN])}{more}")
