@@ -1,0 +1,47 @@
+"""The paper's claim on real listeners: do more metrics with most labels missing, and preferences, help a small model?
+
+    python -m launch.supervision --data DIR --workdir DIR
+
+The folder of --data holds the rated sets `p835-wb` and `codec-mushra`. Three conditions are trained from nothing: (a)
+listeners' scores alone, (b) with objective metrics of speech degraded here, most labels withheld, (c) as b, with
+preferences. Five folds by talker, three seeds: 45 trainings, an hour on two cores. What is finished is kept, the same
+command goes on. Two tables are left in --workdir; `notebooks/multi_metric_supervision.ipynb` reads them.
+"""
+
+from pathlib import Path
+
+from absl import app, flags
+
+_DATA = flags.DEFINE_string("data", None, "Folder of the rated sets p835-wb and codec-mushra.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Where speech, runs and tables go.")
+_FOLDS = flags.DEFINE_list("folds", ["0", "1", "2", "3", "4"], "Folds to be tested.")
+_SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds of training.")
+_CONDITIONS = flags.DEFINE_list("conditions", ["a", "b", "c"], "Conditions to be trained.")
+_UPDATES = flags.DEFINE_integer("updates", 300, "Updates of each training.", lower_bound=1)
+
+
+def main(argv: list[str]) -> None:
+    """Trains what is not there yet, and writes the tables."""
+    if len(argv) > 1:
+        raise app.UsageError(f"not understood: {' '.join(argv[1:])}")
+    # Imported here: the processes that generate speech import this module, and need none of it.
+    from launch.supervision_steps import Supervision
+    from urgentmos_jax.scoring import keep_compiled_programs
+    from urgentmos_jax.training.logs import show_log
+    from urgentmos_jax.training.loop import STOPPED, Interrupted
+
+    show_log()
+    keep_compiled_programs()
+    try:
+        study = Supervision(Path(_DATA.value), Path(_WORKDIR.value), updates=_UPDATES.value)
+        tables = study.run([int(x) for x in _FOLDS.value], [int(x) for x in _SEEDS.value], _CONDITIONS.value)
+    except Interrupted as end:
+        raise SystemExit(128 + end.signal) from None
+    except (ValueError, OSError, ImportError, *STOPPED) as error:
+        raise SystemExit(f"launch.supervision: {error}") from error
+    print(*tables, sep="\n")
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["data", "workdir"])
+    app.run(main)
