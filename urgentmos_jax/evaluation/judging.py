@@ -81,7 +81,7 @@ def judge(
     values, shares = _compared(model, recordings, pairs, metric)
     scores, failed, predictions = _parted(recordings, values, metric)
     how = f"by the CMOS head of {metric} in both orders; each counts p_a + p_tie / 2 of a win"
-    return Judgement(scores, failed, pairs, shares, _notes(recordings, pairs, how, seed), predictions)
+    return Judgement(scores, failed, pairs, shares, _notes(recordings, shares, how, seed), predictions)
 
 
 def judge_by_predictions(
@@ -130,7 +130,7 @@ def _by_scores(
     pairs = shared_pairs(recordings, MOST_BY_SCORES if most_pairs is None else most_pairs, seed)
     how = "of the scores on shared references; equal scores are half a win for each"
     shares = wins_by_score(recordings, scores, pairs, metric)
-    return Judgement(scores, failed, pairs, shares, _notes(recordings, pairs, how, seed), predictions)
+    return Judgement(scores, failed, pairs, shares, _notes(recordings, shares, how, seed), predictions)
 
 
 def _compared(
@@ -192,14 +192,16 @@ def _parted(
     return scores, failed, predictions
 
 
-def _notes(recordings: Sequence[Utterance], pairs: np.ndarray, how: str, seed: int) -> tuple[str, ...]:
-    possible = possible_pairs(recordings)
+def _notes(recordings: Sequence[Utterance], shares: np.ndarray, how: str, seed: int) -> tuple[str, ...]:
+    possible, failed = possible_pairs(recordings), int(np.isnan(shares).sum())
     if not possible:
         return ()
-    drawn = f"{len(pairs):,} comparisons"
-    if len(pairs) < possible:
-        drawn += f", drawn of {possible:,} (seed {seed}; --most-pairs takes more),"
-    return (f"{drawn} {how}.",)
+    text = f"{len(shares) - failed:,} comparisons"
+    if failed:
+        text += f" ({failed:,} more failed)"
+    if len(shares) < possible:
+        text += f", drawn of {possible:,} (seed {seed}; --most-pairs takes more),"
+    return (f"{text} {how}.",)
 
 
 def _with_progress(rows: Iterator[Any], total: int) -> Iterator[Any]:

@@ -28,8 +28,7 @@ def as_text(ranking: Ranking) -> str:
         ).rstrip()
         for row in (header, *rows)
     ]
-    below = [*_missing(ranking), *ranking.notes]
-    wrapped = [textwrap.fill(line, _WIDTH, subsequent_indent="  ", break_on_hyphens=False) for line in below]
+    wrapped = [_wrapped(line) for line in (*_missing(ranking), *ranking.notes)]
     return "\n".join([*lines, "", *wrapped]) + "\n"
 
 
@@ -90,6 +89,11 @@ def _ranges(group: str) -> str:
 
 def _number(value: float, sign: str) -> str:
     return "n/a" if math.isnan(value) else f"{value:{sign}.2f}"
+
+
+def _wrapped(line: str) -> str:
+    text = line.replace(" %", "\u00a0%")  # Stays with its number.
+    return textwrap.fill(text, _WIDTH, subsequent_indent="  ", break_on_hyphens=False).replace("\u00a0", " ")
 
 
 def _shortened(name: str, width: int) -> str:
