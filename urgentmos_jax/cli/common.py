@@ -28,10 +28,11 @@ class UsageError(Exception):
     """Wrong usage; the message says what to do."""
 
 
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """--model, --precision and --batch-seconds."""
+def add_model_arguments(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
+    """--model (or several), --precision and --batch-seconds."""
+    default, number = ([DEFAULT_MODEL], {"nargs": "+"}) if several else (DEFAULT_MODEL, {})
     parser.add_argument(
-        "--model", default=DEFAULT_MODEL, metavar="M", help="model folder or hub id (default: %(default)s)"
+        "--model", default=default, metavar="M", help=f"model folder or hub id (default: {DEFAULT_MODEL})", **number
     )
     parser.add_argument(
         "--precision", choices=("float32", "bfloat16"), default="float32", help="of the encoders (default: %(default)s)"

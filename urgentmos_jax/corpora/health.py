@@ -13,6 +13,7 @@ import numpy as np
 from urgentmos_jax.audio import AudioError, load_audio
 from urgentmos_jax.data.overlap import overlaps, split_of
 from urgentmos_jax.data.pipeline import DURATION_TOLERANCE_SECONDS
+from urgentmos_jax.evaluation.tables import text_table
 from urgentmos_jax.manifest import (
     ManifestError,
     Pair,
@@ -25,7 +26,7 @@ from urgentmos_jax.manifest import (
     scan_utterances,
 )
 
-__all__ = ["Health", "as_text", "coverage", "examine", "metrics_of"]
+__all__ = ["Health", "as_text", "corpus_name", "coverage", "examine", "lists_pairs", "metrics_of"]
 
 UTTERANCES = "data.jsonl"
 
@@ -100,7 +101,7 @@ def examine(
     """
     healths, scans = [], []
     for path in manifests:
-        pairs = _lists_pairs(path)
+        pairs = lists_pairs(path)
         scan = _scan(path, pairs, audio_root, allow_outside)
         healths.append(_described(path, pairs, scan))
         scans.append(scan)
@@ -119,7 +120,14 @@ def examine(
     return healths, _shared_references(healths, scans)
 
 
-def _lists_pairs(path: Path) -> bool:
+def corpus_name(path: Path) -> str:
+    """`corpus/split`, the last two folders of a manifest that `urgentmos prepare` wrote; else its path."""
+    split = split_of(path)
+    return str(path) if split == path else "/".join(split.resolve().parts[-2:])
+
+
+def lists_pairs(path: Path) -> bool:
+    """Whether the first line of a manifest is a pair."""
     try:
         first = next((entry for _, entry in json_lines(path) if isinstance(entry, dict)), {})
     except ManifestError:
@@ -142,9 +150,8 @@ def _described(path: Path, pairs: bool, scan: Scan) -> Health:
         for metric, label in record.metrics.items():
             values.setdefault(metric, []).append(label)
     seconds = {audio: length for record in records for audio, length in _recordings(record)}
-    split = split_of(path)
     return Health(
-        name="/".join(split.resolve().parts[-2:]) + (" (pairs)" if pairs else "") if split != path else str(path),
+        name=corpus_name(path) + (" (pairs)" if pairs and split_of(path) != path else ""),
         path=path,
         pairs=pairs,
         rows=len(records),
@@ -248,18 +255,7 @@ def as_text(healths: Sequence[Health], notes: Sequence[str]) -> str:
             found = one.labels(metric)
             numbers = ["" if found[key] is None else f"{found[key]:.3f}" for key in ("least", "mean", "greatest")]
             labels.append([metric, one.name, str(found["labels"]), f"{100 * found['share']:.1f} %", *numbers])
-    return "\n\n".join([_table(rows, 1), _table(labels, 2), *(["\n".join(notes)] if notes else [])])
-
-
-def _table(rows: Sequence[Sequence[str]], texts: int) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if place < texts else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
+    return "\n\n".join([text_table(rows, 1), text_table(labels, 2), *(["\n".join(notes)] if notes else [])])
 
 
 def coverage(healths: Sequence[Health]) -> Mapping[str, Mapping[str, tuple[float, np.ndarray]]]:

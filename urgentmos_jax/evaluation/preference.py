@@ -9,12 +9,13 @@ losses). A label of exactly 0.5 is thus a clear one to `sign_acc@0.5`, which ask
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from urgentmos_jax.evaluation.bootstrap import DRAWS, Judged, judged, resampled_counts, unit_numbers
 from urgentmos_jax.evaluation.correlation import faults_of_sides
-from urgentmos_jax.evaluation.ranks import resampled_spearman, spearman
+from urgentmos_jax.evaluation.ranks import resampled_spearman, spearman, spearman_influence
 
 __all__ = ["CLEAR", "PAIR_FIGURES", "preference_with_intervals", "sign_accuracy"]
 
@@ -50,9 +51,11 @@ def preference_with_intervals(
     """Accuracies by the rules above and Spearman's correlation over pairs, with percentile bootstrap intervals.
 
     References are resampled. A pair within one reference comes as often as it is drawn, a pair across two as often as
-    both are (the product of their counts; Owen 2007, wide rather than narrow), a pair without references as often as
-    it is drawn itself. Two references that meet no others are drawn as one. Where every pair is right the interval has
-    no width, which says that there are few mistakes, not that there are none.
+    both are (the product of their counts; Owen 2007), a pair without references as often as it is drawn itself. Two
+    references that meet no others are drawn as one. The product counts what is a pair's own three times, so that draws
+    are moved nearer to the figure by what its variance over pairs of shared references says (Aronow et al. 2015).
+    Where every pair is right the interval has no width, which says that there are few mistakes, not that there are
+    none.
 
     Args:
         predicted: [P] CMOS or differences of scores, positive = A better.
@@ -83,21 +86,21 @@ def preference_with_intervals(
     if units < 2:
         return judged(len(x), units, values, {}, counts=counts, warnings=warnings)
     ranked = None if faults else resampled_spearman(x, y, np.arange(len(x)))
+    influence = {
+        name: (right - values[name] * counted) / max(1, counts[name]) for name, (counted, right) in of_figure.items()
+    }
+    influence["pair_srcc"] = None if faults else spearman_influence(x, y)
     columns = np.stack([part for pair in of_figure.values() for part in pair], axis=1).astype(np.float64)
-    drawn: dict[str, list[np.ndarray]] = {name: [] for name, value in values.items() if not math.isnan(value)}
+    drawn: dict[str, Any] = {name: [] for name, value in values.items() if not math.isnan(value)}
     for drawn_counts in resampled_counts(units, draws=draws, seed=seed, width=len(x)):
         weights = drawn_counts[:, a] * np.where(a == b, 1.0, drawn_counts[:, b])
         sums = dict(zip(of_figure, np.split(weights @ columns, len(of_figure), axis=1), strict=True))
         for name, parts in drawn.items():
             parts.append(ranked(weights) if name == "pair_srcc" else _quotient(*sums[name].T[::-1]))
-    return judged(
-        len(x),
-        units,
-        values,
-        {name: np.concatenate(parts) for name, parts in drawn.items()},
-        counts=counts,
-        warnings=warnings,
-    )
+    for name, parts in drawn.items():
+        joined = np.concatenate(parts)
+        drawn[name] = values[name] + _shrinkage(influence[name], a, b) * (joined - values[name])
+    return judged(len(x), units, values, drawn, counts=counts, warnings=warnings)
 
 
 def _signs(predicted: np.ndarray, true: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
@@ -114,6 +117,23 @@ def _class(values: np.ndarray) -> np.ndarray:
 def _quotient(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     """NaN where the whole is 0."""
     return np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=np.asarray(whole) > 0)
+
+
+def _shrinkage(influence: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
+    """What makes the spread of draws weighted by products that of pairs which share references; 1 without such pairs.
+
+    With s the sum over references of the squared sum of its pairs' influences, and g that over pairs of references,
+    products have the variance s + g (s holds each g twice); pairs that share references have s - g.
+    """
+    across = a != b
+    if not across.any():
+        return 1.0
+    units = int(max(a.max(), b.max())) + 1
+    sums = np.bincount(a, influence, units) + np.bincount(b[across], influence[across], units)
+    _, dyad = np.unique(np.sort(np.stack([a, b], 1)[across], axis=1), axis=0, return_inverse=True)
+    s, g = float(np.sum(sums**2)), float(np.sum(np.bincount(dyad.ravel(), influence[across]) ** 2))
+    # No less than independent pairs of references would have.
+    return math.sqrt(max(s - g, g) / (s + g)) if s + g > 0 else 1.0
 
 
 def _units(references: Sequence[tuple[str | None, str | None]]) -> tuple[np.ndarray, np.ndarray]:

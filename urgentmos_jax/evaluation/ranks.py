@@ -4,7 +4,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-__all__ = ["Ranks", "concordance", "kendall", "resampled_kendall", "resampled_spearman", "spearman"]
+__all__ = [
+    "Ranks",
+    "concordance",
+    "kendall",
+    "resampled_kendall",
+    "resampled_spearman",
+    "spearman",
+    "spearman_influence",
+]
 
 # [draws, units] counts -> [draws] figures.
 OfCounts = Callable[[np.ndarray], np.ndarray]
@@ -57,6 +65,19 @@ def spearman(x: np.ndarray, y: np.ndarray) -> float:
     return float(_spearman(Ranks(x), Ranks(y), np.ones((1, len(x))))[0])
 
 
+def spearman_influence(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """[N] derivatives of Spearman's correlation by the weight of each item, which sum to 0; neither side is constant.
+
+    An item counts by its own ranks and, by being there, moves the ranks of all others.
+    """
+    ranks, ones = (Ranks(x), Ranks(y)), np.ones(len(x))
+    a, b = (side.centred(ones) for side in ranks)
+    product, in_x, in_y = a @ b, a @ a, b @ b
+    of_product = a * b - ranks[0].centred(b) - ranks[1].centred(a)
+    of_scale = (a * a - 2 * ranks[0].centred(a)) / in_x + (b * b - 2 * ranks[1].centred(b)) / in_y
+    return (of_product - product / 2 * of_scale) / np.sqrt(in_x * in_y)
+
+
 def kendall(x: np.ndarray, y: np.ndarray) -> float:
     """Kendall's tau-b of [N] and [N], in O(N log² N); NaN where a side is constant."""
     in_x, in_y = (Ranks(side).different(np.ones(len(x))).sum() for side in (x, y))
@@ -87,7 +108,7 @@ def resampled_spearman(x: np.ndarray, y: np.ndarray, unit: np.ndarray) -> OfCoun
     ranks = Ranks(x), Ranks(y)
     if _is_exact(unit):
         return lambda counts: _spearman(*ranks, counts[:, unit])
-    return _first_order(float(_spearman(*ranks, np.ones((1, len(x))))[0]), _spearman_influence(*ranks, len(x)), unit)
+    return _first_order(spearman(x, y), spearman_influence(x, y), unit)
 
 
 def resampled_kendall(x: np.ndarray, y: np.ndarray, unit: np.ndarray) -> OfCounts:
@@ -123,19 +144,6 @@ def _spearman(x: Ranks, y: Ranks, weights: np.ndarray) -> np.ndarray:
     weighted = a * weights
     sides = (weighted, b), (weighted, a), (b * weights, b)
     return _ratio(*(np.einsum("dn,dn->d", one, other) for one, other in sides))
-
-
-def _spearman_influence(x: Ranks, y: Ranks, items: int) -> np.ndarray:
-    """[N] derivatives by the weight of each item, which sum to 0.
-
-    An item counts by its own ranks and, by being there, moves the ranks of all others.
-    """
-    ones = np.ones(items)
-    a, b = x.centred(ones), y.centred(ones)
-    product, in_x, in_y = a @ b, a @ a, b @ b
-    of_product = a * b - x.centred(b) - y.centred(a)
-    of_scale = (a * a - 2 * x.centred(a)) / in_x + (b * b - 2 * y.centred(b)) / in_y
-    return (of_product - product / 2 * of_scale) / np.sqrt(in_x * in_y)
 
 
 def _below(x: np.ndarray, y: np.ndarray) -> np.ndarray:

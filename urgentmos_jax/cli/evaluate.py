@@ -1,0 +1,133 @@
+"""`urgentmos evaluate`: predictions, or models, against the labels of manifests."""
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from urgentmos_jax.cli.common import UsageError, add_model_arguments, load
+from urgentmos_jax.manifest import ManifestError, first_faults, whole_file
+
+if TYPE_CHECKING:
+    from urgentmos_jax.evaluation.evaluating import Evaluation
+    from urgentmos_jax.evaluation.joining import Corpus
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of the subcommand."""
+    parser.add_argument("data", nargs="+", type=Path, metavar="DATA.jsonl", help="manifests of utterances or pairs")
+    parser.add_argument(
+        "--predictions", nargs="+", type=Path, metavar="F", help="files of `urgentmos score` or `urgentmos compare`"
+    )
+    add_model_arguments(parser, several=True)
+    parser.add_argument("--metrics", metavar="A,B", help="some of the metrics with labels (default: all)")
+    parser.add_argument("--corpus-column", metavar="KEY", help="key of meta that names the corpus of each line")
+    parser.add_argument(
+        "--allow-missing", action="store_true", help="leave out and count what has no prediction, instead of stopping"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the resamples (default: %(default)s)")
+    parser.add_argument("--json", type=Path, metavar="F", help="write everything with full precision")
+    parser.add_argument("--markdown", type=Path, metavar="F", help="write the tables as Markdown")
+    parser.add_argument("--audio-root", type=Path, metavar="DIR", help="where relative paths are looked up as well")
+    parser.add_argument("--allow-outside", action="store_true", help="let relative paths lead out of both folders")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Evaluates; 1 where a recording failed, unless that is allowed."""
+    evaluation, failed = evaluated(arguments)
+    print(evaluation.as_text(), end="")
+    if arguments.json:
+        text = json.dumps(evaluation.as_json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        _write("--json", arguments.json, text)
+    if arguments.markdown:
+        _write("--markdown", arguments.markdown, evaluation.as_markdown())
+    if failed:
+        print(first_faults(failed, "recordings or pairs failed, and count as missing"), file=sys.stderr)
+    return 1 if failed and not arguments.allow_missing else 0
+
+
+def evaluated(arguments: argparse.Namespace) -> "tuple[Evaluation, list[str]]":
+    """The evaluation that the arguments ask for, and what a model could not score, with its reason."""
+    from urgentmos_jax.evaluation.evaluating import (
+        EvaluationError,
+        MissingPredictions,
+        evaluate_corpora,
+        labelled_metrics,
+    )
+    from urgentmos_jax.evaluation.joining import read_corpora
+
+    if arguments.seed < 0:
+        raise UsageError(f"--seed is {arguments.seed}, give one of 0 or more")
+    metrics = None
+    if arguments.metrics is not None:
+        metrics = [name.strip() for name in arguments.metrics.split(",") if name.strip()]
+        if not metrics:
+            raise UsageError("--metrics names none")
+    if missing := [str(path) for path in arguments.data if not path.is_file()]:
+        raise UsageError(f"{', '.join(missing)}: no such file")
+    try:
+        corpora = read_corpora(
+            list(dict.fromkeys(arguments.data)),
+            column=arguments.corpus_column,
+            audio_root=arguments.audio_root,
+            allow_outside=arguments.allow_outside,
+            check_files=not arguments.predictions,
+        )
+        metrics = labelled_metrics(corpora, metrics)
+        failed = _join(arguments, corpora) if arguments.predictions else _predict(arguments, corpora, metrics)
+        # What a model fails at is told and counted: the other scores may have taken hours.
+        allowed = arguments.allow_missing or bool(failed)
+        return evaluate_corpora(corpora, metrics=metrics, allow_missing=allowed, seed=arguments.seed), failed
+    except MissingPredictions as error:
+        raise UsageError(f"{error}\n--allow-missing leaves them out and counts them") from None
+    except (ManifestError, EvaluationError) as error:
+        raise UsageError(str(error)) from None
+
+
+def _join(arguments: argparse.Namespace, corpora: "Sequence[Corpus]") -> list[str]:
+    from urgentmos_jax.evaluation.joining import join
+    from urgentmos_jax.evaluation.predictions import read_predictions
+
+    for name, path in _named(arguments.predictions, "--predictions").items():
+        for corpus, values in zip(corpora, join(corpora, read_predictions(path)), strict=True):
+            corpus.predicted[name] = values
+    return []
+
+
+def _predict(arguments: argparse.Namespace, corpora: "Sequence[Corpus]", metrics: Sequence[str]) -> list[str]:
+    """Scores and compares with each model; what failed."""
+    from urgentmos_jax.evaluation.joining import predict
+
+    failed: dict[str, None] = {}
+    for name, source in _named(arguments.model, "--model").items():
+        model = load(argparse.Namespace(**{**vars(arguments), "model": source}))
+        if not arguments.allow_missing and (unknown := [metric for metric in metrics if metric not in model.metrics]):
+            known = ",".join(metric for metric in metrics if metric in model.metrics)
+            advice = f"--metrics {known} leaves them out" if known else f"it predicts {', '.join(model.metrics)}"
+            text = f"does not predict {', '.join(unknown)}, of which there are labels"
+            raise UsageError(f"--model {source} {text}; {advice}")
+        found, why = predict(model, corpora, metrics)
+        for corpus, values in zip(corpora, found, strict=True):
+            corpus.predicted[name] = values
+        failed |= dict.fromkeys(f"{uid}: {message}" for uid, message in why.items())
+    return list(failed)
+
+
+def _named(sources: Sequence[Path | str], flag: str) -> dict[str, Path | str]:
+    """Sources by the last part of their name, or by all of it where that comes twice."""
+    if twice := [str(source) for source, count in Counter(sources).items() if count > 1]:
+        raise UsageError(f"{flag} {twice[0]} is given twice")
+    short = Counter(Path(source).name for source in sources)
+    return {name if short[name := Path(source).name] == 1 else str(source): source for source in sources}
+
+
+def _write(flag: str, path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as file:
+            file.write(text)
+    except OSError as error:
+        raise UsageError(f"{flag} {path}: cannot be written ({error.strerror or error})") from None
