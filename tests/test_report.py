@@ -3,6 +3,7 @@
 import base64
 import io
 import itertools
+import json
 import math
 import os
 import re
@@ -17,11 +18,14 @@ import soundfile
 from browser import BROWSER, Browser
 from conftest import speech_like
 
-from urgentmos_jax.evaluation.bootstrap import Interval
+from urgentmos_jax.cli import main
+from urgentmos_jax.evaluation.correlation import agreement
+from urgentmos_jax.evaluation.evaluating import evaluate
+from urgentmos_jax.evaluation.predictions import Predictions
 from urgentmos_jax.evaluation.ranking import Ranking, rank, wins_by_score
-from urgentmos_jax.evaluation.report import Table, write_report
+from urgentmos_jax.evaluation.report import write_report
 from urgentmos_jax.evaluation.report.charts import Axis, Scatter, distribution, envelope, polyline, scatter
-from urgentmos_jax.manifest import Utterance
+from urgentmos_jax.manifest import Utterance, write_utterances
 
 QUALITY = {"clean": 4.6, "codec": 3.4, "noisy": 2.2}
 REFERENCES = 5
@@ -128,9 +132,6 @@ def written(clips, tmp_path_factory) -> tuple[Page, Path]:
     """A report with all there can be but a model."""
     path = tmp_path_factory.mktemp("report") / "report.html"
     predictions = predicted(clips)
-    table = Table(
-        "by clip", ("Metric", "n", "SRCC"), [("mos_overall", 15, Interval(0.9, 0.8, 0.95)), ("utmos", 0, math.nan)]
-    )
     ranking = ranked(clips, predictions)
     write_report(
         path,
@@ -140,7 +141,6 @@ def written(clips, tmp_path_factory) -> tuple[Page, Path]:
         title="Three systems",
         facts={"Model": "a formula", "Data": "corpus"},
         ranking=ranking,
-        tables=[table],
     )
     return Page(path), path
 
@@ -156,12 +156,38 @@ def test_page_holds_what_was_found(written, clips):
         assert row[1] == name and row[2].startswith(f"{mean:.2f} [") and row[-1] == "5"
     # Qualities are so far apart that each system wins all or nothing.
     assert [row[1:] for row in pairs[1:]] == [["", "100", "100"], ["0", "", "100"], ["0", "0", ""]]
-    assert page.tables["agreement"][0][1:] == [["mos_overall", "15", "0.900 [0.800, 0.950]"], ["utmos", "0", NONE]]
     marks = page.all("circle")
     assert len(marks) == 15 + 3  # By clip and by system; utmos has no labels.
     assert all(one.get("aria-label") for one in page.all("svg", role="img"))
     assert len(page.all("svg")) == 2 + 3 + len(page.all("audio")) - 1
     assert "mos_overall by clips SRCC" in page.text and "n = 3" in page.text
+
+
+def test_agreement_is_there_with_its_intervals(written, clips, tmp_path):
+    (table,) = written[0].tables["agreement"]
+    predictions = predicted(clips)
+    sides = [[predictions[clip.uid]["mos_overall"], clip.metrics["mos_overall"]] for clip in clips]
+    means = np.mean(np.reshape(sides, (3, REFERENCES, 2)), axis=1)
+    assert table[0] == ["Metric", "By", "n", "Missing", "MSE", "LCC", "SRCC", "KTAU", "mapped RMSE"]
+    for row, level, found in zip(table[1:], ("clips", "systems"), (np.array(sides), means), strict=True):
+        wanted = agreement(found[:, 0], found[:, 1])
+        assert row[:4] == ["mos_overall", level, str(len(found)), "0" if level == "clips" else NONE]
+        assert [float(cell.split()[0]) for cell in row[4:7]] == pytest.approx(
+            [wanted[name] for name in ("mse", "lcc", "srcc")], abs=6e-4
+        )
+    assert all(re.fullmatch(r"[\d.]+ \[[\d.]+, [\d.]+\]", cell) for cell in table[1][4:])
+    # Of several predictors and corpora.
+    both = [
+        Predictions(predictions, "one"),
+        Predictions({uid: {"mos_overall": 3.0} for uid in predictions}, "constant"),
+    ]
+    found = evaluate({"first": clips[:8], "second": clips[8:]}, both)
+    write_report(tmp_path / "r.html", clips, predictions, metric="mos_overall", evaluation=found)
+    page = Page(tmp_path / "r.html")
+    first, second, *compared = page.tables["agreement"]
+    assert [row[1] for row in first[1:]] == ["one", "one", "constant", "constant"] and len(first) == len(second)
+    assert [row[-1] for row in second[1:]][2:] == [NONE, NONE] and "constant_predictions" in page.text
+    assert compared and not re.search(r"\bnan\b", page.text, re.IGNORECASE)
 
 
 def test_table_of_all_clips_is_complete_and_best_first(written, clips):
@@ -279,7 +305,6 @@ def test_names_are_shown_as_text(tmp_path):
         facts={evil: evil},
         failures={"plain": evil},
         ranking=ranked(clips, predictions),
-        tables=[Table(evil, [evil], [[evil]], [evil])],
         embed_mb=0,
     )
     page = Page(out)
@@ -537,3 +562,86 @@ def test_five_hundred_clips_open(browser, clips, tmp_path):
     """)
     labels = [float(label) for label in browser.run(COLUMN % (5, ALL))]
     assert labels == sorted(labels, reverse=True) and milliseconds < 2000
+
+
+@pytest.fixture
+def report(capsys):
+    """Runs a subcommand; exit status, standard output and standard error."""
+
+    def run(*arguments: str | Path) -> tuple[int, str, str]:
+        code = main([str(argument) for argument in arguments])
+        found = capsys.readouterr()
+        assert "Traceback" not in found.err
+        return code, found.out, found.err
+
+    return run
+
+
+def test_folders_of_recordings_are_reported_by_a_model(report, model_folder, tmp_path):
+    corpus(tmp_path / "data", references=3)
+    (tmp_path / "data" / "codec" / "1.wav").write_bytes(b"RIFF, but no more")
+    (tmp_path / "data" / "noisy" / "2.wav").unlink()
+    folders = [tmp_path / "data" / name for name in QUALITY]
+    page = tmp_path / "new" / "page.html"
+    code, out, err = report("report", *folders, "--model", model_folder, "--output", page, "--embed-mb", 0.05)
+    assert code == 1 and out == "" and "codec/1: " in err
+    page = Page(page)
+    assert page.text.startswith("clean, codec, noisy") and "Clips 8 of 3 systems, 1 without a score" in page.text
+    failed, lacking = page.tables["failed"]
+    assert failed[1][:2] == ["codec/1", "codec"] and "1.wav" in failed[1][2]
+    assert sorted(lacking[1:]) == [["codec", "1"], ["noisy", "2"]]
+    # Scores of frames, on one axis, over the waveform of each clip that is shown; labels there are none.
+    curves, waves = page.all("polyline"), page.all("path", **{"class": "outline"})
+    assert len(curves) == len(waves) == 7 and not {"agreement", "predicted"} & page.tables.keys()
+    heights = [float(point.split(",")[1]) for curve in curves for point in curve["points"].split()]
+    assert min(heights) >= 0 and max(heights) <= 100 and max(heights) - min(heights) > 80
+    seconds = {row[1]: row[3] for row in page.tables["clips"][0][1:]}
+    assert seconds["clean/0"] == "0.4" and seconds["clean/2"] == "0.5" and seconds["codec/1"] == NONE
+    assert "by the CMOS head" in page.text
+
+
+def test_a_manifest_is_reported_by_predictions(report, clips, tmp_path):
+    write_utterances(tmp_path / "data.jsonl", clips)
+    lines = [json.dumps({"uid": uid, "scores": scores}) + "\n" for uid, scores in predicted(clips).items()]
+    (tmp_path / "scores.jsonl").write_text("".join(lines))
+    named = ["--predictions", tmp_path / "scores.jsonl"]
+    code, out, err = report("report", tmp_path / "data.jsonl", *named, "--output", tmp_path / "r.html")
+    assert (code, out, err) == (0, "", "")
+    page = Page(tmp_path / "r.html")
+    assert f"Predictions {tmp_path / 'scores.jsonl'}" in page.text
+    assert set(page.tables) == {"ranking", "agreement", "predicted", "distributions", "listen", "clips"}
+    assert not page.all("polyline") and len(page.all("path", **{"class": "outline"})) >= 10
+    # `rank` writes the same page, but for the minute.
+    code, out, _ = report("rank", tmp_path / "data.jsonl", *named, "--report", tmp_path / "ranked.html")
+    assert code == 0 and "codec" in out
+    assert Page(tmp_path / "ranked.html").tables == page.tables
+
+
+def test_clips_without_a_system_are_reported_without_a_ranking(report, clips, tmp_path):
+    bare = [Utterance(one.uid, one.audio_path, one.duration, metrics=one.metrics) for one in clips]
+    write_utterances(tmp_path / "data.jsonl", bare)
+    lines = [json.dumps({"uid": one.uid, "scores": one.metrics}) + "\n" for one in bare]
+    (tmp_path / "scores.jsonl").write_text("".join(lines))
+    named = ["--predictions", tmp_path / "scores.jsonl", "--output", tmp_path / "r.html"]
+    assert report("report", tmp_path / "data.jsonl", *named)[0] == 0
+    page = Page(tmp_path / "r.html")
+    assert set(page.tables) == {"agreement", "predicted", "distributions", "listen", "clips"}
+    assert page.tables["agreement"][0][1][6].startswith("1.000") and len(page.tables["clips"][0]) == 1 + len(clips)
+
+
+def test_what_cannot_be_written_is_refused_before_anything_is_computed(report, tmp_path):
+    no_model = ("--model", tmp_path / "none")
+    for arguments, wanted in (
+        (("report", tmp_path, *no_model, "--output", "a.txt"), "--output a.txt: give a name that ends in .html"),
+        (("rank", tmp_path, *no_model, "--report", "a.txt"), "--report a.txt: give a name that ends in .html"),
+        (("report", tmp_path, *no_model, "--output", "a.html", "--embed-mb=-1"), "--embed-mb is -1"),
+        (("report", tmp_path / "no", *no_model, "--output", "a.html"), "no such folder"),
+    ):
+        code, out, err = report(*arguments)
+        assert code == 2 and out == "" and wanted in err
+    corpus(tmp_path / "data", references=1)
+    (tmp_path / "scores.jsonl").write_text('{"uid": "clean/0", "scores": {"mos_overall": 3}}\n')
+    (tmp_path / "file").write_text("")
+    named = ["--predictions", tmp_path / "scores.jsonl", "--output", tmp_path / "file" / "a.html"]
+    code, _, err = report("report", tmp_path / "data" / "clean", *named)
+    assert code == 2 and f"--output {tmp_path / 'file' / 'a.html'}: cannot be written" in err

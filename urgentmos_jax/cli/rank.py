@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from urgentmos_jax.cli.common import UsageError, add_model_arguments, find_recordings, load, metadata
-from urgentmos_jax.cli.reporting import add_report_arguments, check_report, facts, save_report
+from urgentmos_jax.cli.reporting import about_page, add_report_arguments, check_report, save_report
 from urgentmos_jax.manifest import ManifestError, first_faults, whole_file
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
             found.recordings,
             found.judgement.predictions,
             metric=arguments.metric,
-            facts=facts(arguments.systems, found.about),
+            **about_page(arguments.systems, found.about),
             failures=failed,
             ranking=ranking,
             model=found.model,

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from urgentmos_jax.cli.rank import add_judging_arguments, ranked
-from urgentmos_jax.cli.reporting import add_embed_argument, check_report, facts, save_report
+from urgentmos_jax.cli.reporting import about_page, add_embed_argument, check_report, save_report
 from urgentmos_jax.manifest import first_faults
 
 
@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
         found.recordings,
         found.judgement.predictions,
         metric=arguments.metric,
-        facts=facts(arguments.systems, found.about),
+        **about_page(arguments.systems, found.about),
         failures=failed,
         ranking=found.ranking,
         model=found.model,

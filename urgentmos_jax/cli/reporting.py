@@ -8,9 +8,10 @@ from typing import Any
 
 from urgentmos_jax.cli.common import UsageError
 
-__all__ = ["add_embed_argument", "add_report_arguments", "check_report", "facts", "save_report"]
+__all__ = ["about_page", "add_embed_argument", "add_report_arguments", "check_report", "save_report"]
 
-_EMBED_MB = 20.0
+_EMBED_MB = 20.0  # Of `evaluation.report`, which is imported when it is asked for.
+_LONGEST_TITLE = 60
 
 
 def add_report_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,8 +53,12 @@ def save_report(path: Path, *arguments: Any, flag: str = "--report", **options: 
         raise UsageError(f"{flag} {path}: cannot be written ({error.strerror or error})") from None
 
 
-def facts(data: Sequence[Path], about: Mapping[str, Any]) -> dict[str, str]:
-    """What a page is about, for its head: the data, and the model or the file of predictions."""
+def about_page(data: Sequence[Path], about: Mapping[str, Any]) -> dict[str, Any]:
+    """Heading and facts of a page: the data, and the model or the file of predictions."""
+    names = [path.resolve().parent.name if path.is_file() else path.resolve().name for path in data]
+    title = ", ".join(dict.fromkeys(names))
+    if len(title) > _LONGEST_TITLE:
+        title = f"{len(names)} systems" if data[0].is_dir() else f"{len(names)} sets of recordings"
     found = {"Data": ", ".join(map(str, data[:3])) + (f" and {len(data) - 3} more" if len(data) > 3 else "")}
     if about.get("model"):
         weights = about.get("model_sha256")
@@ -62,4 +67,4 @@ def facts(data: Sequence[Path], about: Mapping[str, Any]) -> dict[str, str]:
             found["Precision"] = str(about["precision"])
     if about.get("predictions"):
         found["Predictions"] = str(about["predictions"])
-    return found
+    return {"title": title, "facts": found}

@@ -1,5 +1,5 @@
 """One HTML file to look at, and to listen to: ranking, agreement, plots, clips. Needs jinja2."""
 
-from urgentmos_jax.evaluation.report.page import Table, write_report
+from urgentmos_jax.evaluation.report.page import EMBED_MB, write_report
 
-__all__ = ["Table", "write_report"]
+__all__ = ["EMBED_MB", "write_report"]
