@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from conftest import speech_like
 
-from tests.conftest import speech_like
 from urgentmos_jax import submission
 from urgentmos_jax.cli import main
 from urgentmos_jax.scoring import Model, load_model
