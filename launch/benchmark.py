@@ -1,4 +1,4 @@
-"""Speed and memory, measured here and now: `python -m launch.benchmark score|first|train|step|prepare`.
+"""Speed and memory, measured here and now: `python -m launch.benchmark score|first|train|step|prepare|evaluate`.
 
 score: audio seconds a second over clips of a real distribution of lengths. Ours, the torch assembly in batches of 32
 by length, the same clip by clip, and a float32 matrix product take turns in each round, so that a machine whose speed
@@ -14,6 +14,8 @@ the torch assembly in turns; a checkpoint, and what its checksums take of it.
 
 prepare: a corpus of --clips recordings (60000 are about PSTN) becomes a manifest; again with recordings 60 times as
 long, since memory must not grow with audio.
+
+evaluate: predictions of --clips clips (100000, say) of 50 systems against labels, all figures with intervals.
 
 --against torch measures the torch assembly in the same run. Without --model the published F1C1M5 architecture with
 random weights is measured: speed does not depend on them.
@@ -60,7 +62,7 @@ GENERATED = "generated, lengths log-normal around 4.5 s"
 
 def main(argv: list[str]) -> None:
     """Runs one benchmark."""
-    commands = {"score": score, "first": first, "train": train, "step": step, "prepare": prepare}
+    commands = {one.__name__: one for one in (score, first, train, step, prepare, evaluate)}
     if len(argv) != 2 or argv[1] not in commands:
         raise app.UsageError(f"say what to measure: {', '.join(commands)}")
     logging.set_verbosity(logging.WARNING)  # Orbax tells of every array it writes.
@@ -216,6 +218,13 @@ def published_config() -> ModelConfig:
 def prepare(scratch: Path) -> dict[str, Any]:
     """A corpus becomes a manifest."""
     from launch.benchmark_prepare import measure
+
+    return measure(scratch, _CLIPS.value)
+
+
+def evaluate(scratch: Path) -> dict[str, Any]:
+    """Predictions against labels."""
+    from launch.benchmark_evaluate import measure
 
     return measure(scratch, _CLIPS.value)
 

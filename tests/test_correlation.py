@@ -1,5 +1,6 @@
 """Correlations against scipy and by hand; intervals against simulated tests whose truth is known."""
 
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -143,6 +144,18 @@ def test_seed_decides_and_memory_does_not():
     assert one.figures == same.figures != other.figures
     wide, narrow = (np.concatenate(list(resampled_counts(30, draws=9, width=width))) for width in (10**7, None))
     assert (wide == narrow).all() and (wide.sum(1) == 30).all() and wide.shape == (9, 30)
+
+
+def test_memory_does_not_grow_with_the_draws():
+    x, y = np.random.default_rng(0).normal(size=(2, 20_000))
+    peaks = []
+    for draws in (250, 1000):
+        tracemalloc.start()
+        agreement_with_intervals(x, y, draws=draws)
+        peaks.append(tracemalloc.get_traced_memory()[1] / 2**20)
+        tracemalloc.stop()
+    # All counts of 1,000 draws would take 153 MB.
+    assert peaks[1] < 1.1 * peaks[0] < 100
 
 
 def test_paired_differences():

@@ -12,6 +12,7 @@ import pytest
 from conftest import write_corpus
 from scipy import stats
 
+from launch.benchmark_evaluate import measure
 from urgentmos_jax.cli import main
 from urgentmos_jax.evaluation.evaluating import EvaluationError, MissingPredictions, evaluate
 from urgentmos_jax.evaluation.joining import join, read_corpora
@@ -336,10 +337,16 @@ def test_command_names_what_is_wrong(tmp_path, capsys):
     assert ["missing", "2"] in lines and ["mos_overall", "clips", "6"] in lines
 
 
+def test_benchmark(tmp_path):
+    figures = measure(tmp_path, 2000)
+    assert (figures["clips"], figures["systems"], figures["references"]) == (2000, 50, 40)
+    assert all(figures[f"{name}_of_two"] > 0 for name in ("read_seconds", "evaluate_seconds", "peak_memory_mb"))
+
+
 def test_command_with_a_model(tmp_path, capsys, monkeypatch, model_folder):
     # Eight devices are not what this is about, and take longer to compile for.
     monkeypatch.setattr(jax, "local_devices", lambda: jax.devices()[:1])
-    data = write_corpus(tmp_path / "mine" / "test", [6000, 9000, 7000, 12000, 8000])
+    data = write_corpus(tmp_path / "mine" / "test", [8000] * 5)
     (tmp_path / "mine" / "test" / "4.wav").write_bytes(b"no sound")
     lines = [json.loads(line) for line in data.read_text().splitlines()]
     records = [
@@ -357,8 +364,9 @@ def test_command_with_a_model(tmp_path, capsys, monkeypatch, model_folder):
     found = json.loads(output.read_text())["results"]
     assert [(one["n"], one["missing"]) for one in found] == [(4, 1), (3, 0)]
     # The same through files of `score` and `compare`.
-    assert main(["score", str(data), "--model", str(model_folder), "--output", str(scores)]) == 1
-    assert main(["compare", "--pairs", str(pairs), "--model", str(model_folder), "--output", str(compared)]) == 0
+    chosen = ["--model", str(model_folder), "--metrics", "mos_overall", "--output"]
+    assert main(["score", str(data), *chosen, str(scores)]) == 1
+    assert main(["compare", "--pairs", str(pairs), *chosen, str(compared)]) == 0
     for manifest, file, wanted in ((data, scores, found[0]), (pairs, compared, found[1])):
         command = ["evaluate", str(manifest), "--predictions", str(file), "--allow-missing", "--json", str(output)]
         assert main([*command, "--metrics", "mos_overall"]) == 0

@@ -1,0 +1,77 @@
+"""Evaluating predictions of many clips: time, and memory that stays bounded."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_SYSTEMS = 50
+_METRIC = "mos_overall"
+_EVALUATE = """
+import json, resource, sys, time
+from pathlib import Path
+from urgentmos_jax.evaluation.evaluating import evaluate_corpora
+from urgentmos_jax.evaluation.joining import join, read_corpora
+from urgentmos_jax.evaluation.predictions import read_predictions
+started = time.perf_counter()
+corpora = read_corpora([Path(sys.argv[1])], check_files=False)
+for path in sys.argv[2:]:
+    corpora[0].predicted[path], = join(corpora, read_predictions(path))
+read = time.perf_counter()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+results = evaluate_corpora(corpora).results
+done = time.perf_counter()
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+levels = [level for one in results for level in one.levels.values()]
+assert all(interval.low < interval.value < interval.high for level in levels for interval in level.figures.values())
+print(json.dumps([read - started, done - read, before, after]))
+"""
+
+
+def measure(scratch: Path, clips: int) -> dict[str, Any]:
+    """Evaluates in a process of its own: clips of shared references, then clips without; one predictor, then two.
+
+    Args:
+        scratch: Folder to work in.
+        clips: Number of them, in 50 systems.
+
+    Returns:
+        Seconds of reading and of all figures with intervals (two predictors: and their differences), peak memory
+        after reading and in all.
+    """
+    figures: dict[str, Any] = {"clips": clips, "systems": _SYSTEMS, "references": -(-clips // _SYSTEMS)}
+    files = _write(scratch, clips)
+    for name, manifest, predictors in (("", "shared", 1), ("_without_references", "alone", 1), ("_of_two", "alone", 2)):
+        command = [sys.executable, "-c", _EVALUATE, str(files[manifest]), *map(str, files["predictions"][:predictors])]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(done.stderr)
+        keys = ("read_seconds", "evaluate_seconds", "peak_memory_mb_read", "peak_memory_mb")
+        figures |= {f"{key}{name}": value for key, value in zip(keys, json.loads(done.stdout), strict=True)}
+    return figures
+
+
+def _write(scratch: Path, clips: int) -> dict[str, Any]:
+    """Manifests and two files of predictions; labels have ties, as means of ratings have."""
+    rng = np.random.default_rng(0)
+    system, reference = np.arange(clips) % _SYSTEMS, np.arange(clips) // _SYSTEMS
+    quality = rng.normal(0, 0.6, _SYSTEMS)[system] + rng.normal(0, 0.4, clips)[reference] + rng.normal(0, 0.5, clips)
+    labels = np.clip(np.round((3 + quality) * 8) / 8, 1, 5)
+    predicted = 3 + quality + rng.normal(0, [[0.3], [0.6]], (2, clips))
+    files: dict[str, Any] = {name: scratch / f"{name}.jsonl" for name in ("shared", "alone")}
+    files["predictions"] = [scratch / f"{name}.jsonl" for name in ("one", "other")]
+    for name in ("shared", "alone"):
+        with files[name].open("w", encoding="utf-8") as file:
+            for place in range(clips):
+                row = {"uid": f"u{place}", "audio_path": f"{place}.wav", "duration": 4.0}
+                row |= {"system_id": f"s{system[place]}", "metrics": {_METRIC: labels[place]}}
+                row |= {"reference_id": f"r{reference[place]}"} if name == "shared" else {}
+                file.write(json.dumps(row) + "\n")
+    for path, values in zip(files["predictions"], predicted, strict=True):
+        with path.open("w", encoding="utf-8") as file:
+            for place, value in enumerate(values):
+                file.write(json.dumps({"uid": f"u{place}", "scores": {_METRIC: round(value, 6)}}) + "\n")
+    return files
