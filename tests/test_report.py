@@ -645,3 +645,43 @@ def test_what_cannot_be_written_is_refused_before_anything_is_computed(report, t
     named = ["--predictions", tmp_path / "scores.jsonl", "--output", tmp_path / "file" / "a.html"]
     code, _, err = report("report", tmp_path / "data" / "clean", *named)
     assert code == 2 and f"--output {tmp_path / 'file' / 'a.html'}: cannot be written" in err
+
+
+def test_evaluate_writes_a_page_of_several_corpora(report, clips, tmp_path):
+    """Of the same uids and systems, with clips that have no label and one that has no prediction."""
+    named = []
+    for corpus, quality in (("a", 0.0), ("b", 0.3)):
+        part = [
+            Utterance(one.uid, one.audio_path, one.duration, one.system_id, one.reference_id,
+                      {"mos_overall": one.metrics["mos_overall"] - quality} if place != 4 else {})
+            for place, one in enumerate(clips)
+        ]  # fmt: skip
+        (tmp_path / corpus / "dev").mkdir(parents=True)
+        named.append(tmp_path / corpus / "dev" / "data.jsonl")
+        write_utterances(named[-1], part)
+    rows = [
+        {"uid": one.uid, "path": one.audio_path, "scores": {"mos_overall": 5 - place / 5} if place != 7 else None}
+        for place, one in enumerate(clips)
+    ]
+    predictions = tmp_path / "scores.jsonl"
+    predictions.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    options = ["--predictions", predictions, "--allow-missing", "--report", tmp_path / "r.html"]
+    code, out, _ = report("evaluate", *named, *options)
+    assert code == 0 and "a/dev" in out
+    page = Page(tmp_path / "r.html")
+    assert page.text.startswith("a/dev, b/dev") and "Clips 30 of 6 systems, 2 without a score" in page.text
+    assert [table[1][:4] for table in page.tables["agreement"][:2]] == [["mos_overall", "clips", "13", "1"]] * 2
+    assert len(page.all("circle")) == 2 * (13 + 3) and "mos_overall, b/dev by systems" in page.text
+    lines = {row[1]: row for row in page.tables["clips"][0][1:]}
+    assert len(lines) == 30 and lines["b/dev: clean/0"][2] == "b/dev: clean"
+    assert float(lines["a/dev: clean/0"][5]) == pytest.approx(float(lines["b/dev: clean/0"][5]) + 0.3, abs=0.011)
+    assert sorted(row[0] for row in page.tables["failed"][0][1:]) == ["a/dev: codec/2", "b/dev: codec/2"]
+
+
+def test_evaluate_has_no_page_of_pairs_alone(report, clips, tmp_path):
+    pair = {"uids": ["a", "b"], "audio_paths": [one.audio_path for one in clips[:2]], "metrics": {"mos_overall": 1.0}}
+    (tmp_path / "data_pairs.jsonl").write_text(json.dumps(pair) + "\n")
+    (tmp_path / "scores.jsonl").write_text(json.dumps({"uid": "a b", "scores": {"mos_overall": 3.0}}) + "\n")
+    options = ["--predictions", tmp_path / "scores.jsonl", "--report", tmp_path / "r.html"]
+    code, _, err = report("evaluate", tmp_path / "data_pairs.jsonl", *options)
+    assert code == 2 and "--report shows recordings and their labels" in err

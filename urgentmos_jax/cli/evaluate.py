@@ -5,15 +5,27 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from urgentmos_jax.cli.common import UsageError, add_model_arguments, load
+from urgentmos_jax.cli.common import UsageError, add_model_arguments, load, metadata
+from urgentmos_jax.cli.reporting import about_page, add_report_arguments, check_report, save_report
 from urgentmos_jax.manifest import ManifestError, first_faults, whole_file
 
 if TYPE_CHECKING:
     from urgentmos_jax.evaluation.evaluating import Evaluation
     from urgentmos_jax.evaluation.joining import Corpus
+    from urgentmos_jax.scoring import Model
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """An evaluation, {uid: why} of what could not be scored, and the first model, if models made the predictions."""
+
+    evaluation: "Evaluation"
+    failed: dict[str, str]
+    model: "Model | None"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,26 +43,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the resamples (default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="F", help="write everything with full precision")
     parser.add_argument("--markdown", type=Path, metavar="F", help="write the tables as Markdown")
+    add_report_arguments(parser)
     parser.add_argument("--audio-root", type=Path, metavar="DIR", help="where relative paths are looked up as well")
     parser.add_argument("--allow-outside", action="store_true", help="let relative paths lead out of both folders")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Evaluates; 1 where a recording failed, unless that is allowed."""
-    evaluation, failed = evaluated(arguments)
+    check_report(arguments.report, arguments.embed_mb)
+    found = evaluated(arguments)
+    evaluation, failed = found.evaluation, [f"{uid}: {message}" for uid, message in found.failed.items()]
     print(evaluation.as_text(), end="")
     if arguments.json:
         text = json.dumps(evaluation.as_json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         _write("--json", arguments.json, text)
     if arguments.markdown:
         _write("--markdown", arguments.markdown, evaluation.as_markdown())
+    if arguments.report:
+        _report(arguments, found)
     if failed:
         print(first_faults(failed, "recordings or pairs failed, and count as missing"), file=sys.stderr)
     return 1 if failed and not arguments.allow_missing else 0
 
 
-def evaluated(arguments: argparse.Namespace) -> "tuple[Evaluation, list[str]]":
-    """The evaluation that the arguments ask for, and what a model could not score, with its reason."""
+def evaluated(arguments: argparse.Namespace) -> Evaluated:
+    """The evaluation that the arguments ask for."""
     from urgentmos_jax.evaluation.evaluating import (
         EvaluationError,
         MissingPredictions,
@@ -77,31 +94,56 @@ def evaluated(arguments: argparse.Namespace) -> "tuple[Evaluation, list[str]]":
             check_files=not arguments.predictions,
         )
         metrics = labelled_metrics(corpora, metrics)
-        failed = _join(arguments, corpora) if arguments.predictions else _predict(arguments, corpora, metrics)
+        if arguments.report and all(corpus.pairs for corpus in corpora):
+            raise UsageError("--report shows recordings and their labels; name a manifest of utterances too")
+        failed, model = _join(arguments, corpora) if arguments.predictions else _predict(arguments, corpora, metrics)
         # What a model fails at is told and counted: the other scores may have taken hours.
         allowed = arguments.allow_missing or bool(failed)
-        return evaluate_corpora(corpora, metrics=metrics, allow_missing=allowed, seed=arguments.seed), failed
+        evaluation = evaluate_corpora(corpora, metrics=metrics, allow_missing=allowed, seed=arguments.seed)
+        return Evaluated(evaluation, failed, model)
     except MissingPredictions as error:
         raise UsageError(f"{error}\n--allow-missing leaves them out and counts them") from None
     except (ManifestError, EvaluationError) as error:
         raise UsageError(str(error)) from None
 
 
-def _join(arguments: argparse.Namespace, corpora: "Sequence[Corpus]") -> list[str]:
+def _report(arguments: argparse.Namespace, found: Evaluated) -> None:
+    from urgentmos_jax.evaluation.report import clips_of
+
+    metrics = dict.fromkeys(one.metric for one in found.evaluation.results if not one.pairs)
+    clips, predictions, failures = clips_of(found.evaluation, found.failed)
+    about = metadata(found.model) if found.model else {"predictions": arguments.predictions[0]}
+    save_report(
+        arguments.report,
+        clips,
+        predictions,
+        metric="mos_overall" if "mos_overall" in metrics else next(iter(metrics)),
+        **about_page(arguments.data, about),
+        failures=failures,
+        evaluation=found.evaluation,
+        model=found.model,
+        embed_mb=arguments.embed_mb,
+    )
+
+
+def _join(arguments: argparse.Namespace, corpora: "Sequence[Corpus]") -> "tuple[dict[str, str], None]":
     from urgentmos_jax.evaluation.joining import join
     from urgentmos_jax.evaluation.predictions import read_predictions
 
     for name, path in _named(arguments.predictions, "--predictions").items():
         for corpus, values in zip(corpora, join(corpora, read_predictions(path)), strict=True):
             corpus.predicted[name] = values
-    return []
+    return {}, None
 
 
-def _predict(arguments: argparse.Namespace, corpora: "Sequence[Corpus]", metrics: Sequence[str]) -> list[str]:
-    """Scores and compares with each model; what failed."""
+def _predict(
+    arguments: argparse.Namespace, corpora: "Sequence[Corpus]", metrics: Sequence[str]
+) -> "tuple[dict[str, str], Model | None]":
+    """Scores and compares with each model; {uid: why} of what failed, and the first model."""
     from urgentmos_jax.evaluation.joining import predict
 
-    failed: dict[str, None] = {}
+    failed: dict[str, str] = {}
+    first = None
     for name, source in _named(arguments.model, "--model").items():
         model = load(argparse.Namespace(**{**vars(arguments), "model": source}))
         if not arguments.allow_missing and (unknown := [metric for metric in metrics if metric not in model.metrics]):
@@ -109,11 +151,12 @@ def _predict(arguments: argparse.Namespace, corpora: "Sequence[Corpus]", metrics
             advice = f"--metrics {known} leaves them out" if known else f"it predicts {', '.join(model.metrics)}"
             text = f"does not predict {', '.join(unknown)}, of which there are labels"
             raise UsageError(f"--model {source} {text}; {advice}")
+        first = first or model
         found, why = predict(model, corpora, metrics)
         for corpus, values in zip(corpora, found, strict=True):
             corpus.predicted[name] = values
-        failed |= dict.fromkeys(f"{uid}: {message}" for uid, message in why.items())
-    return list(failed)
+        failed |= why
+    return failed, first
 
 
 def _named(sources: Sequence[Path | str], flag: str) -> dict[str, Path | str]:

@@ -55,7 +55,9 @@ def save_report(path: Path, *arguments: Any, flag: str = "--report", **options: 
 
 def about_page(data: Sequence[Path], about: Mapping[str, Any]) -> dict[str, Any]:
     """Heading and facts of a page: the data, and the model or the file of predictions."""
-    names = [path.resolve().parent.name if path.is_file() else path.resolve().name for path in data]
+    from urgentmos_jax.corpora.health import corpus_name
+
+    names = [path.resolve().name if path.is_dir() else corpus_name(path) for path in data]
     title = ", ".join(dict.fromkeys(names))
     if len(title) > _LONGEST_TITLE:
         title = f"{len(names)} systems" if data[0].is_dir() else f"{len(names)} sets of recordings"

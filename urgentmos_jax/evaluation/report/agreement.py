@@ -1,14 +1,16 @@
 """Tables of a page: predictions against labels."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 from urgentmos_jax.evaluation.bootstrap import CONFIDENCE, Interval
 from urgentmos_jax.evaluation.evaluating import Evaluation
 from urgentmos_jax.evaluation.evaluation_tables import TITLES, sections
+from urgentmos_jax.manifest import Utterance
 
-__all__ = ["Table", "agreement_tables"]
+__all__ = ["Table", "agreement_tables", "clips_of"]
 
 _LEVELS = {"utterance": "clips", "system": "systems", "pair": "pairs"}
 
@@ -58,3 +60,34 @@ def agreement_tables(evaluation: Evaluation) -> list[Table]:
     corpora = len(found)
     found += [Table(one.title, one.header, one.rows, one.notes) for one in sections(evaluation)[corpora:]]
     return found
+
+
+def clips_of(
+    evaluation: Evaluation, failed: Mapping[str, str] = {}
+) -> tuple[dict[str, list[Utterance]], dict[str, dict[str, float]], dict[str, str]]:
+    """Recordings of an evaluation as `write_report` takes them.
+
+    Args:
+        evaluation: Of one corpus at least that is not of pairs.
+        failed: {uid: why it has no score}.
+
+    Returns:
+        {corpus: clips}, what the first predictor says of them, and why it does not. If there are several corpora, uids
+        and systems are named after them too.
+    """
+    corpora = [corpus for corpus in evaluation.corpora if not corpus.pairs]
+    metrics = {one.metric for one in evaluation.results}
+    clips: dict[str, list[Utterance]] = {corpus.name: [] for corpus in corpora}
+    predictions, failures = {}, {}
+    for corpus in corpora:
+        before = f"{corpus.name}: " if len(corpora) > 1 else ""
+        for one, values in zip(corpus.records, corpus.predicted[evaluation.predictors[0]], strict=True):
+            if not values and not metrics & one.metrics.keys():
+                continue  # It was not asked for.
+            system = None if one.system_id is None else before + one.system_id
+            clip = dataclasses.replace(one, uid=before + one.uid, system_id=system)
+            clips[corpus.name].append(clip)
+            predictions[clip.uid] = values
+            if one.uid in failed:
+                failures[clip.uid] = failed[one.uid]
+    return clips, predictions, failures

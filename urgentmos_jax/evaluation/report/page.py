@@ -33,7 +33,7 @@ EMBED_MB = 20.0
 class Panel:
     """A scatter plot and what it says."""
 
-    metric: str
+    name: str
     level: str
     plot: Scatter
     figures: dict[str, float]
@@ -41,7 +41,7 @@ class Panel:
 
 def write_report(
     path: str | os.PathLike,
-    utterances: Sequence[Utterance],
+    utterances: Sequence[Utterance] | Mapping[str, Sequence[Utterance]],
     predictions: Mapping[str, Mapping[str, float]],
     *,
     metric: str,
@@ -57,7 +57,8 @@ def write_report(
 
     Args:
         path: HTML file to write. All it needs is in it, but for recordings there is no room for.
-        utterances: Clips, with the labels they have; a duration that is NaN is read from the recording.
+        utterances: Clips, or {corpus: clips}, with the labels they have; a duration that is NaN is read from the
+            recording. Uids are unique over all.
         predictions: {uid: {metric: value}}.
         metric: The one that systems and clips are ordered by; others are shown beside it.
         title: Heading.
@@ -73,6 +74,8 @@ def write_report(
         OSError: The file cannot be written.
         ValueError: There is no clip, or `embed_mb` is no number of 0 or more.
     """
+    corpora = utterances if isinstance(utterances, Mapping) else {"": utterances}
+    utterances = list(chain.from_iterable(corpora.values()))
     if not utterances:
         raise ValueError("there is no clip to report on")
     if not 0 <= embed_mb < math.inf:
@@ -107,9 +110,14 @@ def write_report(
         ranking=ranking,
         ranking_axis=_ranking_axis(ranking),
         tables=agreement_tables(evaluation) if evaluation else [],
-        panels=[_panels(name, utterances, known) for name in labelled],
+        panels=[
+            panels
+            for name in labelled
+            for corpus, part in corpora.items()
+            if (panels := _panels(name, part, known, corpus if len(corpora) > 1 else ""))
+        ],
         axis=axis,
-        distributions=_distributions(clips, systems, axis) if axis else [],
+        distributions=_distributions(clips, axis, metric, ranking) if axis else [],
         groups={name: [cards[clip.place] for clip in group] for name, group in groups.items()},
         frames=frames,
         clips=clips,
@@ -130,25 +138,31 @@ def _ranking_axis(ranking: Ranking | None) -> Axis | None:
     return Axis.over(sides, most=4) if sides else None
 
 
-def _panels(metric: str, utterances: Sequence[Utterance], known: Mapping[str, Mapping[str, float]]) -> list[Panel]:
-    """Predictions over labels, by clip and, where there are several, by system."""
+def _panels(
+    metric: str, utterances: Sequence[Utterance], known: Mapping[str, Mapping[str, float]], corpus: str
+) -> list[Panel]:
+    """Predictions over labels, by clip and, where there are several, by system; none without any."""
     found = [one for one in utterances if metric in one.metrics and metric in known.get(one.uid, ())]
+    if not found:
+        return []
     predicted, true = [known[one.uid][metric] for one in found], [one.metrics[metric] for one in found]
-    names, systems = [one.uid for one in found], [one.system_id for one in found]
-    panels = [Panel(metric, "clips", scatter(true, predicted, names, labels=False), agreement(predicted, true))]
-    names = sorted({name for name in systems if name is not None})
+    name, before = (f"{metric}, {corpus}", f"{corpus}: ") if corpus else (metric, "")
+    names, systems = [one.uid.removeprefix(before) for one in found], [one.system_id for one in found]
+    panels = [Panel(name, "clips", scatter(true, predicted, names, labels=False), agreement(predicted, true))]
+    names = [system.removeprefix(before) for system in sorted(set(systems) - {None})]
     if len(names) > 1:
         predicted, true = system_means(predicted, true, systems)
         plot = scatter(true, predicted, names, labels=True)
-        panels.append(Panel(metric, "systems", plot, agreement(predicted, true)))
+        panels.append(Panel(name, "systems", plot, agreement(predicted, true)))
     return panels
 
 
-def _distributions(clips: Sequence[Clip], systems: Sequence[str], axis: Axis) -> list[Distribution]:
-    """Scores of each system, and of the clips without one."""
-    values: dict[str | None, list[float]] = {name: [] for name in systems}
+def _distributions(clips: Sequence[Clip], axis: Axis, metric: str, ranking: Ranking | None) -> list[Distribution]:
+    """Scores of each system, in the order of the ranking, else the best mean first; and of clips without a system."""
+    values: dict[str | None, list[float]] = {system.name: [] for system in ranking.systems} if ranking else {}
     for clip in clips:
         if clip.score is not None:
             values.setdefault(clip.system, []).append(clip.score)
-    without = "without a system" if systems else "all clips"
-    return [distribution(name or without, found, axis) for name, found in values.items() if found]
+    without = "all clips" if values.keys() == {None} else "without a system"
+    found = [distribution(name or without, scores, axis) for name, scores in values.items() if scores]
+    return found if ranking else sorted(found, key=lambda one: one.mean, reverse=higher_is_better(metric))
