@@ -192,14 +192,14 @@ def test_agreement_is_there_with_its_intervals(written, clips, tmp_path):
 
 def test_table_of_all_clips_is_complete_and_best_first(written, clips):
     rows = written[0].tables["clips"][0]
-    assert rows[0] == ["", "Clip", "System", "Seconds", "mos_overall", "label", "error", "utmos"]
+    assert rows[0] == ["", "Clip", "mos_overall", "label", "error", "System", "Seconds", "utmos"]
     predictions = predicted(clips)
     order = sorted(clips, key=lambda clip: -predictions[clip.uid]["mos_overall"])
     assert [row[1] for row in rows[1:]] == [clip.uid for clip in order]
     for row, clip in zip(rows[1:], order, strict=True):
         score, label = predictions[clip.uid]["mos_overall"], clip.metrics["mos_overall"]
-        assert row[3:6] == [f"{clip.duration:.1f}", f"{score:.2f}", f"{label:.2f}"]
-        assert float(row[6]) == pytest.approx(score - label, abs=0.006) and row[6] != "-0.00"
+        assert [row[2], row[3], *row[5:7]] == [f"{score:.2f}", f"{label:.2f}", clip.system_id, f"{clip.duration:.1f}"]
+        assert float(row[4]) == pytest.approx(score - label, abs=0.006) and row[4] != "-0.00"
 
 
 def test_best_worst_and_largest_errors_are_shown(written, clips):
@@ -337,7 +337,7 @@ def test_failed_and_missing_clips_have_their_reasons(clips, tmp_path):
     ]
     assert sorted(lacking[1:]) == [["codec", "r1"], ["noisy", "r2"]] and "2 without a score" in page.text
     rows = {row[1]: row for row in page.tables["clips"][0][1:]}
-    assert len(rows) == len(clips) and rows["codec/1"][4] == rows["noisy/2"][4] == NONE
+    assert len(rows) == len(clips) and rows["codec/1"][2] == rows["noisy/2"][2] == NONE
     # A clip with a score whose file is gone since says so in place of its waveform.
     assert f"{tmp_path / 'gone.wav'}" in page.text
 
@@ -349,7 +349,7 @@ def test_little_is_enough(clips, tmp_path):
     write_report(path, [bare], {"only": {"si_sdr": 12.5}}, metric="si_sdr")
     page = Page(path)
     assert page.tables.keys() == {"distributions", "listen", "clips"}
-    assert page.tables["clips"][0][1][2:] == ["0.4", "12.50"]
+    assert page.tables["clips"][0][1][2:] == ["12.50", "0.4"]
     assert "all clips 12.50" in page.text and len(page.all("article")) == 1
 
     alone = clips[:REFERENCES]
@@ -444,11 +444,11 @@ def test_tables_sort_by_click_and_by_key(browser, written, clips):
     press = "document.querySelector('%s thead').rows[0].cells[%d].querySelector('button').click()"
     heads = f"Array.from({ALL}.tHead.rows[0].cells, cell => cell.ariaSort)"
     scores = [predictions[clip.uid]["mos_overall"] for clip in clips]
-    assert browser.run(COLUMN % (4, ALL)) == [f"{score:.2f}" for score in sorted(scores, reverse=True)]
-    assert browser.run(heads)[4] == "descending"
-    browser.run(press % ("#all", 4))
-    assert browser.run(COLUMN % (4, ALL)) == [f"{score:.2f}" for score in sorted(scores)]
-    assert browser.run(heads) == [None] * 4 + ["ascending"] + [None] * 3
+    assert browser.run(COLUMN % (2, ALL)) == [f"{score:.2f}" for score in sorted(scores, reverse=True)]
+    assert browser.run(heads)[2] == "descending"
+    browser.run(press % ("#all", 2))
+    assert browser.run(COLUMN % (2, ALL)) == [f"{score:.2f}" for score in sorted(scores)]
+    assert browser.run(heads) == [None] * 2 + ["ascending"] + [None] * 5
     browser.run(press % ("#all", 1))
     assert browser.run(COLUMN % (1, ALL)) == sorted(clip.uid for clip in clips)
     # By keyboard: the button of a head takes the focus and Enter.
@@ -467,7 +467,7 @@ def test_missing_values_sort_last_either_way(browser, clips, tmp_path):
     write_report(tmp_path / "r.html", clips, predictions, metric="mos_overall", embed_mb=0)
     browser.open(tmp_path / "r.html")
     for _ in range(2):
-        browser.run(f"{ALL}.tHead.rows[0].cells[4].querySelector('button').click()")
+        browser.run(f"{ALL}.tHead.rows[0].cells[2].querySelector('button').click()")
         column = browser.run(COLUMN % (1, ALL))
         assert column[-1] == "codec/1" and len(column) == len(clips)
 
@@ -550,17 +550,17 @@ def test_five_hundred_clips_open(browser, clips, tmp_path):
     (document.querySelector('.filter select'))
     """
     browser.run(choose % "Array.from(select.options).find(one => one.text === 's7').value")
-    shown = browser.run(COLUMN % (2, ALL))
+    shown = browser.run(COLUMN % (5, ALL))
     assert set(shown) == {"s7"} and len(shown) == sum(clip.system_id == "s7" for clip in many)
     browser.run(choose % "''")
     browser.run("document.querySelector('.more button').click()")
     assert set(browser.run(COLUMN % (1, ALL))) == {clip.uid for clip in many}
     assert browser.run(told) == "500 of 500 shown" and browser.run("document.querySelector('.more').hidden")
     milliseconds = browser.run(f"""
-    (start => {{ {ALL}.tHead.rows[0].cells[5].querySelector('button').click(); document.body.offsetHeight;
+    (start => {{ {ALL}.tHead.rows[0].cells[3].querySelector('button').click(); document.body.offsetHeight;
       return performance.now() - start; }})(performance.now())
     """)
-    labels = [float(label) for label in browser.run(COLUMN % (5, ALL))]
+    labels = [float(label) for label in browser.run(COLUMN % (3, ALL))]
     assert labels == sorted(labels, reverse=True) and milliseconds < 2000
 
 
@@ -595,7 +595,7 @@ def test_folders_of_recordings_are_reported_by_a_model(report, model_folder, tmp
     assert len(curves) == len(waves) == 7 and not {"agreement", "predicted"} & page.tables.keys()
     heights = [float(point.split(",")[1]) for curve in curves for point in curve["points"].split()]
     assert min(heights) >= 0 and max(heights) <= 100 and max(heights) - min(heights) > 80
-    seconds = {row[1]: row[3] for row in page.tables["clips"][0][1:]}
+    seconds = {row[1]: row[4] for row in page.tables["clips"][0][1:]}
     assert seconds["clean/0"] == "0.4" and seconds["clean/2"] == "0.5" and seconds["codec/1"] == NONE
     assert "by the CMOS head" in page.text
 
@@ -673,8 +673,8 @@ def test_evaluate_writes_a_page_of_several_corpora(report, clips, tmp_path):
     assert [table[1][:4] for table in page.tables["agreement"][:2]] == [["mos_overall", "clips", "13", "1"]] * 2
     assert len(page.all("circle")) == 2 * (13 + 3) and "mos_overall, b/dev by systems" in page.text
     lines = {row[1]: row for row in page.tables["clips"][0][1:]}
-    assert len(lines) == 30 and lines["b/dev: clean/0"][2] == "b/dev: clean"
-    assert float(lines["a/dev: clean/0"][5]) == pytest.approx(float(lines["b/dev: clean/0"][5]) + 0.3, abs=0.011)
+    assert len(lines) == 30 and lines["b/dev: clean/0"][5] == "b/dev: clean"
+    assert float(lines["a/dev: clean/0"][3]) == pytest.approx(float(lines["b/dev: clean/0"][3]) + 0.3, abs=0.011)
     assert sorted(row[0] for row in page.tables["failed"][0][1:]) == ["a/dev: codec/2", "b/dev: codec/2"]
 
 
