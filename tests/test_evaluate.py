@@ -327,6 +327,7 @@ def test_command_names_what_is_wrong(tmp_path, capsys):
         ([data, "--predictions", file, "--metrics", "pesq"], "no record has a label of pesq; there are mos_overall"),
         ([data, "--predictions", file, "--metrics", " , "], "--metrics names none"),
         ([data, "--predictions", file, "--seed", "-1"], "--seed is -1"),
+        ([data, "--predictions", file, "--model", "m"], "give --predictions or --model, not both"),
         ([data, "--predictions", str(tmp_path / "none.csv")], "none.csv: cannot be read"),
         ([data, "--predictions", file, "--json", file + "/x.json"], "cannot be written"),
     ):
@@ -375,3 +376,8 @@ def test_command_with_a_model(tmp_path, capsys, monkeypatch, model_folder):
             for name, figure in values["figures"].items():
                 assert same["levels"][level]["figures"][name]["value"] == pytest.approx(figure["value"], abs=1e-5), name
     assert main(["evaluate", str(data), "--model", "nowhere/model-x"]) == 2
+    # What the model does not predict stops it before anything is scored.
+    data.write_text("".join(json.dumps({**one, "metrics": {"mos_overall": 3, "pesq": 2}}) + "\n" for one in lines))
+    capsys.readouterr()
+    assert main(["evaluate", str(data), "--model", str(model_folder)]) == 2
+    assert "does not predict pesq, of which there are labels; --metrics mos_overall leaves" in capsys.readouterr().err

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from urgentmos_jax.manifest import ManifestError, first_faults, json_lines, locate, two_strings
+from urgentmos_jax.manifest import ManifestError, first_faults, json_lines, locate, two_strings, whole_file
 
 if TYPE_CHECKING:
     from urgentmos_jax.scoring import Model
 
-__all__ = ["DEFAULT_MODEL", "UsageError", "add_model_arguments", "load", "read_list", "write_rows"]
+__all__ = ["DEFAULT_MODEL", "UsageError", "add_model_arguments", "load", "read_list", "write_rows", "write_text"]
 
 DEFAULT_MODEL = "urgent-challenge/urgent-mos-f1c1m5dcorpus"
 
@@ -29,8 +29,8 @@ class UsageError(Exception):
 
 
 def add_model_arguments(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
-    """--model (or several), --precision and --batch-seconds."""
-    default, number = ([DEFAULT_MODEL], {"nargs": "+"}) if several else (DEFAULT_MODEL, {})
+    """--model (or several, None by default), --precision and --batch-seconds."""
+    default, number = (None, {"nargs": "+"}) if several else (DEFAULT_MODEL, {})
     parser.add_argument(
         "--model", default=default, metavar="M", help=f"model folder or hub id (default: {DEFAULT_MODEL})", **number
     )
@@ -186,6 +186,20 @@ def write_rows(
     summary = f"{counts['rows']} rows, {counts['done']} done, {counts['failed']} failed"
     print(summary + (f" ({details})" if details else ""), file=sys.stderr)
     return 1 if counts["failed"] else 0
+
+
+def write_text(flag: str, path: Path, text: str) -> None:
+    """Writes a whole file and the folders above it; `flag` asked for it.
+
+    Raises:
+        UsageError: It cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as file:
+            file.write(text)
+    except OSError as error:
+        raise UsageError(f"{flag} {path}: cannot be written ({error.strerror or error})") from None
 
 
 def metadata(model: "Model") -> Row:

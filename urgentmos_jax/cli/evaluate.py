@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from urgentmos_jax.cli.common import UsageError, add_model_arguments, load, metadata
+from urgentmos_jax.cli.common import DEFAULT_MODEL, UsageError, add_model_arguments, load, metadata, write_text
 from urgentmos_jax.cli.reporting import about_page, add_report_arguments, check_report, save_report
-from urgentmos_jax.manifest import ManifestError, first_faults, whole_file
+from urgentmos_jax.manifest import ManifestError, first_faults
 
 if TYPE_CHECKING:
     from urgentmos_jax.evaluation.evaluating import Evaluation
@@ -56,9 +56,9 @@ def run(arguments: argparse.Namespace) -> int:
     print(evaluation.as_text(), end="")
     if arguments.json:
         text = json.dumps(evaluation.as_json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-        _write("--json", arguments.json, text)
+        write_text("--json", arguments.json, text)
     if arguments.markdown:
-        _write("--markdown", arguments.markdown, evaluation.as_markdown())
+        write_text("--markdown", arguments.markdown, evaluation.as_markdown())
     if arguments.report:
         _report(arguments, found)
     if failed:
@@ -78,6 +78,8 @@ def evaluated(arguments: argparse.Namespace) -> Evaluated:
 
     if arguments.seed < 0:
         raise UsageError(f"--seed is {arguments.seed}, give one of 0 or more")
+    if arguments.predictions and arguments.model:
+        raise UsageError("give --predictions or --model, not both; `urgentmos score` makes predictions of a model")
     metrics = None
     if arguments.metrics is not None:
         metrics = [name.strip() for name in arguments.metrics.split(",") if name.strip()]
@@ -144,7 +146,7 @@ def _predict(
 
     failed: dict[str, str] = {}
     first = None
-    for name, source in _named(arguments.model, "--model").items():
+    for name, source in _named(arguments.model or [DEFAULT_MODEL], "--model").items():
         model = load(argparse.Namespace(**{**vars(arguments), "model": source}))
         if not arguments.allow_missing and (unknown := [metric for metric in metrics if metric not in model.metrics]):
             known = ",".join(metric for metric in metrics if metric in model.metrics)
@@ -165,12 +167,3 @@ def _named(sources: Sequence[Path | str], flag: str) -> dict[str, Path | str]:
         raise UsageError(f"{flag} {twice[0]} is given twice")
     short = Counter(Path(source).name for source in sources)
     return {name if short[name := Path(source).name] == 1 else str(source): source for source in sources}
-
-
-def _write(flag: str, path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as file:
-            file.write(text)
-    except OSError as error:
-        raise UsageError(f"{flag} {path}: cannot be written ({error.strerror or error})") from None

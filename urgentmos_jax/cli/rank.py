@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from urgentmos_jax.cli.common import UsageError, add_model_arguments, find_recordings, load, metadata
+from urgentmos_jax.cli.common import UsageError, add_model_arguments, find_recordings, load, metadata, write_text
 from urgentmos_jax.cli.reporting import about_page, add_report_arguments, check_report, save_report
-from urgentmos_jax.manifest import ManifestError, first_faults, whole_file
+from urgentmos_jax.manifest import ManifestError, first_faults
 
 if TYPE_CHECKING:
     from urgentmos_jax.evaluation.judging import Judgement
@@ -66,9 +66,10 @@ def run(arguments: argparse.Namespace) -> int:
     print(ranking.as_text(), end="")
     if arguments.output:
         content = {**found.about, **ranking.as_json(), "failed": failed}
-        _write("--output", arguments.output, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        write_text("--output", arguments.output, text)
     if arguments.markdown:
-        _write("--markdown", arguments.markdown, ranking.as_markdown())
+        write_text("--markdown", arguments.markdown, ranking.as_markdown())
     if arguments.report:
         save_report(
             arguments.report,
@@ -142,12 +143,3 @@ def list_recordings(arguments: argparse.Namespace, *, systems_needed: bool = Tru
     other = next(source for source in sources if not source.is_dir())
     what = "is no folder" if other.exists() else "no such folder"
     raise UsageError(f"{other}: {what}; give a folder for each system, or one manifest that ends in .jsonl")
-
-
-def _write(flag: str, path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as file:
-            file.write(text)
-    except OSError as error:
-        raise UsageError(f"{flag} {path}: cannot be written ({error.strerror or error})") from None

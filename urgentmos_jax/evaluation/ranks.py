@@ -57,7 +57,8 @@ class Ranks:
         return (groups.sum(-1, keepdims=True) - groups)[..., self._group]
 
     def _sums(self, weights: np.ndarray) -> np.ndarray:
-        return np.add.reduceat(weights[..., self._order], self._starts, axis=-1)
+        ordered = weights[..., self._order]
+        return ordered if len(self._starts) == len(self._order) else np.add.reduceat(ordered, self._starts, axis=-1)
 
 
 def spearman(x: np.ndarray, y: np.ndarray) -> float:
