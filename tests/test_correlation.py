@@ -210,7 +210,7 @@ def _coverage(units: int, clips: int, rho: float, tests: int, draws: int = 1000)
         predicted = MEANS[0] + SPREADS[0] * (rho * z[0] + np.sqrt(1 - rho**2) * z[1])
         found = agreement_with_intervals(predicted, true, names, seed=seed, draws=draws).figures
         for name in FIGURES:
-            covered[name] += found[name].low <= truth[name] <= found[name].high
+            covered[name] += bool(found[name].low <= truth[name] <= found[name].high)
     return {name: count / tests for name, count in covered.items()}
 
 

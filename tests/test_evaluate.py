@@ -205,6 +205,10 @@ def test_uids_of_several_corpora_need_paths():
         evaluate(corpora, {"u": {"mos_overall": 2.0}})
     with pytest.raises(PredictionsError, match=r"2 uids are in no manifest, 'v', 'w'; take them out"):
         evaluate(corpora["a"], {name: {"mos_overall": 2.0} for name in "uvw"})
+    with pytest.raises(PredictionsError, match="predictions: holds none"):
+        evaluate(corpora["a"], {})
+    with pytest.raises(PredictionsError, match="1 uids are in no manifest, 'u'"):
+        evaluate([], {"u": {"mos_overall": 2.0}})
     with pytest.raises(EvaluationError, match="no record has a label of pesq; there are mos_overall"):
         evaluate(corpora["a"], {"u": {"mos_overall": 2.0}}, metrics=["pesq"])
 

@@ -215,5 +215,6 @@ def resampled_counts(
     for start in range(0, draws, most):
         rows = min(most, draws - start)
         # Counting drawn numbers is faster than multinomial numbers where there are many units.
-        numbers = rng.integers(units, size=(rows, units)) + units * np.arange(rows)[:, None]
+        numbers = rng.integers(units, size=(rows, units), dtype=np.int32)
+        numbers += (units * np.arange(rows, dtype=np.int32))[:, None]
         yield np.bincount(numbers.ravel(), minlength=rows * units).reshape(rows, units).astype(np.float64)

@@ -32,18 +32,8 @@ def agreement(predicted: Sequence[float], true: Sequence[float]) -> dict[str, fl
         with its N - 2 degrees of freedom. NaN for fewer than three items, but for `mse`, and where a side is constant.
     """
     x, y = _sides(predicted, true)
-    found = {"n": len(x), "mse": float(np.mean(np.square(x - y))) if len(x) else math.nan}
-    if faults_of_sides(x, y):
-        return found | dict.fromkeys(FIGURES[1:], math.nan)
-    a, b = _standardised(x), _standardised(y)
-    lcc = float(a @ b / len(x))
-    lcc = math.copysign(1.0, lcc) if abs(lcc) > 1 - _ROUNDING else lcc
-    return found | {
-        "lcc": lcc,
-        "srcc": spearman(x, y),
-        "ktau": kendall(x, y),
-        "rmse_mapped": float(y.std() * math.sqrt((1 - lcc**2) * len(x) / (len(x) - 2))),
-    }
+    found = _all_but_ktau(x, y)
+    return found if faults_of_sides(x, y) else found | {"ktau": kendall(x, y)}
 
 
 def agreement_with_intervals(
@@ -74,11 +64,15 @@ def agreement_with_intervals(
     """
     x, y = _sides(predicted, true)
     unit = np.arange(len(x)) if units is None else unit_numbers(units)
-    point = agreement(x, y)
+    point = _all_but_ktau(x, y)
     count = int(unit.max()) + 1 if len(x) else 0
     faults = faults_of_sides(x, y)
     warnings = [*faults, *(["one_unit"] if count == 1 else [])]
     values = {name: point[name] for name in FIGURES}
+    if not faults:
+        ranked = {"srcc": resampled_spearman(x, y, unit), "ktau": resampled_kendall(x, y, unit)}
+        # Costly for many items, and known to what resamples it.
+        values["ktau"] = float(ranked["ktau"](np.ones((1, count)))[0])
     if count < 2:
         return judged(len(x), count, values, {}, warnings=warnings)
     squared = np.square(x - y)
@@ -90,7 +84,6 @@ def agreement_with_intervals(
         left = np.square(b - lcc * a)
         share = left / left.mean() if lcc**2 < 1 - _ROUNDING else np.ones(len(x))
         influence["rmse_mapped"] = (share - 1) * point["rmse_mapped"] / (2 * len(x))
-        ranked = {"srcc": resampled_spearman(x, y, unit), "ktau": resampled_kendall(x, y, unit)}
     sums = np.stack([np.bincount(unit, column, count) for column in columns], axis=1)
     drawn: dict[str, list[np.ndarray]] = {name: [] for name in (("mse",) if faults else FIGURES)}
     for counts in resampled_counts(count, draws=draws, seed=seed, width=len(x)):
@@ -137,6 +130,17 @@ def _sides(predicted: Sequence[float], true: Sequence[float]) -> tuple[np.ndarra
     if x.shape != y.shape or x.ndim != 1:
         raise ValueError(f"predicted has shape {x.shape}, true {y.shape}; wanted are two lists of one length")
     return x, y
+
+
+def _all_but_ktau(x: np.ndarray, y: np.ndarray) -> dict[str, float]:
+    found = {"n": len(x), "mse": float(np.mean(np.square(x - y))) if len(x) else math.nan}
+    if faults_of_sides(x, y):
+        return found | dict.fromkeys(FIGURES[1:], math.nan)
+    a, b = _standardised(x), _standardised(y)
+    lcc = float(a @ b / len(x))
+    lcc = math.copysign(1.0, lcc) if abs(lcc) > 1 - _ROUNDING else lcc
+    rmse = float(y.std() * math.sqrt((1 - lcc**2) * len(x) / (len(x) - 2)))
+    return found | {"lcc": lcc, "srcc": spearman(x, y), "ktau": math.nan, "rmse_mapped": rmse}
 
 
 def _standardised(values: np.ndarray) -> np.ndarray:

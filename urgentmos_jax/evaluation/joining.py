@@ -91,6 +91,8 @@ def join(corpora: Sequence[Corpus], predictions: Predictions) -> list[list[Value
     Raises:
         PredictionsError: A uid stands for two recordings, or predictions belong to no record.
     """
+    if not predictions:
+        raise PredictionsError([f"{predictions.name}: holds none"])
     keys = {(uid, paths) for corpus in corpora for record in corpus.records for uid, paths in _keys(record)}
     shared = {uid for uid, count in Counter(uid for uid, _ in keys).items() if count > 1}
     used: set[str] = set()
@@ -115,16 +117,16 @@ def join(corpora: Sequence[Corpus], predictions: Predictions) -> list[list[Value
                 a, b = sides
                 whole = {metric: a[metric] - b[metric] for metric in a if metric in b}
             found[-1].append(whole or {})
+    wanted = next((_uid(record) for corpus in corpora for record in corpus.records), "")
     # Scores of clips that no pair has are no mistake.
     unknown = [uid for uid in predictions if uid not in used]
     if not faults and unknown and not any(corpus.pairs for corpus in corpora):
-        known = next(iter(corpora[0].records)).uid if corpora else ""
-        hint = "" if used else f"; uids of the manifests are as {known!r}"
+        hint = "" if used else f"; uids of the manifests are as {wanted!r}"
         advice = f"take them out, or name their manifest too{hint}"
         faults[f"{predictions.name}: {len(unknown)} uids are in no manifest, {_some(unknown)}; {advice}"] = None
     if not faults and not used:
-        uid = _uid(corpora[0].records[0])
-        faults[f"{predictions.name}: no prediction of any record; uids are as {unknown[0]!r}, wanted as {uid!r}"] = None
+        text = f"no prediction of any record; uids are as {unknown[0]!r}, wanted as {wanted!r}"
+        faults[f"{predictions.name}: {text}"] = None
     if faults:
         raise PredictionsError(list(faults))
     return found

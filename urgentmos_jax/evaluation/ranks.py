@@ -131,8 +131,13 @@ def _is_exact(unit: np.ndarray) -> bool:
 
 def _first_order(value: float, influence: np.ndarray, unit: np.ndarray) -> OfCounts:
     """A figure that moves by the mean influence of the items drawn; influences [N] are derivatives by weight."""
-    moves, sizes = np.bincount(unit, influence), np.bincount(unit)
-    return lambda counts: value + len(unit) * (counts @ moves) / (counts @ sizes)
+    sums = np.stack([np.bincount(unit, influence), np.bincount(unit)], axis=1)
+
+    def of_counts(counts: np.ndarray) -> np.ndarray:
+        moves, items = (counts @ sums).T
+        return value + len(unit) * moves / items
+
+    return of_counts
 
 
 def _ratio(product: np.ndarray, in_x: np.ndarray, in_y: np.ndarray) -> np.ndarray:
