@@ -30,16 +30,24 @@ def main(argv: list[str]) -> None:
     from urgentmos_jax.training.logs import show_log
     from urgentmos_jax.training.loop import STOPPED, Interrupted
 
-    show_log()
+    folds, seeds = (_numbers(flag) for flag in (_FOLDS, _SEEDS))
+    logger = show_log()
     keep_compiled_programs()
     try:
         study = Supervision(Path(_DATA.value), Path(_WORKDIR.value), updates=_UPDATES.value)
-        tables = study.run([int(x) for x in _FOLDS.value], [int(x) for x in _SEEDS.value], _CONDITIONS.value)
+        tables = study.run(folds, seeds, _CONDITIONS.value)
     except Interrupted as end:
+        logger.warning("%s", end)
         raise SystemExit(128 + end.signal) from None
     except (ValueError, OSError, ImportError, *STOPPED) as error:
         raise SystemExit(f"launch.supervision: {error}") from error
     print(*tables, sep="\n")
+
+
+def _numbers(flag: flags.FlagHolder) -> list[int]:
+    if wrong := [text for text in flag.value if not text.isdecimal()]:
+        raise app.UsageError(f"--{flag.name}: {wrong[0]!r} is no whole number; give them as 0,1")
+    return [int(text) for text in flag.value]
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import dataclasses
 import itertools
 import json
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -237,8 +238,9 @@ class Supervision:
 
     def _train(self, fold: int, seed: int, condition: str) -> None:
         """Trains, and predicts the scores of the test clips; in c also the preferences."""
+        print(f"\nfold {fold}, seed {seed}, condition {condition}", file=sys.stderr)
         result = self._result(fold, seed, condition)
-        trainer = Trainer(self._config(fold, seed, condition), result.parent, name="configs/demo.py")
+        trainer = Trainer(self._config(fold, seed, condition), result.parent, name="launch.supervision")
         trainer.run()
         module = trainer.module()
         if condition not in self._models:
