@@ -693,3 +693,19 @@ def test_evaluate_has_no_page_of_pairs_alone(report, clips, tmp_path):
     options = ["--predictions", tmp_path / "scores.jsonl", "--report", tmp_path / "r.html"]
     code, _, err = report("evaluate", tmp_path / "data_pairs.jsonl", *options)
     assert code == 2 and "--report shows recordings and their labels" in err
+
+
+def test_score_writes_a_page_of_its_rows(report, model_folder, tmp_path):
+    """Recordings of one name in two folders; one is listed twice, one cannot be read."""
+    corpus(tmp_path, references=2)
+    (tmp_path / "noisy" / "1.wav").write_bytes(b"")
+    folders = [tmp_path / "clean", tmp_path / "noisy", tmp_path / "clean"]
+    options = ["--model", model_folder, "--output", tmp_path / "rows.jsonl", "--report", tmp_path / "r.html"]
+    assert report("score", *folders, *options)[0] == 1
+    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    page = Page(tmp_path / "r.html")
+    assert len(rows) == 6 and page.text.startswith("clean, noisy") and len(page.all("polyline")) == 3
+    head, *lines = page.tables["clips"][0]
+    scores = {row["path"]: row["scores"] and f"{row['scores']['mos_overall']:.2f}" for row in rows}
+    assert {line[1]: None if line[2] == NONE else line[2] for line in lines} == scores
+    assert head[2] == "mos_overall" and page.tables["failed"][0][1][0] == str(tmp_path / "noisy" / "1.wav")

@@ -57,10 +57,10 @@ def about_page(data: Sequence[Path], about: Mapping[str, Any]) -> dict[str, Any]
     """Heading and facts of a page: the data, and the model or the file of predictions."""
     from urgentmos_jax.corpora.health import corpus_name
 
-    names = [path.resolve().name if path.is_dir() else corpus_name(path) for path in data]
-    title = ", ".join(dict.fromkeys(names))
+    names = list(dict.fromkeys(path.resolve().name if path.is_dir() else corpus_name(path) for path in data))
+    title = ", ".join(names)
     if len(title) > _LONGEST_TITLE:
-        title = f"{len(names)} systems" if data[0].is_dir() else f"{len(names)} sets of recordings"
+        title = f"{names[0]} and {len(names) - 1} more" if len(names) > 1 else names[0]
     found = {"Data": ", ".join(map(str, data[:3])) + (f" and {len(data) - 3} more" if len(data) > 3 else "")}
     if about.get("model"):
         weights = about.get("model_sha256")

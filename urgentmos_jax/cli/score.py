@@ -1,9 +1,12 @@
 """`urgentmos score`: one row of scores for each recording, in order."""
 
 import argparse
+import math
 import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from urgentmos_jax.cli.common import (
     UsageError,
@@ -18,6 +21,10 @@ from urgentmos_jax.cli.common import (
     read_list,
     write_rows,
 )
+from urgentmos_jax.cli.reporting import about_page, add_report_arguments, check_report, save_report
+
+if TYPE_CHECKING:
+    from urgentmos_jax.scoring import Model
 
 _LISTS = (".jsonl", ".csv", ".scp", ".txt")
 
@@ -30,12 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
     add_output_arguments(parser)
     parser.add_argument("--frames", action="store_true", help="add score and weight of each frame (JSONL)")
+    add_report_arguments(parser)
     parser.add_argument("--audio-root", type=Path, metavar="DIR", help="where relative paths of a list are looked up")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Scores; 1 where a recording failed."""
     check_output(arguments.output)
+    check_report(arguments.report, arguments.embed_mb)
     if arguments.frames and arguments.output and arguments.output.suffix == ".csv":
         raise UsageError("--frames: a CSV file has no place for frames, give an --output that ends in .jsonl")
     inputs = [item for name in arguments.inputs for item in expand(name, arguments.audio_root)]
@@ -45,7 +54,13 @@ def run(arguments: argparse.Namespace) -> int:
         [path for _, path in inputs], uids=[uid for uid, _ in inputs], metrics=metrics, frames=arguments.frames
     )
     columns = metrics or list(model.metrics)
-    return write_rows(rows, arguments, total=len(inputs), table=lambda row: _cells(row, columns), meta=metadata(model))
+    about, seen = metadata(model), []
+    if arguments.report:
+        rows = _seen(rows, seen)
+    status = write_rows(rows, arguments, total=len(inputs), table=lambda row: _cells(row, columns), meta=about)
+    if arguments.report:
+        _report(arguments, seen, columns, about, model)
+    return status
 
 
 def expand(name: str, audio_root: Path | None) -> list[tuple[str, str]]:
@@ -64,6 +79,38 @@ def expand(name: str, audio_root: Path | None) -> list[tuple[str, str]]:
     if path.suffix in _LISTS:
         return read_list(path, audio_root)
     return [(name, name)]
+
+
+def _seen(rows: Iterable[dict[str, Any]], seen: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The rows, which are also kept, without their frames."""
+    for row in rows:
+        seen.append({name: value for name, value in row.items() if name != "frames"})
+        yield row
+
+
+def _report(
+    arguments: argparse.Namespace,
+    rows: list[dict[str, Any]],
+    metrics: list[str],
+    about: dict[str, Any],
+    model: "Model",
+) -> None:
+    from urgentmos_jax.manifest import Utterance
+
+    # Lists may name different recordings alike; one that is listed twice is shown once.
+    by_path = {row["path"]: row for row in rows}
+    alike = Counter(row["uid"] for row in by_path.values())
+    by_uid = {row["uid"] if alike[row["uid"]] == 1 else row["path"]: row for row in by_path.values()}
+    save_report(
+        arguments.report,
+        [Utterance(uid, row["path"], math.nan if row["error"] else row["duration_s"]) for uid, row in by_uid.items()],
+        {uid: row["scores"] for uid, row in by_uid.items() if row["scores"]},
+        metric="mos_overall" if "mos_overall" in metrics else metrics[0],
+        **about_page([Path("standard input" if name == "-" else name) for name in arguments.inputs], about),
+        failures={uid: row["error"]["message"] for uid, row in by_uid.items() if row["error"]},
+        model=model,
+        embed_mb=arguments.embed_mb,
+    )
 
 
 def _cells(row: dict[str, Any], metrics: list[str]) -> dict[str, Any]:

@@ -78,12 +78,7 @@ class Shelf:
 
 
 def _as_flac(file: soundfile.SoundFile) -> bytes:
-    if file.subtype in ("FLOAT", "DOUBLE"):
-        dtype, depth = "float64", "PCM_24"
-    elif file.subtype in ("PCM_24", "PCM_32"):
-        dtype, depth = "int32", "PCM_24"
-    else:
-        dtype, depth = "int16", "PCM_16"
+    depth = "PCM_24" if file.subtype in ("PCM_24", "PCM_32", "FLOAT", "DOUBLE") else "PCM_16"
     buffer = io.BytesIO()
-    soundfile.write(buffer, file.read(dtype=dtype), file.samplerate, depth, format="FLAC")
+    soundfile.write(buffer, file.read(), file.samplerate, depth, format="FLAC")
     return buffer.getvalue()
