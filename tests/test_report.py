@@ -1,6 +1,7 @@
 """The report: what is on the page, that it needs nothing beside it, and what it does in a browser."""
 
 import base64
+import dataclasses
 import io
 import itertools
 import json
@@ -526,8 +527,14 @@ def names_in_order(clips: list[Utterance]) -> list[str]:
 
 @needs_browser
 @pytest.mark.parametrize("dark", [False, True])
-def test_fits_a_phone(browser, written, dark):
-    browser.open(written[1], width=360, height=700, dark=dark)
+def test_fits_a_phone(browser, clips, tmp_path, dark):
+    """Names are long, and have no place to break at."""
+    long = "_with_all_that_was_changed_since_the_last_submission"
+    clips = [dataclasses.replace(one, uid=one.uid + long, system_id=one.system_id + long) for one in clips]
+    predictions = predicted(clips)
+    ranking, facts, path = ranked(clips, predictions), {"Data": "/of" * 40}, tmp_path / "r.html"
+    write_report(path, clips, predictions, metric="mos_overall", title="of" * 40, facts=facts, ranking=ranking)
+    browser.open(path, width=360, height=700, dark=dark)
     assert browser.run("[document.documentElement.scrollWidth, innerWidth]") == [360, 360]
     # What is wider scrolls within its box; figures are there, and as wide as they should.
     wide = "Array.from(document.querySelectorAll('.box'), box => box.scrollWidth > box.clientWidth)"

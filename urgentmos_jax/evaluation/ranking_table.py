@@ -8,7 +8,7 @@ import textwrap
 from urgentmos_jax.evaluation.bootstrap import Interval
 from urgentmos_jax.evaluation.ranking import Ranking
 
-__all__ = ["as_markdown", "as_text"]
+__all__ = ["as_markdown", "as_text", "shortened"]
 
 _WIDTH = 120
 _SHORTEST_NAME = 12
@@ -23,7 +23,7 @@ def as_text(ranking: Ranking) -> str:
     widths[1] = min(widths[1], max(room, _SHORTEST_NAME))
     lines = [
         "  ".join(
-            _shortened(cell, width).ljust(width) if place in (1, len(widths) - 1) else cell.rjust(width)
+            shortened(cell, width).ljust(width) if place in (1, len(widths) - 1) else cell.rjust(width)
             for place, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in (header, *rows)
@@ -96,7 +96,7 @@ def _wrapped(line: str) -> str:
     return textwrap.fill(text, _WIDTH, subsequent_indent="  ", break_on_hyphens=False).replace("\u00a0", " ")
 
 
-def _shortened(name: str, width: int) -> str:
+def shortened(name: str, width: int) -> str:
     """The middle of a long name is left out: names of systems often differ at the end."""
     if len(name) <= width:
         return name

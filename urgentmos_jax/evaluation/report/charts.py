@@ -6,11 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from urgentmos_jax.evaluation.ranking_table import shortened
+
 __all__ = ["Axis", "Distribution", "Scatter", "distribution", "envelope", "polyline", "scatter"]
 
 # More points of one figure say no more, and slow the page down.
 MOST_POINTS = 2000
 _MOST_TICKS = 400
+LONGEST_LABEL = 18
 # Height of a letter and mean width, in units of a scatter plot.
 _LETTER = (11.0, 5.9)
 
@@ -43,12 +46,12 @@ class Axis:
 
 @dataclass(frozen=True)
 class Point:
-    """A mark of a scatter plot, in units of its size; `label` (x, y, anchor) where there is room for one."""
+    """A mark of a scatter plot, in units of its size; `label` (text, x, y, anchor) where there is room for one."""
 
     x: float
     y: float
     name: str
-    label: tuple[float, float, str] | None = None
+    label: tuple[str, float, float, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ def scatter(true: Sequence[float], predicted: Sequence[float], names: Sequence[s
     Args:
         true, predicted: [N] values, finite; above `MOST_POINTS` a random part is drawn, always the same.
         names: [N] what the points are.
-        labels: Whether to write the names beside the points, where they do not cover each other.
+        labels: Whether to write the names, shortened, beside the points, where they do not cover each other.
     """
     axis = Axis.over(true, predicted)
     chosen = np.arange(len(true))
@@ -82,16 +85,16 @@ def scatter(true: Sequence[float], predicted: Sequence[float], names: Sequence[s
         chosen = np.sort(np.random.default_rng(0).choice(len(true), MOST_POINTS, replace=False))
     side = Scatter.SIDE
     places = [(side * axis.at(true[i]), side * (1 - axis.at(predicted[i]))) for i in chosen]
-    beside = _labels(places, [names[i] for i in chosen]) if labels else [None] * len(places)
+    beside = _labels(places, [shortened(names[i], LONGEST_LABEL) for i in chosen]) if labels else [None] * len(places)
     points = (Point(x, y, names[i], label) for i, (x, y), label in zip(chosen, places, beside, strict=True))
     return Scatter(axis, tuple(points), len(true) - len(chosen))
 
 
-def _labels(places: Sequence[tuple[float, float]], names: Sequence[str]) -> list[tuple[float, float, str] | None]:
-    """For each point the first free place right, left, above or below it, or None."""
+def _labels(places: Sequence[tuple[float, float]], names: Sequence[str]) -> list[tuple[str, float, float, str] | None]:
+    """Name of each point and the first free place right, left, above or below it, or None."""
     height, letter = _LETTER
     taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in places]
-    found: list[tuple[float, float, str] | None] = []
+    found: list[tuple[str, float, float, str] | None] = []
     for (x, y), name in zip(places, names, strict=True):
         width = letter * len(name)
         tries = {"start": (x + 7, y + 4), "end": (x - 7, y + 4), "middle": (x, y - 8), "middle ": (x, y + 15)}
@@ -101,7 +104,7 @@ def _labels(places: Sequence[tuple[float, float]], names: Sequence[str]) -> list
             inside = box[0] > 0 and box[2] < Scatter.SIDE and box[1] > 0 and box[3] < Scatter.SIDE
             if inside and not any(_overlap(box, other) for other in taken):
                 taken.append(box)
-                found.append((left, base, anchor.strip()))
+                found.append((name, left, base, anchor.strip()))
                 break
         else:
             found.append(None)
