@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from urgentmos_jax.evaluation import ranks
 from urgentmos_jax.evaluation.preference import PAIR_FIGURES, preference_with_intervals, sign_accuracy
 
 #            right   right  wrong: 0  left out  tie, tie  wrong  tie, A
@@ -72,6 +73,18 @@ def test_references_of_pairs_across_them():
     # Those that meet no others count once; a pair without references, or with one, by what it has.
     mixed = [("a", "b"), ("b", "a"), (None, None), (None, None), ("c", None), ("c", "c")]
     assert preference_with_intervals(labels, labels, mixed).units == 4
+
+
+def test_resamples_without_any_pair_are_left_out(monkeypatch):
+    # Three references, and a draw of one of them alone has no pair across two.
+    labels = np.random.default_rng(1).normal(size=12)
+    ring = [("a", "b"), ("b", "c"), ("c", "a")] * 4
+    for limit in (1000, 0):
+        monkeypatch.setattr(ranks, "_EXACT_UNITS", limit)
+        with np.errstate(all="raise"):
+            found = preference_with_intervals(labels + 0.5, labels, ring)
+        assert all(math.isfinite(one.low) for one in found.figures.values())
+        assert np.isnan(found.drawn["pair_srcc"]).sum() > 50
 
 
 def _coverage(tests: int, across: bool) -> dict[str, float]:

@@ -135,7 +135,7 @@ def _first_order(value: float, influence: np.ndarray, unit: np.ndarray) -> OfCou
 
     def of_counts(counts: np.ndarray) -> np.ndarray:
         moves, items = (counts @ sums).T
-        return value + len(unit) * moves / items
+        return value + len(unit) * np.divide(moves, items, out=np.full(len(items), np.nan), where=items > 0)
 
     return of_counts
 
