@@ -16,8 +16,9 @@ from urgentmos_jax.evaluation.baseline import mean_log_mel, ridge
 from urgentmos_jax.evaluation.correlation import agreement
 from urgentmos_jax.evaluation.plots import frame_scores, predicted_against_true
 from urgentmos_jax.evaluation.preference import sign_accuracy
+from urgentmos_jax.loading import load_model
 from urgentmos_jax.manifest import Utterance, read_utterances
-from urgentmos_jax.scoring import Model, load_model
+from urgentmos_jax.scoring import Model
 from urgentmos_jax.training.loop import Trainer
 
 __all__ = ["Demo"]

@@ -26,7 +26,7 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"not understood: {' '.join(argv[1:])}")
     # Imported here: the processes that generate speech import this module, and need none of it.
     from launch.supervision_steps import Supervision
-    from urgentmos_jax.scoring import keep_compiled_programs
+    from urgentmos_jax.loading import keep_compiled_programs
     from urgentmos_jax.training.logs import show_log
     from urgentmos_jax.training.loop import STOPPED, Interrupted
 

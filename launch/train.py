@@ -16,7 +16,7 @@ from absl import app, flags
 from ml_collections import config_flags
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from urgentmos_jax.scoring import keep_compiled_programs
+from urgentmos_jax.loading import keep_compiled_programs
 from urgentmos_jax.training import hosts
 from urgentmos_jax.training.dry_run import describe_run
 from urgentmos_jax.training.logs import show_log

@@ -12,8 +12,8 @@ from test_rated_sets import COLUMNS, DATA
 
 from urgentmos_jax.cli import main, rank
 from urgentmos_jax.evaluation import judging
+from urgentmos_jax.loading import load_model
 from urgentmos_jax.manifest import Utterance, write_utterances
-from urgentmos_jax.scoring import load_model
 
 NOISE = {"clean": 0.0, "some": 0.1, "much": 0.5}
 REFERENCES = ("a", "b", "deep/c", "d")

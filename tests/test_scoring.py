@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from conftest import speech_like
 
+from urgentmos_jax.loading import load_model
 from urgentmos_jax.model.released import load_folder
-from urgentmos_jax.scoring import Model, load_model
+from urgentmos_jax.scoring import Model
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,8 @@ from conftest import speech_like
 
 from urgentmos_jax import submission
 from urgentmos_jax.cli import main
-from urgentmos_jax.scoring import Model, load_model
+from urgentmos_jax.loading import load_model
+from urgentmos_jax.scoring import Model
 from urgentmos_jax.submission import ACR, CCR, Item, predict, read_items
 
 datasets = pytest.importorskip("datasets")

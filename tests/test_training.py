@@ -10,8 +10,8 @@ import processes
 import pytest
 from conftest import UPDATES, tiny_config, write_corpus
 
+from urgentmos_jax.loading import load_model
 from urgentmos_jax.manifest import ManifestError
-from urgentmos_jax.scoring import load_model
 from urgentmos_jax.training.checkpoints import CheckpointError, Checkpoints
 from urgentmos_jax.training.config import ConfigError, read_config
 from urgentmos_jax.training.loop import NonFiniteLoss, TooManyBadItems, Trainer

@@ -19,8 +19,12 @@ def __getattr__(name: str) -> Any:
         from urgentmos_jax.audio import AudioError
 
         return AudioError
-    if name in ("Model", "load_model"):
-        from urgentmos_jax import scoring
+    if name == "Model":
+        from urgentmos_jax.scoring import Model
 
-        return getattr(scoring, name)
+        return Model
+    if name == "load_model":
+        from urgentmos_jax.loading import load_model
+
+        return load_model
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

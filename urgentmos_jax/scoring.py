@@ -1,13 +1,10 @@
-"""Scores and comparisons of recordings: decoding, windows, batches by length, results in the order of the inputs."""
+"""Scores and comparisons of recordings: windows, batches by length, results in the order of the inputs."""
 
 import collections
 import dataclasses
-import hashlib
 import itertools
 import os
-import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -18,15 +15,13 @@ import numpy as np
 from flax import nnx
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from urgentmos_jax import authors
-from urgentmos_jax.audio import SAMPLE_RATE_HZ, AudioError, Clip, load_audio
+from urgentmos_jax.audio import SAMPLE_RATE_HZ, AudioError
 from urgentmos_jax.data.batching import Batch, ladder, plan_batches
-from urgentmos_jax.encoders.pretrained import find_folder
-from urgentmos_jax.model.released import FORMAT_VERSION, file_hash, is_model_folder, load_folder, save_folder
+from urgentmos_jax.decoding import Decoded, Decoder, Window, named_sources
+from urgentmos_jax.model.released import file_hash
 from urgentmos_jax.model.urgentmos import Features, ModelConfig, UrgentMOS
-from urgentmos_jax.version import __version__
 
-__all__ = ["Encoded", "Model", "find_model", "keep_compiled_programs", "least_samples", "load_model", "most_samples"]
+__all__ = ["Encoded", "Model", "Precision", "least_samples", "most_samples"]
 
 Precision = Literal["float32", "bfloat16"]
 Row = dict[str, Any]
@@ -34,65 +29,8 @@ Row = dict[str, Any]
 WINDOW_SECONDS = 60.0
 LEAST_SAMPLES = 400
 
-# Clips are decoded and batched in groups of so many: enough for batches of like length, little to hold in memory.
-_GROUP = 256
 # Batches computed or waiting at a time; the device never waits for the host to pack the next.
 _IN_FLIGHT = 3
-
-
-def load_model(
-    source: str | Path,
-    *,
-    revision: str | None = None,
-    precision: Precision = "float32",
-    batch_seconds: float | None = None,
-    compile_cache: bool = True,
-) -> "Model":
-    """Loads a model.
-
-    Args:
-        source: A model folder (made by `urgentmos convert` or training), or a hub id of a model folder or of the
-            authors' checkpoints, which are downloaded, converted once and kept in the user's cache folder.
-        revision: Of the hub repository.
-        precision: float32 at highest matmul precision, or the encoders in bfloat16.
-        batch_seconds: Audio a batch, padding included; None suits the device.
-        compile_cache: Keep compiled programs in the user's cache folder, unless jax has such a folder already.
-
-    Raises:
-        ModelNotFound: no such folder, and no hub repository that can be reached.
-        ModelFolderError, DamagedFile, WeightsError, UnsafeCheckpoint: the files are not whole or do not fit.
-    """
-    if compile_cache:
-        keep_compiled_programs()
-    folder = find_model(source, revision=revision)
-    module, content = load_folder(folder)
-    return Model(
-        module,
-        origin=content["origin"],
-        name=str(source) if revision is None else f"{source}@{revision}",
-        folder=folder,
-        precision=precision,
-        batch_seconds=batch_seconds,
-    )
-
-
-def keep_compiled_programs() -> None:
-    """Keeps compiled programs in the user's cache folder, unless jax has such a folder already."""
-    if not jax.config.jax_compilation_cache_dir:
-        jax.config.update("jax_compilation_cache_dir", str(_private_folder("compiled", _processor())))
-
-
-def find_model(source: str | Path, *, revision: str | None = None) -> Path:
-    """The local folder of a model that `load_model` would load.
-
-    Raises:
-        ModelNotFound: no such folder, and no hub repository that can be reached.
-        DamagedFile, WeightsError, UnsafeCheckpoint: the authors' checkpoint of the repository cannot be converted.
-    """
-    folder = find_folder(source, files=("config.json", "model.safetensors", "model.pt"), revision=revision)
-    if not is_model_folder(folder) and (folder / "model.pt").is_file() and not Path(source).is_dir():
-        return _converted(folder)
-    return folder
 
 
 class Model:
@@ -225,8 +163,8 @@ class Model:
     ) -> Iterator[Row]:
         """Rows of `score`, in order, as soon as each group of recordings is done."""
         metrics = self._chosen(metrics)
-        sources = _named(inputs, uids)
-        with _Decoder(sources, sample_rate, self.min_samples) as groups:
+        sources = named_sources(inputs, uids)
+        with Decoder(sources, sample_rate, self.min_samples) as groups:
             for group in groups:
                 yield from self._score_group(group, metrics, frames)
 
@@ -280,7 +218,7 @@ class Model:
                 sources.setdefault(name, side)
         ready: dict[Any, Encoded | AudioError] = {}
         done = 0
-        with _Decoder([(str(k), s) for k, s in sources.items()], sample_rate, self.min_samples) as groups:
+        with Decoder([(str(k), s) for k, s in sources.items()], sample_rate, self.min_samples) as groups:
             arrived = iter(sources)
             for group in groups:
                 for key, encoded in zip(itertools.islice(arrived, len(group)), self._encode_group(group), strict=True):
@@ -310,7 +248,7 @@ class Model:
             inputs: As in `score`; each is encoded once, however many pairs it is in.
             sample_rate: Of the arrays, in Hz.
         """
-        with _Decoder(_named(inputs, None), sample_rate, self.min_samples) as groups:
+        with Decoder(named_sources(inputs, None), sample_rate, self.min_samples) as groups:
             for group in groups:
                 yield from self._encode_group(group, scores=True)
 
@@ -371,10 +309,14 @@ class Model:
 
     # Groups of clips -> windows -> batches -> results.
 
-    def _windows(self, group: Sequence["_Decoded"]) -> list["_Window"]:
-        return [window for place, item in enumerate(group) for window in item.windows(place, self)]
+    @property
+    def _limits(self) -> dict[str, int]:
+        return {"longest": self.window_samples, "shortest": self.min_samples}
 
-    def _run(self, windows: list["_Window"], compute: Callable) -> Iterator[tuple[Batch, Any]]:
+    def _windows(self, group: Sequence[Decoded]) -> list[Window]:
+        return [window for place, item in enumerate(group) for window in item.windows(place, **self._limits)]
+
+    def _run(self, windows: list[Window], compute: Callable) -> Iterator[tuple[Batch, Any]]:
         """Computes windows in batches by length, a few in flight; results as numpy arrays."""
         flight: collections.deque = collections.deque()
         for batch in self._plan([window.samples for window in windows]):
@@ -398,7 +340,7 @@ class Model:
         """Samples that the costliest encoder computes for a row of so many."""
         return max(encoder.computed_samples(samples) for encoder in self._encoders)
 
-    def _score_group(self, group: list["_Decoded"], metrics: Sequence[str], frames: bool) -> Iterator[Row]:
+    def _score_group(self, group: list[Decoded], metrics: Sequence[str], frames: bool) -> Iterator[Row]:
         windows = self._windows(group)
         values: dict[int, dict[str, tuple]] = {}
         for batch, result in self._run(windows, partial(self._score, frames=frames)):
@@ -422,7 +364,7 @@ class Model:
                 name: float(sum(w * values[i][name][0] for w, i in zip(weights, mine, strict=True))) for name in metrics
             }
             row["duration_s"] = item.clip.duration_s
-            row |= {"windows": len(mine), "flags": item.flags(self), "error": None}
+            row |= {"windows": len(mine), "flags": item.flags(**self._limits), "error": None}
             if frames:
                 row["frame_rate_hz"] = self.frame_rate_hz
                 row["frames"] = {
@@ -439,9 +381,9 @@ class Model:
     def _frame_count(self, samples: int) -> int:
         return max(int(encoder.frame_lengths(samples)) for encoder in self._encoders)
 
-    def _encode_group(self, group: list["_Decoded"], *, scores: bool = False) -> "list[Encoded | AudioError]":
+    def _encode_group(self, group: list[Decoded], *, scores: bool = False) -> "list[Encoded | AudioError]":
         windows = self._windows(group)
-        found = [item.error or Encoded(item.clip.duration_s, item.flags(self), [], []) for item in group]
+        found = [item.error or Encoded(item.clip.duration_s, item.flags(**self._limits), [], []) for item in group]
         values: dict[int, tuple[dict[str, np.ndarray], dict[str, float]]] = {}
         for batch, (by_category, by_metric) in self._run(windows, partial(self._encode, scores=scores)):
             for row, index in enumerate(batch.indices):
@@ -526,43 +468,6 @@ class Model:
 
 
 @dataclasses.dataclass
-class _Window:
-    """Part of a clip that is computed at once."""
-
-    place: int
-    waveform: np.ndarray
-
-    @property
-    def samples(self) -> int:
-        return len(self.waveform)
-
-
-@dataclasses.dataclass
-class _Decoded:
-    """One input after decoding: a clip or an error."""
-
-    uid: str
-    path: str | None
-    clip: Clip | None = None
-    error: AudioError | None = None
-
-    def windows(self, place: int, model: Model) -> Iterator[_Window]:
-        if self.clip is not None:
-            for start in range(0, len(self.clip.waveform), model.window_samples):
-                part = self.clip.waveform[start : start + model.window_samples]
-                if start == 0 or len(part) >= model.min_samples:
-                    yield _Window(place, part)
-
-    def flags(self, model: Model) -> list[str]:
-        flags, samples = list(self.clip.flags), len(self.clip.waveform)
-        if samples > model.window_samples:
-            flags.append("windowed")
-            if 0 < samples % model.window_samples < model.min_samples:
-                flags.append("tail_left_out")
-        return flags
-
-
-@dataclasses.dataclass
 class Encoded:
     """A recording as the encoders hear it.
 
@@ -586,48 +491,6 @@ class Encoded:
             name: float(np.average([found[name] for found in self.window_scores], weights=lengths))
             for name in self.window_scores[0]
         }
-
-
-class _Decoder:
-    """Decodes inputs in threads, one group ahead of the computation. Iterates over lists of `_Decoded`."""
-
-    def __init__(self, sources: Iterable[tuple[str, Any]], sample_rate: int | None, min_samples: int):
-        self._sources = iter(sources)
-        self._sample_rate, self._min_samples = sample_rate, min_samples
-
-    def __enter__(self) -> Iterator[list[_Decoded]]:
-        self._pool = ThreadPoolExecutor(max(2, os.cpu_count() or 2), thread_name_prefix="decode")
-        return self._groups()
-
-    def __exit__(self, *error: object) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
-
-    def _groups(self) -> Iterator[list[_Decoded]]:
-        # The first group is small, so that the device has work early.
-        ahead = self._submit(_GROUP // 8)
-        while ahead:
-            now, ahead = ahead, self._submit(_GROUP)
-            yield [future.result() for future in now]
-
-    def _submit(self, count: int) -> list[Future]:
-        return [self._pool.submit(self._decode, *named) for named in itertools.islice(self._sources, count)]
-
-    def _decode(self, uid: str, source: Any) -> _Decoded:
-        path = str(source) if isinstance(source, (str, os.PathLike)) else None
-        rate = None if path is not None else self._sample_rate
-        try:
-            clip = load_audio(source, rate, name=path or uid, min_samples=self._min_samples)
-        except AudioError as error:
-            return _Decoded(uid, path, error=error)
-        return _Decoded(uid, path, clip)
-
-
-def _named(inputs: Iterable[Any], uids: Iterable[str] | None) -> Iterator[tuple[str, Any]]:
-    if uids is not None:
-        yield from zip(uids, inputs, strict=True)
-        return
-    for place, source in enumerate(inputs):
-        yield (str(source) if isinstance(source, (str, os.PathLike)) else f"array-{place}"), source
 
 
 def _key(source: Any) -> Any:
@@ -674,31 +537,3 @@ def least_samples(config: ModelConfig) -> int:
 def most_samples(config: ModelConfig) -> int | None:
     """Samples of the longest clip that every encoder takes, None without a limit."""
     return min((m for e in config.encoders if (m := e.architecture.max_samples) is not None), default=None)
-
-
-def _private_folder(*parts: str) -> Path:
-    """A folder of ours in the user's cache folder that no one else can write to."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(base, "urgentmos", *parts)
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return folder
-
-
-def _processor() -> str:
-    """Name for the kind of processor: compiled CPU programs run on their own kind only."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        features = next((line for line in lines if line.startswith(("flags", "Features"))), "")
-    except OSError:
-        features = platform.processor()
-    return f"{platform.machine()}-{hashlib.sha256(features.encode()).hexdigest()[:12]}"
-
-
-def _converted(folder: Path) -> Path:
-    """The model folder of an authors' checkpoint, converted once for each revision of the file."""
-    checkpoint = folder / "model.pt"
-    target = _private_folder("models", f"format-{FORMAT_VERSION}-tool-{__version__}") / file_hash(checkpoint)[:32]
-    if not is_model_folder(target):
-        converted = authors.read_checkpoint(checkpoint)
-        save_folder(target, converted.module, converted.origin)
-    return target

@@ -54,7 +54,7 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
 def load(arguments: argparse.Namespace) -> "Model":
     """Loads --model; what can be wrong with it is wrong usage."""
     from urgentmos_jax.encoders.pretrained import ModelNotFound
-    from urgentmos_jax.scoring import load_model
+    from urgentmos_jax.loading import load_model
 
     if arguments.batch_seconds is not None and not 0 < arguments.batch_seconds < math.inf:
         raise UsageError(f"--batch-seconds is {arguments.batch_seconds}, give a number above 0")

@@ -10,9 +10,9 @@ from flax import nnx
 from urgentmos_jax.encoders.known import KNOWN_ENCODERS
 from urgentmos_jax.encoders.pretrained import find_config, load_encoder
 from urgentmos_jax.encoders.weights import WeightsError, fill, flat_state
+from urgentmos_jax.loading import find_model
 from urgentmos_jax.model.released import load_folder
 from urgentmos_jax.model.urgentmos import EncoderConfig, ModelConfig, UrgentMOS
-from urgentmos_jax.scoring import find_model
 from urgentmos_jax.training.config import ModelSettings
 
 __all__ = ["fine_tuned_module", "initial_module", "model_config"]
