@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,25 +71,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.markdown:
         write_text("--markdown", arguments.markdown, ranking.as_markdown())
     if arguments.report:
-        save_report(
-            arguments.report,
-            found.recordings,
-            found.judgement.predictions,
-            metric=arguments.metric,
-            **about_page(arguments.systems, found.about),
-            failures=failed,
-            ranking=ranking,
-            model=found.model,
-            embed_mb=arguments.embed_mb,
-        )
-    if failed:
-        faults = [f"{uid}: {message}" for uid, message in failed.items()]
-        print(first_faults(faults, "recordings have no score"), file=sys.stderr)
-    return 1 if failed else 0
+        save_page("--report", arguments.report, found, arguments)
+    return tell_failed(failed)
 
 
 def ranked(arguments: argparse.Namespace, *, systems_needed: bool = True) -> Ranked:
-    """Judges what the arguments name, and ranks it if each clip has a system, or else if `systems_needed` refuses."""
+    """Judges what the arguments name, and ranks it where each clip has a system; others `systems_needed` refuses."""
     from urgentmos_jax.evaluation.judging import judge, judge_by_predictions
     from urgentmos_jax.evaluation.predictions import read_predictions
     from urgentmos_jax.evaluation.ranking import rank
@@ -123,6 +110,30 @@ def ranked(arguments: argparse.Namespace, *, systems_needed: bool = True) -> Ran
         notes=judgement.notes,
     )
     return Ranked(recordings, judgement, ranking, about, model)
+
+
+def save_page(flag: str, path: Path, found: Ranked, arguments: argparse.Namespace) -> None:
+    """Writes the page that `flag` asked for."""
+    save_report(
+        path,
+        found.recordings,
+        found.judgement.predictions,
+        metric=arguments.metric,
+        **about_page(arguments.systems, found.about),
+        failures=found.judgement.failed,
+        ranking=found.ranking,
+        model=found.model,
+        embed_mb=arguments.embed_mb,
+        flag=flag,
+    )
+
+
+def tell_failed(failed: Mapping[str, str]) -> int:
+    """Says what has no score and why; the exit status."""
+    if failed:
+        faults = [f"{uid}: {message}" for uid, message in failed.items()]
+        print(first_faults(faults, "recordings have no score"), file=sys.stderr)
+    return 1 if failed else 0
 
 
 def list_recordings(arguments: argparse.Namespace, *, systems_needed: bool = True) -> "list[Utterance]":

@@ -1,12 +1,10 @@
 """`urgentmos report`: one HTML file to look at."""
 
 import argparse
-import sys
 from pathlib import Path
 
-from urgentmos_jax.cli.rank import add_judging_arguments, ranked
-from urgentmos_jax.cli.reporting import about_page, add_embed_argument, check_report, save_report
-from urgentmos_jax.manifest import first_faults
+from urgentmos_jax.cli.rank import add_judging_arguments, ranked, save_page, tell_failed
+from urgentmos_jax.cli.reporting import add_embed_argument, check_report
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,20 +18,5 @@ def run(arguments: argparse.Namespace) -> int:
     """Judges and writes; 1 where a recording has no score."""
     check_report(arguments.output, arguments.embed_mb, flag="--output")
     found = ranked(arguments, systems_needed=False)
-    failed = found.judgement.failed
-    save_report(
-        arguments.output,
-        found.recordings,
-        found.judgement.predictions,
-        metric=arguments.metric,
-        **about_page(arguments.systems, found.about),
-        failures=failed,
-        ranking=found.ranking,
-        model=found.model,
-        embed_mb=arguments.embed_mb,
-        flag="--output",
-    )
-    if failed:
-        faults = [f"{uid}: {message}" for uid, message in failed.items()]
-        print(first_faults(faults, "recordings have no score"), file=sys.stderr)
-    return 1 if failed else 0
+    save_page("--output", arguments.output, found, arguments)
+    return tell_failed(found.judgement.failed)
