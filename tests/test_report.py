@@ -19,12 +19,12 @@ import soundfile
 from browser import BROWSER, Browser
 from conftest import speech_like
 
-from urgentmos_jax.cli import main
+from urgentmos_jax.cli import main, reporting
 from urgentmos_jax.evaluation.correlation import agreement
 from urgentmos_jax.evaluation.evaluating import evaluate
 from urgentmos_jax.evaluation.predictions import Predictions
 from urgentmos_jax.evaluation.ranking import Ranking, rank, wins_by_score
-from urgentmos_jax.evaluation.report import write_report
+from urgentmos_jax.evaluation.report import EMBED_MB, write_report
 from urgentmos_jax.evaluation.report.charts import Axis, Scatter, distribution, envelope, polyline, scatter
 from urgentmos_jax.manifest import Utterance, write_utterances
 
@@ -157,6 +157,13 @@ def test_page_holds_what_was_found(written, clips):
         assert row[1] == name and row[2].startswith(f"{mean:.2f} [") and row[-1] == "5"
     # Qualities are so far apart that each system wins all or nothing.
     assert [row[1:] for row in pairs[1:]] == [["", "100", "100"], ["0", "", "100"], ["0", "0", ""]]
+    first, *others = ranked(clips, predictions).systems
+    level = [other.name for other in others if set(first.group) & set(other.group)]
+    apart = f", and cannot be told apart from {', '.join(level)} at 95 %" if level else ""
+    ends = f"[{first.mean.low:.2f}, {first.mean.high:.2f}]"
+    assert f"clean leads with a mean mos_overall of {first.mean.value:.2f} {ends}{apart} ." in page.text.replace(
+        "%.", "% ."
+    )
     marks = page.all("circle")
     assert len(marks) == 15 + 3  # By clip and by system; utmos has no labels.
     assert all(one.get("aria-label") for one in page.all("svg", role="img"))
@@ -654,6 +661,7 @@ def test_what_cannot_be_written_is_refused_before_anything_is_computed(report, t
     ):
         code, out, err = report(*arguments)
         assert code == 2 and out == "" and wanted in err
+    assert reporting._EMBED_MB == EMBED_MB
     corpus(tmp_path / "data", references=1)
     (tmp_path / "scores.jsonl").write_text('{"uid": "clean/0", "scores": {"mos_overall": 3}}\n')
     (tmp_path / "file").write_text("")

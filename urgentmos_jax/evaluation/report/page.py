@@ -118,7 +118,8 @@ def write_report(
         ],
         axis=axis,
         distributions=_distributions(clips, axis, metric, ranking) if axis else [],
-        groups={name: [cards[clip.place] for clip in group] for name, group in groups.items()},
+        level_with_first=_level_with_first(ranking),
+        groups=_once(groups, cards),
         frames=frames,
         clips=clips,
         cards=cards,
@@ -129,6 +130,22 @@ def write_report(
     )
     with whole_file(path) as file:
         file.write(page)
+
+
+def _level_with_first(ranking: Ranking | None) -> list[str]:
+    """Systems that cannot be told apart from the first."""
+    first, *others = ranking.systems if ranking else (None,)
+    return [other.name for other in others if set(other.group) & set(first.group)]
+
+
+def _once(groups: Mapping[str, Sequence[Clip]], cards: Mapping[int, Card]) -> dict[str, list[tuple[Card, bool]]]:
+    """The cards of each group, and whether each has been shown above."""
+    shown: dict[str, list[tuple[Card, bool]]] = {}
+    seen: set[int] = set()
+    for name, group in groups.items():
+        shown[name] = [(cards[clip.place], clip.place in seen) for clip in group]
+        seen |= {clip.place for clip in group}
+    return shown
 
 
 def _ranking_axis(ranking: Ranking | None) -> Axis | None:
