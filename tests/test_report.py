@@ -161,9 +161,8 @@ def test_page_holds_what_was_found(written, clips):
     level = [other.name for other in others if set(first.group) & set(other.group)]
     apart = f", and cannot be told apart from {', '.join(level)} at 95 %" if level else ""
     ends = f"[{first.mean.low:.2f}, {first.mean.high:.2f}]"
-    assert f"clean leads with a mean mos_overall of {first.mean.value:.2f} {ends}{apart} ." in page.text.replace(
-        "%.", "% ."
-    )
+    lead = f"clean leads with a mean mos_overall of {first.mean.value:.2f} {ends}{apart}."
+    assert level and lead.replace(" ", "") in page.text.replace(" ", "")
     marks = page.all("circle")
     assert len(marks) == 15 + 3  # By clip and by system; utmos has no labels.
     assert all(one.get("aria-label") for one in page.all("svg", role="img"))
