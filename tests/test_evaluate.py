@@ -380,8 +380,12 @@ def test_command_with_a_model(tmp_path, capsys, monkeypatch, model_folder):
             for name, figure in values["figures"].items():
                 assert same["levels"][level]["figures"][name]["value"] == pytest.approx(figure["value"], abs=1e-5), name
     assert main(["evaluate", str(data), "--model", "nowhere/model-x"]) == 2
-    # What the model does not predict stops it before anything is scored.
+    # What the model does not predict is left out and told; asked for, it stops it before anything is scored.
     data.write_text("".join(json.dumps({**one, "metrics": {"mos_overall": 3, "pesq": 2}}) + "\n" for one in lines))
     capsys.readouterr()
-    assert main(["evaluate", str(data), "--model", str(model_folder)]) == 2
-    assert "does not predict pesq, of which there are labels; --metrics mos_overall leaves" in capsys.readouterr().err
+    assert main(["evaluate", str(data), "--model", str(model_folder), "--metrics", "pesq"]) == 2
+    assert "--metrics pesq: not of --model" in capsys.readouterr().err
+    main(["evaluate", str(data), "--model", str(model_folder)])
+    printed = capsys.readouterr()
+    assert "left out, not predicted: pesq" in printed.err
+    assert "mos_overall" in printed.out and "pesq" not in printed.out

@@ -35,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--predictions", nargs="+", type=Path, metavar="F", help="files of `urgentmos score` or `urgentmos compare`"
     )
     add_model_arguments(parser, several=True)
-    parser.add_argument("--metrics", metavar="A,B", help="some of the metrics with labels (default: all)")
+    parser.add_argument(
+        "--metrics", metavar="A,B", help="some of the metrics with labels (default: those that all predict)"
+    )
     parser.add_argument("--corpus-column", metavar="KEY", help="key of meta that names the corpus of each line")
     parser.add_argument(
         "--allow-missing", action="store_true", help="leave out and count what has no prediction, instead of stopping"
@@ -95,13 +97,19 @@ def evaluated(arguments: argparse.Namespace) -> Evaluated:
             allow_outside=arguments.allow_outside,
             check_files=not arguments.predictions,
         )
-        metrics = labelled_metrics(corpora, metrics)
+        wanted = labelled_metrics(corpora, metrics)
         if arguments.report and all(corpus.pairs for corpus in corpora):
             raise UsageError("--report shows recordings and their labels; name a manifest of utterances too")
-        failed, model = _join(arguments, corpora) if arguments.predictions else _predict(arguments, corpora, metrics)
+        join_or_predict = _join if arguments.predictions else _predict
+        failed, model, predicted = join_or_predict(arguments, corpora, wanted)
+        if metrics is None and (left_out := [name for name in wanted if name not in predicted]):
+            wanted = [name for name in wanted if name in predicted]
+            if not wanted:
+                raise UsageError(f"nothing to judge: labels are of {', '.join(left_out)}, which not all predict")
+            print(f"left out, not predicted: {', '.join(left_out)}", file=sys.stderr)
         # What a model fails at is told and counted: the other scores may have taken hours.
         allowed = arguments.allow_missing or bool(failed)
-        evaluation = evaluate_corpora(corpora, metrics=metrics, allow_missing=allowed, seed=arguments.seed)
+        evaluation = evaluate_corpora(corpora, metrics=wanted, allow_missing=allowed, seed=arguments.seed)
         return Evaluated(evaluation, failed, model)
     except MissingPredictions as error:
         raise UsageError(f"{error}\n--allow-missing leaves them out and counts them") from None
@@ -128,37 +136,48 @@ def _report(arguments: argparse.Namespace, found: Evaluated) -> None:
     )
 
 
-def _join(arguments: argparse.Namespace, corpora: "Sequence[Corpus]") -> "tuple[dict[str, str], None]":
+def _join(
+    arguments: argparse.Namespace, corpora: "Sequence[Corpus]", metrics: Sequence[str]
+) -> tuple[dict[str, str], None, list[str]]:
+    """As `_predict`, of files: none of which tells why something failed."""
     from urgentmos_jax.evaluation.joining import join
     from urgentmos_jax.evaluation.predictions import read_predictions
 
+    predicted = list(metrics)
     for name, path in _named(arguments.predictions, "--predictions").items():
-        for corpus, values in zip(corpora, join(corpora, read_predictions(path)), strict=True):
+        predictions = read_predictions(path)
+        predicted = [metric for metric in predicted if metric in predictions.metrics]
+        for corpus, values in zip(corpora, join(corpora, predictions), strict=True):
             corpus.predicted[name] = values
-    return {}, None
+    return {}, None, predicted
 
 
 def _predict(
     arguments: argparse.Namespace, corpora: "Sequence[Corpus]", metrics: Sequence[str]
-) -> "tuple[dict[str, str], Model | None]":
-    """Scores and compares with each model; {uid: why} of what failed, and the first model."""
+) -> "tuple[dict[str, str], Model | None, list[str]]":
+    """Scores and compares with each model.
+
+    Returns:
+        {uid: why} of what failed, the first model, and the metrics that all of them predict.
+    """
     from urgentmos_jax.evaluation.joining import predict
 
     failed: dict[str, str] = {}
+    predicted = list(metrics)
     first = None
     for name, source in _named(arguments.model or [DEFAULT_MODEL], "--model").items():
         model = load(argparse.Namespace(**{**vars(arguments), "model": source}))
-        if not arguments.allow_missing and (unknown := [metric for metric in metrics if metric not in model.metrics]):
-            known = ",".join(metric for metric in metrics if metric in model.metrics)
-            advice = f"--metrics {known} leaves them out" if known else f"it predicts {', '.join(model.metrics)}"
-            text = f"does not predict {', '.join(unknown)}, of which there are labels"
-            raise UsageError(f"--model {source} {text}; {advice}")
+        predicted = [metric for metric in predicted if metric in model.metrics]
+        if arguments.metrics and not arguments.allow_missing and len(predicted) < len(metrics):
+            unknown = ", ".join(metric for metric in metrics if metric not in model.metrics)
+            text = f"the model predicts {', '.join(model.metrics)}; --allow-missing leaves the others out"
+            raise UsageError(f"--metrics {unknown}: not of --model {source}; {text}")
         first = first or model
         found, why = predict(model, corpora, metrics)
         for corpus, values in zip(corpora, found, strict=True):
             corpus.predicted[name] = values
         failed |= why
-    return failed, first
+    return failed, first, predicted
 
 
 def _named(sources: Sequence[Path | str], flag: str) -> dict[str, Path | str]:
