@@ -226,6 +226,7 @@ def test_wrong_usage_is_named(folders, model_folder, tmp_path, capsys):
     predictions.write_text("uid,pesq\nx,3\n")
     assert "has no mos_overall, but pesq" in refused(*folders, "--predictions", predictions)
     assert "uids are as 'x'" in refused(*folders, "--predictions", predictions, "--metric", "pesq")
+    assert "not both" in refused(*folders, "--predictions", predictions, "--model", "m")
     predictions.write_text("uid,pesq\nx,loud\n")
     assert "p.csv:2" in refused(*folders, "--predictions", predictions)
     data = tmp_path / "data.jsonl"

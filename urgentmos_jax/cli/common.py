@@ -29,11 +29,9 @@ class UsageError(Exception):
 
 
 def add_model_arguments(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
-    """--model (or several, None by default), --precision and --batch-seconds."""
-    default, number = (None, {"nargs": "+"}) if several else (DEFAULT_MODEL, {})
-    parser.add_argument(
-        "--model", default=default, metavar="M", help=f"model folder or hub id (default: {DEFAULT_MODEL})", **number
-    )
+    """--model (or several), None by default; --precision and --batch-seconds."""
+    number = {"nargs": "+"} if several else {}
+    parser.add_argument("--model", metavar="M", help=f"model folder or hub id (default: {DEFAULT_MODEL})", **number)
     parser.add_argument(
         "--precision", choices=("float32", "bfloat16"), default="float32", help="of the encoders (default: %(default)s)"
     )
@@ -52,14 +50,15 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def load(arguments: argparse.Namespace) -> "Model":
-    """Loads --model; what can be wrong with it is wrong usage."""
+    """Loads --model, or the default; what can be wrong with it is wrong usage."""
     from urgentmos_jax.encoders.pretrained import ModelNotFound
     from urgentmos_jax.loading import load_model
 
     if arguments.batch_seconds is not None and not 0 < arguments.batch_seconds < math.inf:
         raise UsageError(f"--batch-seconds is {arguments.batch_seconds}, give a number above 0")
+    source = arguments.model or DEFAULT_MODEL
     try:
-        return load_model(arguments.model, precision=arguments.precision, batch_seconds=arguments.batch_seconds)
+        return load_model(source, precision=arguments.precision, batch_seconds=arguments.batch_seconds)
     except ModelNotFound as error:
         raise UsageError(f"--model {error}") from None
     except (ValueError, OSError) as error:

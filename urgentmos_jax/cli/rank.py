@@ -83,6 +83,8 @@ def ranked(arguments: argparse.Namespace, *, systems_needed: bool = True) -> Ran
 
     if arguments.seed < 0 or (arguments.most_pairs is not None and arguments.most_pairs < 0):
         raise UsageError("give --seed and --most-pairs numbers of 0 or more")
+    if arguments.predictions and arguments.model:
+        raise UsageError("give --predictions or --model, not both; `urgentmos score` makes predictions of a model")
     metric, draw = arguments.metric, {"most_pairs": arguments.most_pairs, "seed": arguments.seed}
     try:
         recordings, model = list_recordings(arguments, systems_needed=systems_needed), None

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from urgentmos_jax.cli.common import UsageError, add_model_arguments, load, metadata
+from urgentmos_jax.cli.common import DEFAULT_MODEL, UsageError, add_model_arguments, load, metadata
 from urgentmos_jax.manifest import ManifestError, first_faults, whole_file
 
 if TYPE_CHECKING:
@@ -71,7 +71,8 @@ def _predict(arguments: argparse.Namespace) -> int:
             items = read_items(source, Path(scratch))
             model = load(arguments)
             if METRIC not in model.metrics or METRIC not in model.comparative_metrics:
-                raise UsageError(f"--model {arguments.model}: predicts no {METRIC} of recordings and of pairs")
+                source = arguments.model or DEFAULT_MODEL
+                raise UsageError(f"--model {source}: predicts no {METRIC} of recordings and of pairs")
             predictions = predict(model, items, scratch=Path(scratch), order=arguments.order)
         write(arguments.output, predictions)
         counts = _counts(predictions)
