@@ -12,12 +12,13 @@ NAMES = [
     "sigmos_col", "sigmos_disc", "sigmos_loud", "sigmos_noise", "sigmos_ovrl", "sigmos_reverb", "sigmos_sig", "spksim",
     "utmos", "mos_overall", "mos_naturalness", "mos_prosody", "mos_quality", "mos_expressiveness", "mos_fluency",
     "mos_paralinguistic",
-    "mos_signal", "mos_background", "stoi", "si_sdr",
+    "mos_signal", "mos_background", "mos_noisiness", "mos_coloration", "mos_discontinuity", "mos_loudness",
+    "stoi", "si_sdr",
 ]  # fmt: skip
 
 
 def test_every_name_is_known():
-    assert sorted(CATALOGUE) == sorted(NAMES) and len(NAMES) == 28 + 4
+    assert sorted(CATALOGUE) == sorted(NAMES) and len(NAMES) == 28 + 8
 
 
 @pytest.mark.parametrize("name", NAMES)
