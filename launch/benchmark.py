@@ -37,14 +37,14 @@ from flax import nnx
 from configs import f1c1m5_d_corpus
 from launch.clips import generated
 from launch.measuring import MATMUL_FLOPS, in_rounds, machine, matmul_turn, peak_memory_mb, process_seconds, timed
-from urgentmos_jax.audio import SAMPLE_RATE_HZ, load_audio
+from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ, load_audio
 from urgentmos_jax.cli.common import find_recordings
 from urgentmos_jax.model.flops import clip_flops
-from urgentmos_jax.model.released import load_folder, save_folder
 from urgentmos_jax.model.urgentmos import ModelConfig, UrgentMOS
-from urgentmos_jax.scoring import Model
+from urgentmos_jax.scoring.model import Model
 from urgentmos_jax.training.config import read_config
-from urgentmos_jax.training.initial import model_config
+from urgentmos_jax.training.start import model_config
+from urgentmos_jax.weights.model_folder import load_folder, save_folder
 
 _MODEL = flags.DEFINE_string("model", None, "Model folder; none: the published architecture, random weights.")
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "The authors' model.pt that --model was made of, for torch.")
@@ -151,7 +151,7 @@ def train(scratch: Path) -> dict[str, Any]:
     import soundfile
 
     from launch.benchmark_train import measure
-    from urgentmos_jax.manifest import measure_durations
+    from urgentmos_jax.manifests.reading import measure_durations
 
     folder, checkpoint, encoder = model_files(scratch)
     if _AUDIO.value:
@@ -199,7 +199,7 @@ def model_files(scratch: Path) -> tuple[Path, Path | None, Path | None]:
         raise app.UsageError(f"--against torch: {error}; pip install torch") from None
     from transformers import WavLMConfig
 
-    from urgentmos_jax.authors import read_checkpoint
+    from urgentmos_jax.weights.urgent_mos import read_checkpoint
 
     model = torch_assembly.random_model(WavLMConfig(), False, torch_assembly.published_config(), 0)
     checkpoint = scratch / "model.pt"

@@ -14,7 +14,7 @@ _EVALUATE = """
 import json, resource, sys, time
 from pathlib import Path
 from urgentmos_jax.evaluation.evaluating import evaluate_corpora
-from urgentmos_jax.evaluation.joining import join, read_corpora
+from urgentmos_jax.evaluation.predicting import join, read_corpora
 from urgentmos_jax.evaluation.predictions import read_predictions
 started = time.perf_counter()
 corpora = read_corpora([Path(sys.argv[1])], check_files=False)

@@ -17,15 +17,15 @@ from flax import nnx
 from configs.f1c1m5_d_corpus import get_config
 from launch.clips import generated
 from launch.measuring import MATMUL_FLOPS, compiling, in_rounds, matmul_turn, peak_memory_mb, timed
-from urgentmos_jax.audio import SAMPLE_RATE_HZ
-from urgentmos_jax.data.loading import LoadedBatches
-from urgentmos_jax.data.pairing import PairingScope
-from urgentmos_jax.data.pipeline import Plan
+from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ
+from urgentmos_jax.data.loader import LoadedBatches
+from urgentmos_jax.data.partners import PairingScope
+from urgentmos_jax.data.plan import Plan
 from urgentmos_jax.data.training_set import TrainingSet
 from urgentmos_jax.metrics import Metric
 from urgentmos_jax.model.flops import clip_flops
 from urgentmos_jax.model.urgentmos import ModelConfig, UrgentMOS
-from urgentmos_jax.scoring import least_samples
+from urgentmos_jax.scoring.model import least_samples
 from urgentmos_jax.training import checkpoints
 from urgentmos_jax.training.checkpoints import Checkpoints
 from urgentmos_jax.training.config import read_config

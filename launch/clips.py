@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from urgentmos_jax.audio import SAMPLE_RATE_HZ
+from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ
 
 
 def generated(count: int, *, seconds: float | None = None) -> Iterator[np.ndarray]:

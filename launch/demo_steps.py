@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 
 from configs.demo import get_config
-from urgentmos_jax.audio import SAMPLE_RATE_HZ, load_audio
-from urgentmos_jax.corpora.generated import all_systems, default_splits, generate
-from urgentmos_jax.data.pairing import Partners, stable_hash
+from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ, load_audio
+from urgentmos_jax.data.partners import Partners, stable_hash
 from urgentmos_jax.evaluation.baseline import mean_log_mel, ridge
-from urgentmos_jax.evaluation.correlation import agreement
 from urgentmos_jax.evaluation.plots import frame_scores, predicted_against_true
-from urgentmos_jax.evaluation.preference import sign_accuracy
-from urgentmos_jax.loading import load_model
-from urgentmos_jax.manifest import Utterance, read_utterances
-from urgentmos_jax.scoring import Model
-from urgentmos_jax.training.loop import Trainer
+from urgentmos_jax.manifests.reading import Utterance, read_utterances
+from urgentmos_jax.scoring.loading import load_model
+from urgentmos_jax.scoring.model import Model
+from urgentmos_jax.statistics.correlation import agreement
+from urgentmos_jax.statistics.preference import sign_accuracy
+from urgentmos_jax.synthesis.generated import all_systems, default_splits, generate
+from urgentmos_jax.training.trainer import Trainer
 
 __all__ = ["Demo"]
 

@@ -26,9 +26,9 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"not understood: {' '.join(argv[1:])}")
     # Imported here: the processes that generate speech import this module, and need none of it.
     from launch.supervision_steps import Supervision
-    from urgentmos_jax.loading import keep_compiled_programs
+    from urgentmos_jax.scoring.loading import keep_compiled_programs
     from urgentmos_jax.training.logs import show_log
-    from urgentmos_jax.training.loop import STOPPED, Interrupted
+    from urgentmos_jax.training.trainer import STOPPED, Interrupted
 
     folds, seeds = (_numbers(flag) for flag in (_FOLDS, _SEEDS))
     logger = show_log()

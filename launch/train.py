@@ -16,11 +16,11 @@ from absl import app, flags
 from ml_collections import config_flags
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from urgentmos_jax.loading import keep_compiled_programs
-from urgentmos_jax.training import hosts
+from urgentmos_jax.scoring.loading import keep_compiled_programs
+from urgentmos_jax.training import topology as hosts
 from urgentmos_jax.training.dry_run import describe_run
 from urgentmos_jax.training.logs import show_log
-from urgentmos_jax.training.loop import STOPPED, Interrupted, Trainer
+from urgentmos_jax.training.trainer import STOPPED, Interrupted, Trainer
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The run, a file of configs/.", lock_config=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Checkpoints and logs of the run; gone on with if it holds one.")

@@ -16,15 +16,15 @@ __all__ = ["AudioError", "Model", "__version__", "load_model"]
 def __getattr__(name: str) -> Any:
     # Loaded when asked for: `urgentmos --help` need not wait for jax.
     if name == "AudioError":
-        from urgentmos_jax.audio import AudioError
+        from urgentmos_jax.audio.loading import AudioError
 
         return AudioError
     if name == "Model":
-        from urgentmos_jax.scoring import Model
+        from urgentmos_jax.scoring.model import Model
 
         return Model
     if name == "load_model":
-        from urgentmos_jax.loading import load_model
+        from urgentmos_jax.scoring.loading import load_model
 
         return load_model
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from urgentmos_jax.cli.common import UsageError
-from urgentmos_jax.manifest import first_faults, whole_file
+from urgentmos_jax.manifests.reading import first_faults, whole_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Examines; 1 where something is wrong."""
-    from urgentmos_jax.corpora.health import as_text, coverage, examine, metrics_of
+    from urgentmos_jax.manifests.checking import as_text, coverage, examine, metrics_of
 
     if missing := [str(path) for path in arguments.data if not path.is_file()]:
         raise UsageError(f"{', '.join(missing)}: no such file")

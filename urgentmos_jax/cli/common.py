@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from urgentmos_jax.manifest import ManifestError, first_faults, json_lines, locate, two_strings, whole_file
+from urgentmos_jax.manifests.reading import ManifestError, first_faults, json_lines, locate, two_strings, whole_file
 
 if TYPE_CHECKING:
-    from urgentmos_jax.scoring import Model
+    from urgentmos_jax.scoring.model import Model
 
 __all__ = ["DEFAULT_MODEL", "UsageError", "add_model_arguments", "load", "read_list", "write_rows", "write_text"]
 
@@ -51,8 +51,8 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
 
 def load(arguments: argparse.Namespace) -> "Model":
     """Loads --model, or the default; what can be wrong with it is wrong usage."""
-    from urgentmos_jax.encoders.pretrained import ModelNotFound
-    from urgentmos_jax.loading import load_model
+    from urgentmos_jax.scoring.loading import load_model
+    from urgentmos_jax.weights.encoder_folder import ModelNotFound
 
     if arguments.batch_seconds is not None and not 0 < arguments.batch_seconds < math.inf:
         raise UsageError(f"--batch-seconds is {arguments.batch_seconds}, give a number above 0")
@@ -130,7 +130,7 @@ def read_pairs(path: Path, audio_root: Path | None = None) -> list[tuple[str, tu
 
 def find_recordings(folder: Path) -> list[Path]:
     """Recordings below a folder, sorted, hidden files left out."""
-    from urgentmos_jax.audio import AUDIO_SUFFIXES
+    from urgentmos_jax.audio.loading import AUDIO_SUFFIXES
 
     found = sorted(
         path
@@ -203,7 +203,7 @@ def write_text(flag: str, path: Path, text: str) -> None:
 
 def metadata(model: "Model") -> Row:
     """What was computed with what, for F.meta.json."""
-    from urgentmos_jax.audio import RESAMPLER
+    from urgentmos_jax.audio.loading import RESAMPLER
     from urgentmos_jax.version import __version__
 
     return {"tool": "urgentmos_jax", "tool_version": __version__, "resampler": RESAMPLER, **model.describe()}

@@ -22,8 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Converts."""
-    from urgentmos_jax.authors import read_checkpoint
-    from urgentmos_jax.model.released import save_folder
+    from urgentmos_jax.weights.model_folder import save_folder
+    from urgentmos_jax.weights.urgent_mos import read_checkpoint
 
     try:
         checkpoint = read_checkpoint(arguments.checkpoint, arguments.encoder)

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from urgentmos_jax.cli.common import DEFAULT_MODEL, UsageError, add_model_arguments, load, metadata, write_text
 from urgentmos_jax.cli.reporting import about_page, add_report_arguments, check_report, save_report
-from urgentmos_jax.manifest import ManifestError, first_faults
+from urgentmos_jax.manifests.reading import ManifestError, first_faults
 
 if TYPE_CHECKING:
     from urgentmos_jax.evaluation.evaluating import Evaluation
-    from urgentmos_jax.evaluation.joining import Corpus
-    from urgentmos_jax.scoring import Model
+    from urgentmos_jax.evaluation.predicting import Corpus
+    from urgentmos_jax.scoring.model import Model
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def evaluated(arguments: argparse.Namespace) -> Evaluated:
         evaluate_corpora,
         labelled_metrics,
     )
-    from urgentmos_jax.evaluation.joining import read_corpora
+    from urgentmos_jax.evaluation.predicting import read_corpora
 
     if arguments.seed < 0:
         raise UsageError(f"--seed is {arguments.seed}, give one of 0 or more")
@@ -118,7 +118,7 @@ def evaluated(arguments: argparse.Namespace) -> Evaluated:
 
 
 def _report(arguments: argparse.Namespace, found: Evaluated) -> None:
-    from urgentmos_jax.evaluation.report import clips_of
+    from urgentmos_jax.report import clips_of
 
     metrics = dict.fromkeys(one.metric for one in found.evaluation.results if not one.pairs)
     clips, predictions, failures = clips_of(found.evaluation, found.failed)
@@ -140,7 +140,7 @@ def _join(
     arguments: argparse.Namespace, corpora: "Sequence[Corpus]", metrics: Sequence[str]
 ) -> tuple[dict[str, str], None, list[str]]:
     """As `_predict`, of files: none of which tells why something failed."""
-    from urgentmos_jax.evaluation.joining import join
+    from urgentmos_jax.evaluation.predicting import join
     from urgentmos_jax.evaluation.predictions import read_predictions
 
     predicted = list(metrics)
@@ -160,7 +160,7 @@ def _predict(
     Returns:
         {uid: why} of what failed, the first model, and the metrics that all of them predict.
     """
-    from urgentmos_jax.evaluation.joining import predict
+    from urgentmos_jax.evaluation.predicting import predict
 
     failed: dict[str, str] = {}
     predicted = list(metrics)

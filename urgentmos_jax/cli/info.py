@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints a description."""
-    from urgentmos_jax.model.sizes import format_sizes, scoring_bytes
+    from urgentmos_jax.model.cost import format_sizes, scoring_bytes
 
     arguments.model = arguments.model_argument or arguments.model
     model = load(arguments)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from urgentmos_jax.cli.common import UsageError
-from urgentmos_jax.manifest import ManifestError, first_faults
+from urgentmos_jax.manifests.reading import ManifestError, first_faults
 
 if TYPE_CHECKING:
     from urgentmos_jax.labels.labelling import Labelled

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from urgentmos_jax.cli.common import UsageError
-from urgentmos_jax.manifest import ManifestError
+from urgentmos_jax.manifests.reading import ManifestError
 
 _LIMIT = 100_000
 
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Draws and writes."""
-    from urgentmos_jax.corpora.pairs import make_pairs
+    from urgentmos_jax.manifests.pairs import make_pairs
 
     metrics = [name.strip() for name in arguments.metrics.split(",") if name.strip()]
     if not metrics or arguments.limit < 1 or arguments.seed < 0:

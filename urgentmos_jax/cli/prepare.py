@@ -8,7 +8,7 @@ from typing import Any
 
 from urgentmos_jax.cli.common import UsageError
 from urgentmos_jax.corpora.registry import NAMES, corpus_of
-from urgentmos_jax.manifest import ManifestError
+from urgentmos_jax.manifests.reading import ManifestError
 
 _MOST_BAD = 0.01
 
@@ -94,7 +94,7 @@ def _share(text: str) -> float:
 def _published(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
     from urgentmos_jax.corpora.custom_folder import corpus_of_folder
     from urgentmos_jax.corpora.downloads import DownloadError, download
-    from urgentmos_jax.corpora.preparing import prepare_corpus
+    from urgentmos_jax.corpora.prepare import prepare_corpus
 
     if arguments.corpus == "custom":
         corpus = corpus_of_folder(arguments.source, audio_root=arguments.audio_root)

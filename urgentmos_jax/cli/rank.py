@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from urgentmos_jax.cli.common import UsageError, add_model_arguments, find_recordings, load, metadata, write_text
 from urgentmos_jax.cli.reporting import about_page, add_report_arguments, check_report, save_report
-from urgentmos_jax.manifest import ManifestError, first_faults
+from urgentmos_jax.manifests.reading import ManifestError, first_faults
 
 if TYPE_CHECKING:
-    from urgentmos_jax.evaluation.judging import Judgement
-    from urgentmos_jax.evaluation.ranking import Ranking
-    from urgentmos_jax.manifest import Utterance
-    from urgentmos_jax.scoring import Model
+    from urgentmos_jax.manifests.reading import Utterance
+    from urgentmos_jax.ranking.comparisons import Judgement
+    from urgentmos_jax.ranking.rank import Ranking
+    from urgentmos_jax.scoring.model import Model
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def ranked(arguments: argparse.Namespace, *, systems_needed: bool = True) -> Ranked:
     """Judges what the arguments name, and ranks it where each clip has a system; others `systems_needed` refuses."""
-    from urgentmos_jax.evaluation.judging import judge, judge_by_predictions
     from urgentmos_jax.evaluation.predictions import read_predictions
-    from urgentmos_jax.evaluation.ranking import rank
+    from urgentmos_jax.ranking.comparisons import judge, judge_by_predictions
+    from urgentmos_jax.ranking.rank import rank
 
     if arguments.seed < 0 or (arguments.most_pairs is not None and arguments.most_pairs < 0):
         raise UsageError("give --seed and --most-pairs numbers of 0 or more")
@@ -140,7 +140,7 @@ def tell_failed(failed: Mapping[str, str]) -> int:
 
 def list_recordings(arguments: argparse.Namespace, *, systems_needed: bool = True) -> "list[Utterance]":
     """Recordings of the folders or of the manifest."""
-    from urgentmos_jax.evaluation.systems import systems_of_folders, systems_of_manifest
+    from urgentmos_jax.ranking.systems import systems_of_folders, systems_of_manifest
 
     sources: Sequence[Path] = arguments.systems
     if all(source.is_dir() for source in sources):

@@ -24,7 +24,7 @@ from urgentmos_jax.cli.common import (
 from urgentmos_jax.cli.reporting import about_page, add_report_arguments, check_report, save_report
 
 if TYPE_CHECKING:
-    from urgentmos_jax.scoring import Model
+    from urgentmos_jax.scoring.model import Model
 
 _LISTS = (".jsonl", ".csv", ".scp", ".txt")
 
@@ -95,7 +95,7 @@ def _report(
     about: dict[str, Any],
     model: "Model",
 ) -> None:
-    from urgentmos_jax.manifest import Utterance
+    from urgentmos_jax.manifests.reading import Utterance
 
     # Lists may name different recordings alike; one that is listed twice is shown once.
     by_path = {row["path"]: row for row in rows}

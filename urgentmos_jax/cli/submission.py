@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from urgentmos_jax.cli.common import DEFAULT_MODEL, UsageError, add_model_arguments, load, metadata
-from urgentmos_jax.manifest import ManifestError, first_faults, whole_file
+from urgentmos_jax.manifests.reading import ManifestError, first_faults, whole_file
 
 if TYPE_CHECKING:
-    from urgentmos_jax.submission import Item, Prediction
+    from urgentmos_jax.challenges.vmc2026 import Item, Prediction
 
 _CHALLENGES = ("vmc2026-track1",)
 
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from urgentmos_jax.submission import check, read_items
+    from urgentmos_jax.challenges.vmc2026 import check, read_items
 
     if not arguments.check.is_file():
         raise UsageError(f"--check {arguments.check}: no such file")
@@ -60,7 +60,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _predict(arguments: argparse.Namespace) -> int:
-    from urgentmos_jax.submission import METRIC, predict, read_items, write
+    from urgentmos_jax.challenges.vmc2026 import METRIC, predict, read_items, write
 
     if arguments.output.suffix != ".csv":
         raise UsageError(f"--output {arguments.output}: give a name that ends in .csv")

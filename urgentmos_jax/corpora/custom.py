@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from urgentmos_jax.corpora.preparing import write_split
+from urgentmos_jax.corpora.prepare import write_split
 from urgentmos_jax.corpora.split import DECIMALS, Rating, Split
-from urgentmos_jax.corpora.tables import CsvFile, Place, is_blank, number, split_cell
-from urgentmos_jax.manifest import locate
+from urgentmos_jax.manifests.reading import locate
+from urgentmos_jax.manifests.tables import CsvFile, Place, is_blank, number, split_cell
 
 __all__ = ["Columns", "Scale", "prepare"]
 

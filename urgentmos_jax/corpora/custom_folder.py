@@ -9,8 +9,8 @@ from pathlib import Path
 
 from urgentmos_jax.corpora.corpus import Corpus, Tree
 from urgentmos_jax.corpora.split import Split
-from urgentmos_jax.corpora.tables import CsvFile, is_blank
-from urgentmos_jax.manifest import ManifestError, locate
+from urgentmos_jax.manifests.reading import ManifestError, locate
+from urgentmos_jax.manifests.tables import CsvFile, is_blank
 from urgentmos_jax.metrics import CATALOGUE
 
 __all__ = ["corpus_of_folder"]

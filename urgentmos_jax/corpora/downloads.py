@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from urgentmos_jax.corpora.unpacking import DownloadError, require_space, unpack
-from urgentmos_jax.manifest import whole_file
+from urgentmos_jax.manifests.reading import whole_file
 from urgentmos_jax.version import __version__
 
 __all__ = ["Archive", "Download", "DownloadError", "HubDataset", "HubFile", "download"]

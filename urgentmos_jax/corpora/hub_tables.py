@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from urgentmos_jax.corpora.split import escape_id
-from urgentmos_jax.corpora.tables import Place
-from urgentmos_jax.manifest import ManifestError
+from urgentmos_jax.manifests.reading import ManifestError
+from urgentmos_jax.manifests.tables import Place
 
 __all__ = ["extract", "hub_rows"]
 

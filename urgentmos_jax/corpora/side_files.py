@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from urgentmos_jax.corpora.split import DECIMALS, Split
-from urgentmos_jax.corpora.tables import Place, is_blank, number
-from urgentmos_jax.manifest import ManifestError, Utterance, json_lines
+from urgentmos_jax.manifests.reading import ManifestError, Utterance, json_lines
+from urgentmos_jax.manifests.tables import Place, is_blank, number
 from urgentmos_jax.metrics import CATALOGUE
 
 __all__ = ["SideFiles", "read_scp"]

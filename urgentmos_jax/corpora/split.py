@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from urgentmos_jax.corpora.tables import CsvFile, Place, is_blank, number
-from urgentmos_jax.manifest import ManifestError, far_out
+from urgentmos_jax.manifests.reading import ManifestError, far_out
+from urgentmos_jax.manifests.tables import CsvFile, Place, is_blank, number
 from urgentmos_jax.metrics import CATALOGUE
 
 __all__ = ["DECIMALS", "GivenPair", "Rating", "Recording", "Split", "escape_id", "make_uid"]

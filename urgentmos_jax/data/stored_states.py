@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from urgentmos_jax.audio import AudioError
+from urgentmos_jax.audio.loading import AudioError
 
 __all__ = ["DamagedStates", "StateShape", "StoredStates"]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from urgentmos_jax.audio import SAMPLE_RATE_HZ
-from urgentmos_jax.data.pairing import stable_hash
-from urgentmos_jax.manifest import ManifestError, Utterance, read_pairs, read_utterances
+from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ
+from urgentmos_jax.data.partners import stable_hash
+from urgentmos_jax.manifests.reading import ManifestError, Utterance, read_pairs, read_utterances
 from urgentmos_jax.metrics import Metric
 
 __all__ = ["Source", "TrainingSet", "find_source", "read_training_set"]

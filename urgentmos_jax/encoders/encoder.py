@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 import jax
 from flax import nnx
 
-from urgentmos_jax.encoders.weights import Rule
-from urgentmos_jax.layers import States
+from urgentmos_jax.nn.blocks import States
+from urgentmos_jax.weights.rules import Rule
 
 __all__ = ["Architecture", "Encoder", "no_noise"]
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from urgentmos_jax.masking import length_mask
+from urgentmos_jax.nn.masking import length_mask
 
 __all__ = ["HOP_SAMPLES", "WINDOW_SAMPLES", "log_mel", "mel_matrix", "whisper_log_mel"]
 

@@ -21,10 +21,10 @@ from flax import nnx
 
 from urgentmos_jax.encoders.encoder import Architecture, Encoder
 from urgentmos_jax.encoders.spec_augment import draw_spans
-from urgentmos_jax.encoders.weights import Rule, conv, dense, norm
-from urgentmos_jax.flops import stack_flops
-from urgentmos_jax.layers import Attention, Conv1d, LayerStack, States, dropout, gelu, layer_norm
-from urgentmos_jax.masking import conv_lengths, length_mask, masked_mean
+from urgentmos_jax.nn.blocks import Attention, Conv1d, LayerStack, States, dropout, gelu, layer_norm
+from urgentmos_jax.nn.flops import stack_flops
+from urgentmos_jax.nn.masking import conv_lengths, length_mask, masked_mean
+from urgentmos_jax.weights.rules import Rule, conv, dense, norm
 
 __all__ = ["Wav2Vec2", "Wav2Vec2Config"]
 

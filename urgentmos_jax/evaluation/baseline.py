@@ -6,7 +6,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from urgentmos_jax.audio import load_audio
+from urgentmos_jax.audio.loading import load_audio
 from urgentmos_jax.encoders.log_mel import log_mel
 
 __all__ = ["mean_log_mel", "ridge"]

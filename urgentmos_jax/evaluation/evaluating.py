@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from urgentmos_jax.evaluation.bootstrap import DRAWS, Difference, Interval, Judged, average, paired_differences
-from urgentmos_jax.evaluation.correlation import LOWER_IS_BETTER, agreement_with_intervals, system_means
-from urgentmos_jax.evaluation.joining import Corpus, Values, join, references
+from urgentmos_jax.evaluation.predicting import Corpus, Values, join, references
 from urgentmos_jax.evaluation.predictions import Predictions
-from urgentmos_jax.evaluation.preference import preference_with_intervals
-from urgentmos_jax.manifest import Pair, Utterance
+from urgentmos_jax.manifests.reading import Pair, Utterance
+from urgentmos_jax.statistics.bootstrap import DRAWS, Difference, Interval, Judged, average, paired_differences
+from urgentmos_jax.statistics.correlation import LOWER_IS_BETTER, agreement_with_intervals, system_means
+from urgentmos_jax.statistics.preference import preference_with_intervals
 
 __all__ = [
     "Average",

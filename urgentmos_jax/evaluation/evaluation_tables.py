@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from urgentmos_jax.evaluation.bootstrap import CONFIDENCE
 from urgentmos_jax.evaluation.evaluating import Evaluation, Result
-from urgentmos_jax.evaluation.tables import markdown_table, text_table
+from urgentmos_jax.statistics.bootstrap import CONFIDENCE
+from urgentmos_jax.statistics.tables import markdown_table, text_table
 
 __all__ = ["TITLES", "Section", "as_json", "as_markdown", "as_text", "sections"]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from urgentmos_jax.manifest import ManifestError, json_lines
+from urgentmos_jax.manifests.reading import ManifestError, json_lines
 
 __all__ = ["Predictions", "PredictionsError", "read_predictions"]
 

@@ -5,7 +5,7 @@ PESQ finds delays itself, and SDR forgives up to 32 ms; the other metrics compar
 
 import numpy as np
 
-from urgentmos_jax.audio import SAMPLE_RATE_HZ
+from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ
 
 __all__ = ["NotAligned", "delay_of", "same_length", "without_delay"]
 

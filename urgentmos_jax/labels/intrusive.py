@@ -14,7 +14,7 @@ from types import ModuleType
 import numpy as np
 import soxr
 
-from urgentmos_jax.audio import RESAMPLER, SAMPLE_RATE_HZ
+from urgentmos_jax.audio.loading import RESAMPLER, SAMPLE_RATE_HZ
 from urgentmos_jax.labels.alignment import same_length
 
 __all__ = [

@@ -12,14 +12,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from urgentmos_jax.audio import RESAMPLER, SAMPLE_RATE_HZ, AudioError, load_audio
+from urgentmos_jax.audio.loading import RESAMPLER, SAMPLE_RATE_HZ, AudioError, load_audio
 from urgentmos_jax.labels.alignment import NotAligned, delay_of, same_length, without_delay
 from urgentmos_jax.labels.intrusive import NARROW_BAND_HZ, PACKAGES, measure
 from urgentmos_jax.labels.references import NoReference, References, Rule
 from urgentmos_jax.labels.results import ResultsFile
 from urgentmos_jax.labels.scores import ScoreFile, join
 from urgentmos_jax.labels.workers import in_processes
-from urgentmos_jax.manifest import (
+from urgentmos_jax.manifests.reading import (
     ManifestError,
     Utterance,
     json_lines,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from urgentmos_jax.manifest import ManifestError, Utterance, locate
+from urgentmos_jax.manifests.reading import ManifestError, Utterance, locate
 
 __all__ = ["NoReference", "References", "Rule"]
 

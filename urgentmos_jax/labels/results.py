@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from urgentmos_jax.manifest import ManifestError, json_lines
+from urgentmos_jax.manifests.reading import ManifestError, json_lines
 
 __all__ = ["ResultsFile"]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from urgentmos_jax.corpora.side_files import read_scp
 from urgentmos_jax.corpora.split import DECIMALS, Split
-from urgentmos_jax.corpora.tables import CsvFile
-from urgentmos_jax.manifest import ManifestError, Utterance, far_out
+from urgentmos_jax.manifests.reading import ManifestError, Utterance, far_out
+from urgentmos_jax.manifests.tables import CsvFile
 from urgentmos_jax.metrics import CATALOGUE
 
 __all__ = ["ScoreFile", "join"]

@@ -1,7 +1,7 @@
 """Work of the model, counted from its config."""
 
-from urgentmos_jax.flops import stack_flops
 from urgentmos_jax.model.urgentmos import ModelConfig
+from urgentmos_jax.nn.flops import stack_flops
 
 __all__ = ["clip_flops"]
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from urgentmos_jax.layers import layer_norm, linear
+from urgentmos_jax.nn.blocks import layer_norm, linear
 
 __all__ = ["Fusion", "resample_time"]
 

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from urgentmos_jax.layers import Attention, linear
 from urgentmos_jax.metrics import Metric
 from urgentmos_jax.model.pooling import Pooling, pooling
 from urgentmos_jax.model.transformer import TransformerConfig, transformer
+from urgentmos_jax.nn.blocks import Attention, linear
 
 __all__ = ["AbsoluteHead", "CMOSHead", "HeadConfig", "range_activation"]
 

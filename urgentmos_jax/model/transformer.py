@@ -5,7 +5,7 @@ import dataclasses
 import jax
 from flax import nnx
 
-from urgentmos_jax.layers import Attention, LayerStack, dropout, layer_norm, linear
+from urgentmos_jax.nn.blocks import Attention, LayerStack, dropout, layer_norm, linear
 
 __all__ = ["TransformerConfig", "transformer"]
 

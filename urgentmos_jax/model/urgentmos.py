@@ -10,12 +10,12 @@ from flax import nnx
 
 from urgentmos_jax.encoders import Architecture, make_encoder
 from urgentmos_jax.encoders.encoder import no_noise
-from urgentmos_jax.layers import scale_gradient
-from urgentmos_jax.masking import length_mask
 from urgentmos_jax.metrics import Metric
 from urgentmos_jax.model.fusion import Fusion
 from urgentmos_jax.model.heads import AbsoluteHead, CMOSHead, HeadConfig
 from urgentmos_jax.model.transformer import TransformerConfig, transformer
+from urgentmos_jax.nn.blocks import scale_gradient
+from urgentmos_jax.nn.masking import length_mask
 
 __all__ = ["Absolute", "EncoderConfig", "Features", "ModelConfig", "UrgentMOS"]
 

@@ -20,7 +20,7 @@ from typing import Any
 import jax
 from orbax.checkpoint import v1 as ocp
 
-from urgentmos_jax.training import hosts
+from urgentmos_jax.training import topology as hosts
 from urgentmos_jax.training.files import is_remote, write_text
 from urgentmos_jax.training.sharding import path_name
 from urgentmos_jax.version import __version__

@@ -5,11 +5,11 @@ import typing
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from urgentmos_jax.data.pairing import PairingScope
+from urgentmos_jax.data.partners import PairingScope
 from urgentmos_jax.encoders import ENCODERS
-from urgentmos_jax.losses import LossConfig
 from urgentmos_jax.metrics import CATALOGUE, Metric
 from urgentmos_jax.model.heads import HeadConfig
+from urgentmos_jax.model.losses import LossConfig
 from urgentmos_jax.model.transformer import TransformerConfig
 from urgentmos_jax.training.sharding import MeshConfig
 from urgentmos_jax.training.step import OptimizerConfig, Precision

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from urgentmos_jax.audio import SAMPLE_RATE_HZ
-from urgentmos_jax.model.sizes import format_sizes, training_bytes
+from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ
+from urgentmos_jax.model.cost import format_sizes, training_bytes
 from urgentmos_jax.training.config import read_config
-from urgentmos_jax.training.initial import model_config
 from urgentmos_jax.training.sharding import mesh_sizes
+from urgentmos_jax.training.start import model_config
 
 __all__ = ["describe_run"]
 

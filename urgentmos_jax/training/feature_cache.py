@@ -19,12 +19,12 @@ import numpy as np
 from flax import nnx
 from tqdm import tqdm
 
-from urgentmos_jax.audio import SAMPLE_RATE_HZ, AudioError
-from urgentmos_jax.data.batching import plan_batches
-from urgentmos_jax.data.pipeline import Plan
+from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ, AudioError
+from urgentmos_jax.data.plan import Plan
 from urgentmos_jax.data.stored_states import StateShape, StoredStates
 from urgentmos_jax.model.urgentmos import ModelConfig, UrgentMOS
-from urgentmos_jax.training import hosts
+from urgentmos_jax.scoring.batching import plan_batches
+from urgentmos_jax.training import topology as hosts
 from urgentmos_jax.training.files import write_text
 from urgentmos_jax.training.sharding import Layout, MeshConfig
 

@@ -8,9 +8,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from urgentmos_jax.audio import SAMPLE_RATE_HZ
-from urgentmos_jax.data.pipeline import Plan
-from urgentmos_jax.model.sizes import training_bytes
+from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ
+from urgentmos_jax.data.plan import Plan
+from urgentmos_jax.model.cost import training_bytes
 from urgentmos_jax.model.urgentmos import ModelConfig
 from urgentmos_jax.training.sharding import Layout
 from urgentmos_jax.training.step import TrainStep

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from urgentmos_jax.data.pipeline import HostRows
+from urgentmos_jax.data.plan import HostRows
 
 __all__ = ["Layout", "MeshConfig", "make_mesh", "mesh_sizes", "path_name"]
 

@@ -15,9 +15,9 @@ import numpy as np
 import optax
 from flax import nnx
 
-from urgentmos_jax.layers import LayerStack
-from urgentmos_jax.losses import LossConfig, absolute_loss, comparative_loss, metric_weights, total_loss
+from urgentmos_jax.model.losses import LossConfig, absolute_loss, comparative_loss, metric_weights, total_loss
 from urgentmos_jax.model.urgentmos import Features, ModelConfig, UrgentMOS
+from urgentmos_jax.nn.blocks import LayerStack
 from urgentmos_jax.training.sharding import Layout
 
 __all__ = [

@@ -10,14 +10,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from urgentmos_jax.audio import SAMPLE_RATE_HZ
-from urgentmos_jax.data.pairing import PairingScope, Partners
+from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ
+from urgentmos_jax.data.partners import PairingScope, Partners
 from urgentmos_jax.data.training_set import Source, TrainingSet, read_training_set
-from urgentmos_jax.evaluation.correlation import agreement, system_means
-from urgentmos_jax.evaluation.preference import CLEAR, sign_accuracy
 from urgentmos_jax.metrics import Metric
-from urgentmos_jax.scoring import Model
-from urgentmos_jax.training import hosts
+from urgentmos_jax.scoring.model import Model
+from urgentmos_jax.statistics.correlation import agreement, system_means
+from urgentmos_jax.statistics.preference import CLEAR, sign_accuracy
+from urgentmos_jax.training import topology as hosts
 
 __all__ = ["ValidationSet", "format_table", "read_validation_sets", "validate"]
 

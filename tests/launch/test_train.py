@@ -1,0 +1,91 @@
+"""The launch scripts, with stand-ins for ssh, gcloud and Slurm that run on this machine."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import pytest
+
+from tests.helpers import processes
+from tests.helpers.corpus import tiny_config, write_corpus
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = ROOT / "launch" / "tpu"
+ARGUMENTS = ["--config", "configs/compact.py", "--config.data.train=('a b/train',)"]
+
+
+def script(name: str, *arguments: str, stand_ins: dict[str, str], folder: Path, **environment: str):
+    """Runs a script with commands replaced by shell lines."""
+    folder.mkdir(exist_ok=True)
+    for command, body in stand_ins.items():
+        (folder / command).write_text(f"#!/usr/bin/env bash\n{body}\n")
+        (folder / command).chmod(0o755)
+    environment = os.environ | {"PATH": f"{folder}:{os.environ['PATH']}"} | environment
+    return subprocess.run(
+        ["bash", str(SCRIPTS / name), *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=170,
+    )
+
+
+def test_pod_runs_the_same_command_on_every_worker(tmp_path):
+    stand_ins = {"gcloud": 'printf "%s\\n" "$@"', "python": 'printf "%s\\n" "$@"'}
+    found = script("pod.sh", "mine", "europe-west4-b", *ARGUMENTS, stand_ins=stand_ins, folder=tmp_path / "bin")
+    *before, command = found.stdout.splitlines()
+    assert " ".join(before) == "compute tpus tpu-vm ssh mine --zone europe-west4-b --worker=all --command"
+    # What a worker's shell makes of it.
+    (tmp_path / "urgentmos_jax").mkdir()
+    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    there = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, env=os.environ | {"PATH": path}, capture_output=True, text=True
+    )
+    assert there.stdout.splitlines() == ["-m", "launch.train", "--distributed", *ARGUMENTS]
+    assert script("pod.sh", "mine", stand_ins={}, folder=tmp_path).returncode == 2
+
+
+@pytest.mark.parametrize(("status", "queued"), [(0, False), (1, False), (143, True)])
+def test_slurm_queues_again_what_was_interrupted(tmp_path, status: int, queued: bool):
+    stand_ins = {"srun": f'printf "%s\\n" "$@"; exit {status}', "scontrol": 'echo "scontrol $*"'}
+    found = script("slurm.sh", *ARGUMENTS, stand_ins=stand_ins, folder=tmp_path, SLURM_JOB_ID="77")
+    lines = found.stdout.splitlines()
+    assert lines[2:6] == ["python", "-m", "launch.train", "--distributed"] and lines[6:9] == ARGUMENTS
+    assert ("scontrol requeue 77" in lines) == queued
+    assert found.returncode == (0 if queued else status)
+
+
+@pytest.mark.slow
+def test_ssh_trains_on_several_hosts(tmp_path):
+    """Two processes of `launch.train --distributed`, as two hosts would run them."""
+    write_corpus(tmp_path / "data" / "mine" / "train", [8000 + 700 * i for i in range(9)])
+    settings = tiny_config(tmp_path / "data").to_dict()
+    arguments = ["--config", "configs/compact.py", "--workdir", str(tmp_path / "run"), "--config.data.valid=()"]
+    arguments += ["--config.data.root", str(tmp_path / "data"), "--config.updates=4", "--config.log_every=2"]
+    sizes = settings["model"]["encoders"]["compact"]["architecture"]
+    small = {f"model.encoders.compact.architecture.{k}": sizes[k] for k in ("hidden_size", "num_attention_heads")}
+    small |= {"model.encoders.compact.architecture.mel_bins": 16, "batch.seconds": 4.0, "batch.clips": 4}
+    arguments += [f"--config.{key}={value}" for key, value in small.items()]
+    # ssh -tt HOST COMMAND
+    ssh = {"ssh": 'exec bash -c "$3"'}
+    cache = {"JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir or "", "JAX_NUM_CPU_DEVICES": "1"}
+    found = script(
+        "ssh.sh",
+        *arguments,
+        "--export",
+        str(tmp_path / "model"),
+        stand_ins=ssh,
+        folder=tmp_path / "bin",
+        HOSTS="localhost 127.0.0.1",
+        PORT=str(processes.free_port()),
+        PYTHON=sys.executable,
+        **cache,
+    )
+    assert found.returncode == 0, found.stdout[-3000:] + found.stderr[-2000:]
+    assert "localhost: " in found.stdout and "update 4/4" in found.stdout
+    assert list(processes.figures(tmp_path / "run")) == [1, 2, 3, 4]
+    assert json.loads((tmp_path / "model" / "config.json").read_text())["origin"]["update"] == 4

@@ -1,0 +1,110 @@
+"""Windows, flags, errors and the order of rows."""
+
+import jax
+import numpy as np
+import pytest
+
+from tests.helpers.corpus import speech_like
+from urgentmos_jax.scoring.loading import load_model
+from urgentmos_jax.scoring.model import Model
+from urgentmos_jax.weights.model_folder import load_folder
+
+
+@pytest.fixture(scope="module")
+def model(model_folder) -> Model:
+    module, _ = load_folder(model_folder)
+    model = Model(module, devices=jax.devices()[:1])
+    model._buckets = (8000, 16000)
+    return model
+
+
+@pytest.fixture(scope="module")
+def windowed(model_folder) -> Model:
+    """The same model with windows of one second."""
+    module, _ = load_folder(model_folder)
+    model = Model(module, window_seconds=1.0, devices=jax.devices()[:1], batch_seconds=2.0)
+    model._buckets = (16000,)
+    return model
+
+
+def test_long_clips_are_cut_into_windows_and_averaged_by_length(windowed: Model):
+    clip = speech_like(1, 40000)
+    (whole,) = windowed.score([clip], sample_rate=16000, frames=True)
+    parts = windowed.score([clip[:16000], clip[16000:32000], clip[32000:]], sample_rate=16000, frames=True)
+    assert whole["windows"] == 3 and whole["flags"] == ["windowed"]
+    for name, score in whole["scores"].items():
+        wanted = np.average([part["scores"][name] for part in parts], weights=[16000, 16000, 8000])
+        assert score == pytest.approx(wanted, abs=1e-5)
+        frames = np.concatenate([part["frames"][name]["scores"] for part in parts])
+        np.testing.assert_allclose(whole["frames"][name]["scores"], frames, atol=1e-5)
+        assert sum(whole["frames"][name]["weights"]) == pytest.approx(1, abs=1e-5)
+        assert np.dot(whole["frames"][name]["scores"], whole["frames"][name]["weights"]) > 0
+
+
+def test_a_tail_too_short_to_score_is_flagged(windowed: Model):
+    clip = speech_like(2, 16000 + 399)
+    (row,) = windowed.score([clip], sample_rate=16000)
+    (head,) = windowed.score([clip[:16000]], sample_rate=16000)
+    assert row["windows"] == 1 and row["flags"] == ["windowed", "tail_left_out"]
+    assert row["scores"] == pytest.approx(head["scores"], abs=1e-6)
+
+
+def test_windows_of_a_pair_meet_at_the_same_place(windowed: Model):
+    a, b = speech_like(3, 40000), speech_like(4, 30000)
+    row, back = windowed.compare([(a, b), (b, a)], sample_rate=16000)
+    first, second = windowed.compare([(a[:16000], b[:16000]), (a[16000:32000], b[16000:])], sample_rate=16000)
+    assert row["windows"] == 2 and "excess_left_out" in row["flags"]
+    parts = [part["comparison"]["mos_overall"]["cmos"] for part in (first, second)]
+    wanted = np.average(parts, weights=[32000, 30000])
+    assert row["comparison"]["mos_overall"]["cmos"] == pytest.approx(wanted, abs=1e-6)
+    assert back["comparison"]["mos_overall"]["cmos"] == pytest.approx(-wanted, abs=1e-6)
+
+
+def test_silence_is_scored_and_flagged(model: Model):
+    rng = np.random.default_rng(0)
+    clips = [np.zeros(8000), np.full(8000, 0.25), rng.integers(-1, 2, 8000) / 2**16]
+    for row in model.score(clips, sample_rate=16000):
+        assert row["flags"] == ["silent"] and all(1 <= score <= 5 for score in row["scores"].values())
+
+
+def test_a_bad_clip_leaves_its_neighbours_alone(model: Model, tmp_path):
+    clips = [speech_like(seed, 9000 + 800 * seed) for seed in range(5)]
+    bad = clips[2].copy()
+    bad[100] = np.nan
+    rows = model.score([*clips[:2], bad, *clips[3:], tmp_path / "none.wav"], sample_rate=16000)
+    good = model.score([*clips[:2], *clips[3:]], sample_rate=16000)
+    assert [row["error"] and row["error"]["code"] for row in rows] == [None, None, "non_finite", None, None, "missing"]
+    assert rows[2]["scores"] is None
+    scored = [row["scores"] for row in rows if row["scores"]]
+    assert scored == [pytest.approx(row["scores"], abs=1e-6) for row in good]
+
+
+def test_a_pair_with_a_bad_side_is_an_error_row(model: Model, tmp_path):
+    clip = speech_like(5, 9000)
+    rows = model.compare([(clip, tmp_path / "none.wav"), (clip, clip)], sample_rate=16000)
+    assert rows[0]["error"]["code"] == "missing" and rows[0]["comparison"] is None
+    assert rows[1]["error"] is None
+
+
+def test_every_input_has_its_row_beyond_the_first_groups(model: Model):
+    clip = speech_like(6, 2000)
+    rows = model.score([clip * (0.5 + i / 600) for i in range(300)], sample_rate=16000)
+    assert [row["uid"] for row in rows] == [f"array-{i}" for i in range(300)]
+
+
+def test_bfloat16_is_near(model: Model, model_folder):
+    near = load_model(model_folder, precision="bfloat16", compile_cache=False)
+    clips = [speech_like(seed, 16000) for seed in range(4)]
+    rows, wanted = near.score(clips, sample_rate=16000), model.score(clips, sample_rate=16000)
+    for row, exact in zip(rows, wanted, strict=True):
+        assert row["scores"] != exact["scores"]
+        assert row["scores"] == pytest.approx(exact["scores"], abs=0.1)
+
+
+def test_wrong_use_is_named(model: Model):
+    with pytest.raises(ValueError, match="sample_rate"):
+        model.score([np.zeros(16000)])
+    with pytest.raises(ValueError, match="bogus"):
+        model.score([np.zeros(16000)], sample_rate=16000, metrics=["bogus"])
+    with pytest.raises(ValueError, match="order"):
+        model.compare([], order="ba")

@@ -1,0 +1,241 @@
+"""Models and encoders by their hub id, from a hub of our own on the loopback interface."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from tests.helpers.corpus import GOLDEN
+from tests.helpers.torch_writer import state_dict_file
+from urgentmos_jax.weights.torch_zip import read_torch_file
+
+AUTHORS_ID = "urgent-challenge/urgent-mos-f1c1m5dcorpus"
+CASE = GOLDEN / "model" / "c1m5-mean-base"
+ENCODER_FILES = ("config.json", "preprocessor_config.json")
+
+# What the tests run, in a process of its own since the hub's client reads its settings when imported. Last line: JSON.
+SCORE = """
+import json, sys
+import numpy as np
+import urgentmos_jax
+model = urgentmos_jax.load_model(sys.argv[1], revision=sys.argv[3] if sys.argv[3:] else None)
+rows = model.score([np.load(sys.argv[2])], sample_rate=16000)
+assert "torch" not in sys.modules
+print(json.dumps(rows[0]["scores"]))
+"""
+ENCODER = """
+import json, sys
+import numpy as np
+from urgentmos_jax.weights.encoder_folder import load_encoder
+from urgentmos_jax.weights.rules import flat_state
+sums = {path: float(np.abs(value[...]).sum()) for path, value in flat_state(load_encoder(sys.argv[1])).items()}
+print(json.dumps(sums))
+"""
+
+
+class Hub:
+    """A hub that holds {id: {file: content}} and notes what it was asked for."""
+
+    def __init__(self):
+        self.repositories: dict[str, dict[str, bytes]] = {}
+        self.downloads: list[str] = []
+        self.broken: set[str] = set()
+        hub = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                hub.answer(self, with_body=True)
+
+            def do_HEAD(self):
+                hub.answer(self, with_body=False)
+
+            def log_message(self, *arguments):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.endpoint = f"http://127.0.0.1:{self.server.server_port}"
+        self._thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+        self._thread.join(timeout=10)
+
+    def answer(self, request: BaseHTTPRequestHandler, *, with_body: bool) -> None:
+        status, content, headers = self.find(request.path.partition("?")[0])
+        cut = with_body and request.path.rpartition("/")[2] in self.broken
+        request.send_response(status)
+        for name, value in {"Content-Length": str(len(content)), **headers}.items():
+            request.send_header(name, value)
+        request.end_headers()
+        if with_body:
+            request.wfile.write(content[: len(content) // 2] if cut else content)
+
+    def find(self, path: str) -> tuple[int, bytes, dict[str, str]]:
+        parts = path.strip("/").split("/")
+        if parts[:2] == ["api", "models"] and len(parts) >= 6:
+            name, kind = "/".join(parts[2:4]), parts[4]
+        elif len(parts) == 5 and parts[2] == "resolve":
+            name, kind = "/".join(parts[:2]), "resolve"
+        else:
+            return 404, b"", {"X-Error-Code": "EntryNotFound"}
+        if name not in self.repositories:
+            return 401, b"", {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Repository not found"}
+        files = self.repositories[name]
+        commit = hashlib.sha1(b"".join(files[key] for key in sorted(files))).hexdigest()
+        if parts[5 if kind != "resolve" else 3] not in ("main", "v1", commit):
+            return 404, b"", {"X-Error-Code": "RevisionNotFound"}
+        if kind == "resolve":
+            if parts[4] not in files:
+                return 404, b"", {"X-Error-Code": "EntryNotFound"}
+            content = files[parts[4]]
+            self.downloads.append(f"{name}/{parts[4]}")
+            return 200, content, {"ETag": f'"{hashlib.sha1(content).hexdigest()}"', "X-Repo-Commit": commit}
+        entries = [
+            {"type": "file", "path": key, "size": len(x), "oid": hashlib.sha1(x).hexdigest()}
+            for key, x in files.items()
+        ]
+        siblings = [{"rfilename": key} for key in files]
+        info = {"id": name, "sha": commit, "siblings": siblings, "private": False, "tags": [], "downloads": 0}
+        return 200, json.dumps(info if kind == "revision" else entries).encode(), {"Content-Type": "application/json"}
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    hub = Hub()
+    yield hub
+    hub.stop()
+
+
+class Client:
+    """Runs code with the hub's address and empty caches of its own."""
+
+    def __init__(self, folder: Path, endpoint: str):
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("HF_") and not k.lower().endswith("_proxy")}
+        self.environment = kept | {
+            "HF_ENDPOINT": endpoint,
+            "HF_HOME": str(folder / "hf"),
+            "XDG_CACHE_HOME": str(folder / "cache"),
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "JAX_NUM_CPU_DEVICES": "1",
+        }
+
+    def process(self, *arguments: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, *map(str, arguments)]
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=120)
+
+    def run(self, code: str, *arguments: object) -> dict[str, float]:
+        found = self.process("-c", code, *arguments)
+        assert found.returncode == 0, found.stderr
+        return json.loads(found.stdout.splitlines()[-1])
+
+    def refused(self, *arguments: object) -> str:
+        """The one line that the command `urgentmos` ends with."""
+        found = self.process("-m", "urgentmos_jax.cli", *arguments)
+        assert found.returncode == 2 and found.stdout == "" and "Traceback" not in found.stderr, found.stderr
+        return found.stderr.splitlines()[-1]
+
+
+@pytest.fixture
+def client(hub: Hub, tmp_path: Path) -> Client:
+    return Client(tmp_path, hub.endpoint)
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    np.save(tmp_path / "clip.npy", np.load(CASE / "expected.npz")["wav0"])
+    return tmp_path / "clip.npy"
+
+
+def golden_scores() -> dict[str, object]:
+    expected = np.load(CASE / "expected.npz")
+    names = json.loads((CASE / "meta.json").read_text())["metrics"]
+    return {name: pytest.approx(float(expected[f"abs/0/{name}"]), abs=1e-4) for name in names}
+
+
+def test_the_authors_checkpoint_by_its_id(hub: Hub, client: Client, clip: Path):
+    content = read_torch_file(CASE / "model.pt")
+    content["config"]["model"]["feature_extractor"]["feature_extractors"][0]["model_name"] = "tiny/wavlm"
+    hub.repositories[AUTHORS_ID] = {"model.pt": state_dict_file(content), "README.md": b"never downloaded"}
+    encoder = {name: (CASE / "encoder" / name).read_bytes() for name in ENCODER_FILES}
+    hub.repositories["tiny/wavlm"] = {**encoder, "pytorch_model.bin": b"never downloaded", "vocab.json": b"{}"}
+    assert client.run(SCORE, AUTHORS_ID, clip) == golden_scores()
+    assert set(hub.downloads) == {f"{AUTHORS_ID}/model.pt", *(f"tiny/wavlm/{name}" for name in ENCODER_FILES)}
+    hub.stop()
+    assert client.run(SCORE, AUTHORS_ID, clip) == golden_scores(), "from the cache, without network"
+
+
+def test_a_model_folder_by_its_id(hub: Hub, client: Client, clip: Path, model_folder: Path):
+    files = {path.name: path.read_bytes() for path in model_folder.iterdir()}
+    hub.repositories["me/model"] = {**files, "README.md": b"never downloaded", "optimizer.bin": b"neither"}
+    assert client.run(SCORE, "me/model", clip, "v1") == golden_scores()
+    assert set(hub.downloads) == {"me/model/config.json", "me/model/model.safetensors"}
+    found = client.process("-c", SCORE, "me/model", clip, "v2")
+    assert found.returncode != 0 and "ModelNotFound: me/model" in found.stderr.splitlines()[-1]
+
+
+def test_an_encoder_with_torch_weights_alone(hub: Hub, client: Client):
+    folder = GOLDEN / "encoders" / "wavlm-base"
+    files = {name: (folder / name).read_bytes() for name in ENCODER_FILES}
+    weights = safetensors.numpy.load_file(folder / "model.safetensors")
+    hub.repositories["tiny/torch"] = {**files, "pytorch_model.bin": state_dict_file(weights), "flax_model.msgpack": b""}
+    wanted = client.run(ENCODER, folder)
+    assert wanted and client.run(ENCODER, "tiny/torch") == wanted
+    assert set(hub.downloads) == {f"tiny/torch/{name}" for name in (*ENCODER_FILES, "pytorch_model.bin")}
+
+
+def test_an_encoder_within_a_larger_model(hub: Hub, client: Client):
+    """Only the shards with the encoder are downloaded; the front end comes from where the published code takes it."""
+    folder = GOLDEN / "encoders" / "qwen2-audio"
+    config = json.dumps({"model_type": "qwen2_audio", "audio_config": json.loads((folder / "config.json").read_text())})
+    weights = safetensors.numpy.load_file(folder / "model.safetensors")
+    half = dict(list(weights.items())[:5])
+    shards = {"model-1.safetensors": half, "model-2.safetensors": {k: v for k, v in weights.items() if k not in half}}
+    places = {f"audio_tower.{key}": name for name, part in shards.items() for key in part}
+    index = {"weight_map": places | {"language_model.model.x": "model-3.safetensors"}}
+    hub.repositories["Atotti/AFWhisper"] = {
+        "config.json": config.encode(),
+        "model.safetensors.index.json": json.dumps(index).encode(),
+        "model-3.safetensors": b"never downloaded",
+        **{
+            name: safetensors.numpy.save({f"audio_tower.{key}": value for key, value in part.items()})
+            for name, part in shards.items()
+        },
+    }
+    preprocessor = (folder / "preprocessor_config.json").read_bytes()
+    hub.repositories["Qwen/Qwen2-Audio-7B"] = {"preprocessor_config.json": preprocessor, "config.json": b"never"}
+    assert client.run(ENCODER, "Atotti/AFWhisper") == client.run(ENCODER, folder)
+    names = ("config.json", "model.safetensors.index.json", *shards)
+    assert set(hub.downloads) == {
+        "Qwen/Qwen2-Audio-7B/preprocessor_config.json",
+        *(f"Atotti/AFWhisper/{name}" for name in names),
+    }
+
+
+def test_an_id_that_is_not_there(hub: Hub, client: Client):
+    hub.repositories["me/other"] = {}
+    error = client.refused("info", "me/typo")
+    assert "me/typo" in error and "give its path" in error
+
+
+def test_a_download_that_breaks_off(hub: Hub, client: Client, model_folder: Path):
+    hub.repositories["me/model"] = {path.name: path.read_bytes() for path in model_folder.iterdir()}
+    hub.broken = {"model.safetensors"}
+    error = client.refused("info", "me/model")
+    assert "me/model" in error and "give its path" in error
+
+
+def test_a_repository_without_a_model(hub: Hub, client: Client):
+    hub.repositories["me/other"] = {"README.md": b"nothing here"}
+    error = client.refused("info", "me/other")
+    assert "me/other" in error and "model.safetensors" in error

@@ -1,0 +1,322 @@
+"""Track 1 of the URGENT challenge at VMC 2026: predictions of what listeners said of its recordings and pairs.
+
+Each of its datasets (dev, test) has two parts, without labels: `acr`, a recording a row, to be scored; and `ccr`, two
+recordings a row, to be compared. One file holds the predictions of both.
+"""
+
+import csv
+import hashlib
+import math
+import pickle
+import re
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from urgentmos_jax.audio.loading import AudioError
+from urgentmos_jax.corpora.hub_tables import extract, hub_rows
+from urgentmos_jax.corpora.split import Split
+from urgentmos_jax.manifests.reading import ManifestError, locate, whole_file
+from urgentmos_jax.manifests.tables import CsvFile, Place, number
+
+if TYPE_CHECKING:
+    from urgentmos_jax.scoring.model import Encoded, Model
+
+__all__ = ["METRIC", "PARTS", "Item", "Part", "Prediction", "check", "predict", "read_items", "write"]
+
+METRIC = "mos_overall"
+HEADER = ("sample_id", "pred_score")
+DECIMALS = 4
+
+_PAIRS = 64  # Compared at a time.
+_MOST_BYTES = 1 << 30  # Of features in memory.
+_PLAIN = re.compile(rf"[-+]?\d+(\.\d{{1,{DECIMALS}}})?")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the dataset: its name, its columns of recordings, the range of its predictions, and its rows in the
+    published datasets."""
+
+    name: str
+    audio: tuple[str, ...]
+    least: float
+    greatest: float
+    published: tuple[int, ...]
+
+
+PARTS = ACR, CCR = (
+    Part("acr", ("audio",), 1.0, 5.0, (1008, 4032)),
+    Part("ccr", ("audio_a", "audio_b"), -3.0, 3.0, (2520, 10080)),
+)
+
+
+@dataclass(frozen=True)
+class Item:
+    """A row of a part.
+
+    Attributes:
+        sample_id: Unique in both parts.
+        part: Which.
+        recordings: Their files, None where a row has none; the same file for the same content.
+    """
+
+    sample_id: str
+    part: Part
+    recordings: tuple[str | None, ...]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What is predicted of an item; `error` says why its recordings could not be judged, and `value` then stands in."""
+
+    item: Item
+    value: float
+    clamped: bool = False
+    error: str | None = None
+
+
+def read_items(source: Path, scratch: Path | None = None) -> list[Item]:
+    """Reads both parts, in order.
+
+    Args:
+        source: The dataset as `hf download --repo-type dataset` lays it down, with the configurations `acr` and `ccr`;
+            or a folder with `acr.csv` and `ccr.csv`, whose paths are relative to it.
+        scratch: Where recordings that are embedded are written to, each content once; None leaves them out.
+
+    Raises:
+        ManifestError: With all faults: a part or a column that is missing, an id that is blank or comes twice.
+        ModuleNotFoundError: The package datasets is not installed.
+    """
+    items: list[Item] = []
+    firsts: dict[str, Place] = {}
+    contents: dict[str, str] = {}
+    split = Split("submission")
+    for part in PARTS:
+        for place, sample_id, recordings in _rows(source, part, split):
+            if not sample_id:
+                split.fault(place, "no sample_id")
+                continue
+            if (first := firsts.setdefault(sample_id, place)) is not place:
+                split.fault(place, f"sample_id {sample_id!r} is that of {first} too")
+            files = () if scratch is None else tuple(_file(one, scratch, contents) for one in recordings)
+            items.append(Item(sample_id, part, files))
+    split.stop_at_faults()
+    if empty := [part.name for part in PARTS if not any(item.part is part for item in items)]:
+        raise ManifestError([f"{source}: no rows in {' and '.join(empty)}; both parts are wanted"])
+    return items
+
+
+def predict(
+    model: "Model",
+    items: Sequence[Item],
+    *,
+    scratch: Path,
+    order: Literal["both", "ab"] = "both",
+    most_bytes: int = _MOST_BYTES,
+) -> list[Prediction]:
+    """Predicts every item; each recording is encoded once, for its score and for all of its pairs.
+
+    Where a recording cannot be judged, the mean of the other predictions stands in for its score (3 if there is none),
+    and 0, neither is better, for its comparisons.
+
+    Args:
+        model: With `mos_overall`, also among its comparative metrics.
+        items: What `read_items` gave.
+        scratch: Folder for features of recordings that wait for a partner, over `most_bytes`.
+        order: See `Model.compare`.
+        most_bytes: Of features in memory.
+
+    Returns:
+        One for each item, in order, within the range of its part.
+    """
+    from tqdm import tqdm
+
+    scores: dict[str, float | AudioError] = {}
+    comparisons: dict[str, dict[str, Any]] = {}
+    pairs = [item for item in items if item.part is CCR and None not in item.recordings]
+    pairs_of: dict[str, list[Item]] = defaultdict(list)
+    for pair in pairs:
+        for path in dict.fromkeys(pair.recordings):
+            pairs_of[path].append(pair)
+    # Recordings in the order of the pairs, so that few of them wait for a partner.
+    paths = list(dict.fromkeys([*pairs_of, *(path for item in items for path in item.recordings if path)]))
+    shelf = _Shelf(scratch, Counter(path for pair in pairs for path in pair.recordings), most_bytes)
+    ready: list[Item] = []
+
+    def compare() -> None:
+        found = [[shelf.take(path) for path in pair.recordings] for pair in ready]
+        for pair, row in zip(ready, model.compare_encoded(found, order=order, metrics=[METRIC]), strict=True):
+            comparisons[pair.sample_id] = row
+        ready.clear()
+
+    bar = tqdm(paths, "recordings", unit="file", file=sys.stderr, disable=None, dynamic_ncols=True)
+    for path, recording in zip(bar, model.iter_encoded(paths), strict=True):
+        scores[path] = recording if isinstance(recording, AudioError) else recording.scores[METRIC]
+        shelf.put(path, recording)
+        for pair in pairs_of[path]:
+            if all(side in scores for side in pair.recordings):
+                ready.append(pair)
+                if len(ready) == _PAIRS:
+                    compare()
+    compare()
+    return _predictions(items, [_outcome(item, scores, comparisons, scratch) for item in items])
+
+
+def write(path: Path, predictions: Sequence[Prediction]) -> None:
+    """Writes the challenge's `predictions.csv`, `sample_id,pred_score`, four decimals; the whole file or none."""
+    with whole_file(path) as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(HEADER)
+        rows.writerows((one.item.sample_id, f"{one.value:.{DECIMALS}f}") for one in predictions)
+
+
+def check(path: Path, items: Sequence[Item]) -> list[str]:
+    """Everything that is wrong with a file of predictions, with its lines.
+
+    Args:
+        path: The file.
+        items: What `read_items` gave, with or without recordings.
+
+    Raises:
+        ManifestError: It cannot be read as a table.
+    """
+    parts: Mapping[str, Part] = {item.sample_id: item.part for item in items}
+    lines: dict[str, int] = {}
+    faults = []
+    rows = iter(CsvFile(path, None))
+    place, header = next(rows, (Place(str(path), 1), []))
+    with path.open("rb") as file:
+        if file.read(3) == b"\xef\xbb\xbf":
+            faults.append(f"{place}: starts with a byte-order mark; save it as UTF-8 without one")
+    if tuple(header) != HEADER:
+        faults.append(f"{place}: the header is {','.join(header)!r}, it has to be {','.join(HEADER)!r}")
+    for place, cells in rows:
+        sample_id, *values = cells
+        if (first := lines.setdefault(sample_id, place.line)) != place.line:
+            faults.append(f"{place}: sample_id {sample_id!r} is that of line {first} too")
+        elif sample_id not in parts:
+            faults.append(f"{place}: sample_id {sample_id!r} is in neither part")
+        elif len(values) != 1:
+            faults.append(f"{place}: has {len(cells)} cells, {len(HEADER)} are wanted")
+        elif fault := _value_fault(values[0], parts[sample_id]):
+            faults.append(f"{place}: {fault}")
+    faults += [f"{path}: {part.name} {name!r} is missing" for name, part in parts.items() if name not in lines]
+    return faults
+
+
+def _value_fault(text: str, part: Part) -> str | None:
+    value = number(text)
+    if value is None:
+        return f"{text!r} is no number"
+    if not part.least <= value <= part.greatest:
+        return f"{text} is outside {part.least:g} to {part.greatest:g}, the range of {part.name}"
+    if not _PLAIN.fullmatch(text):
+        return f"{text}: write it with at most {DECIMALS} decimals, as {value:.{DECIMALS}f}"
+    return None
+
+
+def _rows(source: Path, part: Part, split: Split) -> Iterator[tuple[Place, str, list[dict[str, Any] | None]]]:
+    """Place, id and recordings of each row of a part."""
+    columns = ("sample_id", *part.audio)
+    table = source / f"{part.name}.csv"
+    if table.is_file():
+        for place, row in split.table(CsvFile(table, columns)):
+            named = [row[name] for name in part.audio]
+            yield place, row["sample_id"], [{"path": locate(name, table, None)} if name else None for name in named]
+        return
+    for place, row in hub_rows(source, None, columns, audio=part.audio, config=part.name):
+        sample_id = "" if row["sample_id"] is None else str(row["sample_id"])
+        yield place, sample_id, [row[name] for name in part.audio]
+
+
+def _file(recording: dict[str, Any] | None, scratch: Path, contents: dict[str, str]) -> str | None:
+    """The file of a recording, the same for the same content; of one that is embedded in `scratch`."""
+    recording = recording or {}
+    if data := recording.get("bytes"):
+        return str(extract(recording, scratch, hashlib.sha256(data).hexdigest()))
+    if not (path := recording.get("path")):
+        return None
+    try:
+        with open(path, "rb") as file:
+            return contents.setdefault(hashlib.file_digest(file, "sha256").hexdigest(), path)
+    except OSError:
+        return path  # Whoever decodes it says why.
+
+
+class _Shelf:
+    """Encoded recordings until their last pair; those that memory has no room for lie on disk."""
+
+    def __init__(self, folder: Path, uses: Mapping[str, int], most_bytes: int):
+        self._folder, self._uses, self._most_bytes = folder, dict(uses), most_bytes
+        self._held: dict[str, Encoded | AudioError | Path] = {}
+        self._bytes = 0
+
+    def put(self, path: str, recording: "Encoded | AudioError") -> None:
+        if not self._uses.get(path):
+            return
+        size = _size(recording)
+        if self._bytes + size > self._most_bytes:
+            file = self._folder / f"{hashlib.sha256(path.encode(errors='surrogateescape')).hexdigest()}.features"
+            file.write_bytes(pickle.dumps(recording))
+            self._held[path] = file
+            return
+        self._bytes += size
+        self._held[path] = recording
+
+    def take(self, path: str) -> "Encoded | AudioError":
+        held = self._held[path]
+        recording = pickle.loads(held.read_bytes()) if isinstance(held, Path) else held
+        self._uses[path] -= 1
+        if not self._uses[path]:
+            del self._held[path]
+            if isinstance(held, Path):
+                held.unlink()
+            else:
+                self._bytes -= _size(recording)
+        return recording
+
+
+def _size(recording: "Encoded | AudioError") -> int:
+    if isinstance(recording, AudioError):
+        return 0
+    return sum(x.nbytes for _, features in recording.windows for x in features.values())
+
+
+def _outcome(
+    item: Item,
+    scores: Mapping[str, float | AudioError],
+    comparisons: Mapping[str, Mapping[str, Any]],
+    scratch: Path,
+) -> float | str:
+    """What the model says of an item, or why it says nothing."""
+    for column, path in zip(item.part.audio, item.recordings, strict=True):
+        if path is None:
+            return f"{column}: no recording in the row"
+        if isinstance(error := scores[path], AudioError):
+            # A file of our own is gone when this is read.
+            return error.message.replace(path, column) if Path(path).parent == scratch else error.message
+    value = (
+        scores[item.recordings[0]] if item.part is ACR else comparisons[item.sample_id]["comparison"][METRIC]["cmos"]
+    )
+    return value if math.isfinite(value) else f"the model says {value}"
+
+
+def _predictions(items: Sequence[Item], outcomes: Sequence[float | str]) -> list[Prediction]:
+    predictions = []
+    for item, outcome in zip(items, outcomes, strict=True):
+        if isinstance(outcome, str):
+            predictions.append(Prediction(item, 0.0, error=outcome))
+            continue
+        value = min(max(outcome, item.part.least), item.part.greatest)
+        # Adding 0 makes -0 a 0.
+        predictions.append(Prediction(item, round(value, DECIMALS) + 0.0, value != outcome))
+    known = [one.value for one in predictions if one.item.part is ACR and one.error is None]
+    middle = {"acr": round(math.fsum(known) / len(known), DECIMALS) if known else 3.0, "ccr": 0.0}
+    return [
+        one if one.error is None else Prediction(one.item, middle[one.item.part.name], error=one.error)
+        for one in predictions
+    ]

@@ -1,0 +1,233 @@
+"""From what a reader found to manifests and reports: recordings are looked at, side files join, ids are checked."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from urgentmos_jax.corpora.corpus import Corpus, Tree
+from urgentmos_jax.corpora.side_files import SideFiles
+from urgentmos_jax.corpora.split import GivenPair, Recording, Split
+from urgentmos_jax.data.partners import draws, stable_hash
+from urgentmos_jax.manifests.reading import (
+    ManifestError,
+    Pair,
+    Utterance,
+    measure_durations,
+    whole_file,
+    write_pairs,
+    write_utterances,
+    written_path,
+)
+from urgentmos_jax.manifests.tables import Place
+from urgentmos_jax.metrics import CATALOGUE
+from urgentmos_jax.version import __version__
+
+__all__ = ["prepare_corpus", "write_split"]
+
+HELD_OUT = "dev"
+
+
+def prepare_corpus(
+    corpus: Corpus,
+    source: Path,
+    output: Path,
+    *,
+    splits: Sequence[str] = (),
+    audio_root: Path | None = None,
+    side_files: Path | None = None,
+    most_bad: float = 0.0,
+    hold_out: float = 0.0,
+) -> dict[str, dict[str, Any]]:
+    """Writes `output/SPLIT/data.jsonl` (or `data_pairs.jsonl`) and `report.json` of each split.
+
+    A split that is in order is written, whatever is wrong with another.
+
+    Args:
+        corpus: Which.
+        source: Its folder, as its archive unpacks.
+        output: Folder of the manifests.
+        splits: Some of its splits; all by default.
+        audio_root: Where recordings are looked up that are not below `source`.
+        side_files: Folder with the authors' side files (`corpora.side_files`).
+        most_bad: Share of a split's recordings that may be missing or undecodable; they are left out and listed.
+        hold_out: Share of the recordings of `train` that become `dev`, for a corpus without one. Which ones depends on
+            the reference alone (or on the id, where there is none), so that what is said is not in both.
+
+    Returns:
+        {split: what its `report.json` holds}.
+
+    Raises:
+        ManifestError: With all faults of all splits.
+        ValueError: No such split, or nothing to hold out from.
+    """
+    names = list(splits or corpus.splits)
+    if unknown := [name for name in names if name not in corpus.splits]:
+        raise ValueError(f"{corpus.name} has no split {', '.join(unknown)}; it has {', '.join(corpus.splits)}")
+    if hold_out and (HELD_OUT in corpus.splits or "train" not in names or corpus.pairs):
+        raise ValueError(f"nothing to hold out: {corpus.name} has the splits {', '.join(corpus.splits)}")
+    if not source.is_dir():
+        raise ManifestError([f"{source}: no such folder; --download fetches what can be fetched into it"])
+    reports, faults = {}, []
+    for name in names:
+        tree = Tree(source, corpus.tops, audio_root=audio_root, extracted=output / name / "audio")
+        split = Split(name)
+        try:
+            corpus.read(tree, split)
+            split.stop_at_faults()
+            about = {"corpus": corpus.name, "protocol": corpus.protocol, "licence": corpus.licence}
+            for part, recordings in _held_out(split, hold_out if name == "train" else 0.0).items():
+                # Those of what is held out are those of `train`; comparisons have none.
+                side = SideFiles(side_files, corpus.name, name) if side_files and not corpus.pairs else None
+                reports[part] = write_split(
+                    split,
+                    output / part,
+                    recordings=recordings,
+                    side_files=side,
+                    most_bad=most_bad,
+                    about=about | {"split": part, "published": None if hold_out else corpus.splits[name]},
+                )
+        except ManifestError as error:
+            faults += error.faults
+    if faults:
+        raise ManifestError(faults)
+    return reports
+
+
+def write_split(
+    split: Split,
+    output: str | os.PathLike,
+    *,
+    recordings: Sequence[Recording] | None = None,
+    side_files: SideFiles | None = None,
+    most_bad: float = 0.0,
+    about: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Writes the manifest of a split and `report.json` beside it.
+
+    Args:
+        split: What was read.
+        output: Folder, made where it is missing.
+        recordings: Some of the split's recordings; all by default.
+        side_files: What joins them.
+        most_bad: See `prepare_corpus`.
+        about: First entries of the report.
+
+    Returns:
+        The report: rows read, kept and dropped by reason, labels, recordings left out, what side files matched.
+
+    Raises:
+        ManifestError: With all faults.
+    """
+    folder = os.path.realpath(output)
+    recordings = list(split.recordings.values()) if recordings is None else list(recordings)
+    listed = {recording.path: recording for recording in recordings}
+    listed |= {path: pair for pair in split.pairs for path in pair.paths}
+    seconds = _measure(split, listed, most_bad)
+    if split.pairs:
+        records = _pairs(split.pairs, seconds, folder)
+        dropped, kept = len(split.pairs) - len(records), len(records)
+    else:
+        remaining = [recording for recording in recordings if recording.path in seconds]
+        records = _utterances(split, remaining, seconds, folder)
+        kept = sum(recording.rows for recording in remaining)
+        dropped = sum(recording.rows for recording in recordings) - kept
+    if dropped:
+        split.dropped["bad audio"] += dropped
+    joined = side_files.join(records, split) if side_files else None
+    split.stop_at_faults()
+    if not records:
+        reasons = ", ".join(f"{reason}: {count}" for reason, count in split.dropped.items()) or "it has none"
+        raise ManifestError([f"{', '.join(split.sources) or split.name}: no rows to keep ({reasons})"])
+    report = dict(about or {}) | _report(split, recordings, records, kept) | ({"side_files": joined} if joined else {})
+    os.makedirs(folder, exist_ok=True)
+    with whole_file(os.path.join(folder, "report.json")) as file:
+        file.write(json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    if split.pairs:
+        write_pairs(os.path.join(folder, "data_pairs.jsonl"), records)
+    else:
+        write_utterances(os.path.join(folder, "data.jsonl"), records)
+    return report
+
+
+def _held_out(split: Split, share: float) -> dict[str, list[Recording] | None]:
+    if not share:
+        return {split.name: None}
+    recordings = list(split.recordings.values())
+    keys = [stable_hash(recording.reference or recording.uid) for recording in recordings]
+    held = draws(keys, "hold-out") < share
+    return {
+        name: [recording for recording, is_held in zip(recordings, held, strict=True) if is_held == (name == HELD_OUT)]
+        for name in (split.name, HELD_OUT)
+    }
+
+
+def _measure(split: Split, listed: Mapping[str, Recording | GivenPair], most_bad: float) -> dict[str, float]:
+    """{path: seconds}; files that cannot be opened become faults, or are left out if they are few enough."""
+    paths = list(listed)
+    measured = measure_durations(paths, progress=f"{split.name}: recordings")
+    found = dict(zip(paths, measured, strict=True))
+    bad = {path: error for path, error in found.items() if not isinstance(error, float)}
+    if len(bad) > most_bad * len(paths):
+        advice = "; or leave such recordings out with --skip-bad"
+        if most_bad:
+            text = f"{len(bad)} of {len(paths)} recordings are bad, more than {100 * most_bad:g} %"
+            split.fault(Place(split.name, 0), f"{text}; if that is right give a larger --skip-bad SHARE")
+            advice = ""
+        for path, error in bad.items():
+            split.fault(listed[path].place, f"{error}{advice}")
+    split.bad += [
+        {"line": listed[path].place.line, "audio": getattr(listed[path], "audio", path), "error": str(error)}
+        for path, error in bad.items()
+    ]
+    return {path: seconds for path, seconds in found.items() if path not in bad}
+
+
+def _utterances(
+    split: Split, recordings: Iterable[Recording], seconds: Mapping[str, float], folder: str
+) -> list[Utterance]:
+    utterances, uids = [], {}
+    for recording in recordings:
+        first = uids.setdefault(recording.uid, recording)
+        if first is not recording:
+            text = f"{recording.audio!r} has the id {recording.uid!r} of {first.audio!r} on line {first.place.line}"
+            split.fault(recording.place, f"{text}; name a reference column that tells them apart, or none")
+        labels, meta = split.labels_of(recording)
+        path, duration = written_path(recording.path, folder), round(seconds[recording.path], 6)
+        utterances.append(Utterance(recording.uid, path, duration, recording.system, recording.reference, labels, meta))
+    return utterances
+
+
+def _pairs(pairs: Iterable[GivenPair], seconds: Mapping[str, float], folder: str) -> list[Pair]:
+    return [
+        Pair(
+            pair.uids,
+            tuple(written_path(path, folder) for path in pair.paths),
+            tuple(round(seconds[path], 6) for path in pair.paths),
+            {"mos_overall": pair.label},
+            pair.meta | {"label": "preference"},
+        )
+        for pair in pairs
+        if all(path in seconds for path in pair.paths)
+    ]
+
+
+def _report(
+    split: Split, recordings: Sequence[Recording], records: Sequence[Utterance | Pair], kept: int
+) -> dict[str, Any]:
+    labels = Counter(name for record in records for name in record.metrics)
+    ratings = Counter(name for recording in recordings for name, found in recording.ratings.items() for _ in found)
+    return {
+        "sources": split.sources,
+        "tool_version": __version__,
+        "rows": {"read": split.read, "kept": kept, "dropped": dict(split.dropped)},
+        "pairs" if split.pairs else "utterances": len(records),
+        "labels": dict(labels),
+        "ratings": dict(ratings),
+        "blank_ratings": dict(split.blank),
+        "notes": dict(split.notes),
+        "not_in_catalogue": sorted(labels.keys() - CATALOGUE.keys()),
+        "bad_audio": split.bad,
+    }

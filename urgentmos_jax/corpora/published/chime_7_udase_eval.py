@@ -1,0 +1,65 @@
+"""CHiME-7 UDASE listening test: noisy conversations and their enhanced versions, rated by ITU-T P.835.
+
+The list has a row for each of the three scales of a recording. `mos_overall` is the overall scale alone; signal and
+background have their own names.
+"""
+
+from pathlib import PurePosixPath
+
+from urgentmos_jax.corpora.corpus import Corpus, Tree
+from urgentmos_jax.corpora.downloads import Archive
+from urgentmos_jax.corpora.split import Split
+from urgentmos_jax.manifests.tables import CsvFile, split_cell
+
+_SCALES = {"OVRL": "mos_overall", "SIG": "mos_signal", "BAK": "mos_background"}
+_COLUMNS = ("condition", "sample", "scale", "rating_list")
+_NAME = "CHiME-7-UDASE-evaluation-data.zip"
+_MD5 = "37b97f9f4ba95152725548fa2a1893ac"
+
+
+def read(tree: Tree, split: Split) -> None:
+    """Reads the one split."""
+    ratings = CsvFile(tree.find("listening_test/MOS_results_listening_test.csv"), _COLUMNS)
+    for place, row in split.table(ratings):
+        condition, sample = row["condition"], row["sample"]
+        if condition.lower() == "ref":
+            split.dropped["clean references"] += 1
+            continue
+        metric = _SCALES.get(row["scale"].upper())
+        if metric is None:
+            split.fault(place, f"scale {row['scale']!r} is none of {', '.join(_SCALES)}")
+            continue
+        texts = split_cell(row["rating_list"])
+        if not texts:
+            split.dropped["no rating"] += 1
+            continue
+        found = [split.value(place, metric, text) for text in texts]
+        stem = PurePosixPath(sample).stem
+        split.add(
+            place,
+            f"{condition}/{sample}",
+            tree.audio(f"listening_test/data/{condition}/{sample}"),
+            system=condition,
+            reference=stem,
+            ratings={metric: [("", rating) for rating in found if rating is not None]},
+        )
+
+
+CORPUS = Corpus(
+    name="chime-7-udase-eval",
+    holds="P.835 (overall, signal, background) of noisy and enhanced conversations, ratings",
+    protocol="quality",
+    licence="CC BY-SA 4.0",
+    size="16 kHz, 0.84 h",
+    home="https://zenodo.org/records/10418311",
+    splits={"test": 640},
+    read=read,
+    downloads=(
+        Archive(
+            addresses=(f"https://zenodo.org/records/10418311/files/{_NAME}",),
+            name=_NAME,
+            md5=_MD5,
+        ),
+    ),
+    tops=("CHiME-7-UDASE-evaluation-data",),
+)

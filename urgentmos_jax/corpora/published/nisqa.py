@@ -1,0 +1,110 @@
+"""NISQA: simulated, live and lab recordings of speech transmission; mean opinions of quality and four dimensions.
+
+Numbers of conditions start anew in each of its parts, so that `system_id` carries the part's name. The `uid` is the
+authors': `<condition>:<name>`, and for recordings whose name begins with `book` `<rest of the name>:<reference>`.
+"""
+
+from pathlib import PurePosixPath
+
+from urgentmos_jax.corpora.corpus import Corpus, Tree
+from urgentmos_jax.corpora.downloads import Archive
+from urgentmos_jax.corpora.split import Split, make_uid
+from urgentmos_jax.manifests.tables import CsvFile, Place, is_blank, number
+
+_PARTS = {
+    "train": ("TRAIN_SIM", "TRAIN_LIVE"),
+    "dev": ("VAL_SIM", "VAL_LIVE"),
+    "LIVETALK": ("TEST_LIVETALK",),
+    "FOR": ("TEST_FOR",),
+    "P501": ("TEST_P501",),
+}
+_LABELS = {
+    "mos_overall": "mos",
+    "mos_noisiness": "noi",
+    "mos_coloration": "col",
+    "mos_discontinuity": "dis",
+    "mos_loudness": "loud",
+}
+_NEEDED = ("con", "filename_deg", "filename_ref", "mos")
+
+
+def read(tree: Tree, split: Split) -> None:
+    """Reads a split, of one or two parts."""
+    for part in _PARTS[split.name]:
+        folder = f"NISQA_{part}"
+        for place, row in split.table(CsvFile(tree.find(f"{folder}/{folder}_file.csv"), _NEEDED)):
+            condition = number(row["con"])
+            if condition is None or condition != int(condition):
+                split.fault(place, f"con {row['con']!r} is no number of a condition")
+                continue
+            labels = {metric: value for metric in _LABELS if (value := _value(split, place, row, metric)) is not None}
+            if not labels:
+                split.dropped["no rating"] += 1
+                continue
+            uid, system, reference = _ids(split, part, str(int(condition)), row)
+            path = tree.audio(f"{folder}/deg/{row['filename_deg']}")
+            split.add(
+                place,
+                row["filename_deg"],
+                path,
+                uid=uid,
+                system=system,
+                reference=reference,
+                labels=labels,
+                meta=_meta(split, place, row),
+            )
+
+
+def _ids(split: Split, part: str, condition: str, row: dict[str, str]) -> tuple[str, str, str | None]:
+    degraded, clean = (PurePosixPath(row[name]).stem for name in ("filename_deg", "filename_ref"))
+    if part.startswith("TEST"):
+        reference = degraded.partition("_")[2]
+        return make_uid(condition, reference), f"{part}-{condition}", reference
+    if degraded.startswith("book"):
+        rest = degraded.removeprefix(clean)
+        if clean and rest != degraded and len(rest) > 1:
+            return make_uid(rest[1:], clean), f"{part}-{rest[1:]}", clean
+        split.notes["names that begin with book, but not with their reference"] += 1
+    # What is said is in one recording alone, so there is nothing to share.
+    return make_uid(condition, degraded), f"{part}-{condition}", None
+
+
+def _value(split: Split, place: Place, row: dict[str, str], metric: str) -> float | None:
+    column = _LABELS[metric]
+    return split.value(place, metric, row[column]) if column in row else None
+
+
+def _meta(split: Split, place: Place, row: dict[str, str]) -> dict[str, float]:
+    meta = {}
+    columns = {f"{metric}_std": f"{column}_std" for metric, column in _LABELS.items()} | {"mos_overall_votes": "votes"}
+    for key, column in columns.items():
+        if is_blank(row.get(column, "")):
+            continue
+        value = number(row[column])
+        if value is None or value < 0:
+            split.fault(place, f"{column} {row[column]!r} is no number of 0 or more")
+        else:
+            meta[key] = value
+    return meta
+
+
+CORPUS = Corpus(
+    name="nisqa",
+    holds="quality, noisiness, coloration, discontinuity, loudness of transmitted speech, means",
+    protocol="quality",
+    licence="mixed, see the archive",
+    size="48 kHz, train 27.2 h",
+    home="https://github.com/gabrielmittag/NISQA/wiki/NISQA-Corpus",
+    splits={"train": 11020, "dev": 2700, "LIVETALK": 232, "FOR": 240, "P501": 240},
+    read=read,
+    downloads=(
+        Archive(
+            addresses=(
+                "https://depositonce.tu-berlin.de/bitstream/11303/13012.5/9/NISQA_Corpus.zip",
+                "https://zenodo.org/records/4728081/files/NISQA_Corpus.zip",
+            ),
+            name="NISQA_Corpus.zip",
+        ),
+    ),
+    tops=("NISQA_Corpus",),
+)

@@ -1,0 +1,44 @@
+"""PSTN: calls over the telephone network, mean opinions of quality (P.808).
+
+Nothing is known of what produced a recording, so there are no systems: figures by system would be those by recording.
+"""
+
+from pathlib import PurePosixPath
+
+from urgentmos_jax.corpora.corpus import Corpus, Tree
+from urgentmos_jax.corpora.downloads import Archive
+from urgentmos_jax.corpora.split import Split, make_uid
+from urgentmos_jax.manifests.tables import CsvFile
+
+
+def read(tree: Tree, split: Split) -> None:
+    """Reads the one split."""
+    path = tree.find("pstn_train.csv")
+    for place, row in split.table(CsvFile(path, ["filename", "MOS", "std"])):
+        label = split.value(place, "mos_overall", row["MOS"])
+        if label is None:
+            continue
+        std = split.value(place, "std", row["std"]) if row["std"] else None
+        name = PurePosixPath(row["filename"]).stem.split("_")[0]
+        split.add(
+            place,
+            row["filename"],
+            tree.audio(row["filename"]),
+            uid=make_uid(name, name),
+            labels={"mos_overall": label},
+            meta={} if std is None else {"mos_overall_std": std},
+        )
+
+
+CORPUS = Corpus(
+    name="pstn",
+    holds="P.808 quality of telephone calls, means",
+    protocol="quality",
+    licence="unknown",
+    size="8 kHz, 163 h",
+    home="https://challenge.blob.core.windows.net/pstn/train.zip",
+    splits={"train": 58709},
+    read=read,
+    downloads=(Archive(addresses=("https://challenge.blob.core.windows.net/pstn/train.zip",), name="train.zip"),),
+    tops=("pstn_train",),
+)

@@ -1,0 +1,78 @@
+"""TCD-VoIP: speech degraded by echo, chopping, clipping, competing speakers or noise; 24 listeners each (P.800).
+
+Conditions are numbered anew for each kind of degradation, so that `system_id` has both. The number in the name of a
+recording is another one.
+"""
+
+from pathlib import Path
+
+from urgentmos_jax.corpora.corpus import MIRROR, Corpus, Tree
+from urgentmos_jax.corpora.downloads import HubFile
+from urgentmos_jax.corpora.split import Split, make_uid
+from urgentmos_jax.manifests.reading import ManifestError
+from urgentmos_jax.manifests.tables import read_sheet
+
+_SHEET = "Subjective Test Scores"
+_LISTENERS = [str(listener) for listener in range(1, 25)]
+
+
+def read(tree: Tree, split: Split) -> None:
+    """Reads the one split."""
+    recordings = _recordings(tree)
+    for place, row in read_sheet(_table(tree), _SHEET, ["Filename", "ConditionID"]):
+        split.read += 1
+        name, condition = row["Filename"], row["ConditionID"]
+        _, _, *rest = Path(name).stem.split("_")
+        if not rest or not condition:
+            split.fault(place, f"{name!r}, {condition!r}: give a Filename C_NN_KIND_SPEAKER.wav and a ConditionID")
+            continue
+        heard = [listener for listener in _LISTENERS if listener in row]
+        if not heard:
+            raise ManifestError([f"{place.path}: no columns of listeners, 1 to 24; the columns are {list(row)}"])
+        ratings = [(listener, split.value(place, "mos_overall", row[listener])) for listener in heard]
+        split.add(
+            place,
+            name,
+            recordings.get(name) or tree.audio(f"wav/{name}"),
+            uid=make_uid(condition.zfill(3), "_".join(rest)),
+            system=f"{rest[0]}-{condition.zfill(3)}",
+            reference="_".join(rest),
+            ratings={"mos_overall": [(listener, rating) for listener, rating in ratings if rating is not None]},
+        )
+
+
+def _table(tree: Tree) -> Path:
+    found = tree.find_or_none("mos.xlsx")
+    if found:
+        return found
+    tables = sorted(path for path in tree.root.rglob("*.xlsx") if not path.name.startswith("~"))
+    if len(tables) != 1:
+        listed = ", ".join(map(str, tables)) or "none"
+        raise ManifestError(
+            [f"{tree.root}: not the folder of this corpus, wanted one .xlsx of ratings, found {listed}"]
+        )
+    return tables[0]
+
+
+def _recordings(tree: Tree) -> dict[str, str]:
+    """{name: path} of what lies below the folder, wherever; the archive sorts recordings into folders."""
+    found: dict[str, Path] = {}
+    for path in sorted(tree.root.rglob("*.wav")):
+        other = found.setdefault(path.name, path)
+        if other != path:
+            raise ManifestError([f"{other} and {path}: recordings of one name; remove the one that is not meant"])
+    return {name: str(path) for name, path in found.items()}
+
+
+CORPUS = Corpus(
+    name="tcd-voip",
+    holds="P.800 quality of five VoIP degradations, ratings",
+    protocol="quality",
+    licence="CC BY-NC-SA 4.0",
+    size="48 kHz, 0.87 h",
+    home=f"https://huggingface.co/datasets/{MIRROR}",
+    splits={"train": 384},
+    read=read,
+    downloads=(HubFile(MIRROR, "TCD-VOIP.zip"),),
+    tops=("TCD-VOIP",),
+)

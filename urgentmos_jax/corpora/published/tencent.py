@@ -1,0 +1,36 @@
+"""Tencent: Mandarin calls with and without reverberation, mean opinions of quality (P.808); no systems are known."""
+
+from urgentmos_jax.corpora.corpus import MIRROR, Corpus, Tree
+from urgentmos_jax.corpora.downloads import HubFile
+from urgentmos_jax.corpora.split import Split, make_uid
+from urgentmos_jax.manifests.tables import CsvFile
+
+_LISTS = ("withoutReverberationTrainDevMOS.csv", "withReverberationTrainDevMOS.csv")
+
+
+def read(tree: Tree, split: Split) -> None:
+    """Reads the one split, of two lists."""
+    for name in _LISTS:
+        for place, row in split.table(CsvFile(tree.find(name), ["deg_wav", "mos"])):
+            label = split.value(place, "mos_overall", row["mos"])
+            if label is None:
+                continue
+            audio = row["deg_wav"].removeprefix("./")
+            key = audio.removesuffix(".wav").replace("/", "_")
+            split.add(
+                place, audio, tree.audio(audio), uid=make_uid(key, key), labels={"mos_overall": label}
+            )  # fmt: skip
+
+
+CORPUS = Corpus(
+    name="tencent",
+    holds="P.808 quality of Mandarin calls, means",
+    protocol="quality",
+    licence="Apache 2.0",
+    size="16 kHz, 23.5 h",
+    home=f"https://huggingface.co/datasets/{MIRROR}",
+    splits={"train": 11563},
+    read=read,
+    downloads=(HubFile(MIRROR, "TencentCorpus.zip"),),
+    tops=("TencentCorups", "TencentCorpus"),  # The archive spells it the first way.
+)

@@ -1,0 +1,57 @@
+"""TMHINT-QI: noisy and enhanced Mandarin sentences, ratings of quality. One list serves both splits."""
+
+from pathlib import Path
+
+from urgentmos_jax.corpora.corpus import MIRROR, Corpus, Tree
+from urgentmos_jax.corpora.downloads import HubFile
+from urgentmos_jax.corpora.split import Split
+from urgentmos_jax.manifests.tables import CsvFile
+
+_COLUMNS = ("method", "snr", "noise", "quality_score", "file_name")
+
+
+def read(tree: Tree, split: Split) -> None:
+    """Reads the rows whose recording lies in the split's folder; those without any count as missing in train."""
+    file = CsvFile(tree.find("raw_data.csv"), _COLUMNS)
+    folders = {name: tree.find(name) for name in ("train", "test")}
+    names = {name: _stems(folder) for name, folder in folders.items()}
+    other = "test" if split.name == "train" else "train"
+    for place, row in split.table(file):
+        name = row["file_name"]
+        if name not in names[split.name] and (name in names[other] or split.name == "test"):
+            split.dropped["recording in no folder" if name not in names[other] else f"recording in {other}/"] += 1
+            continue
+        rating = split.value(place, "mos_overall", row["quality_score"])
+        if rating is None:
+            continue
+        _, mark, after = name.rpartition("TMHINT")
+        if not mark:
+            split.fault(place, f"file_name {name!r} names no sentence, TMHINT...")
+            continue
+        system = f"{row['method']}-SNR{row['snr']}-{row['noise']}"
+        split.add(
+            place,
+            name,
+            str(folders[split.name] / f"{name}.wav"),
+            system=system,
+            reference=f"TMHINT{after}",
+            ratings={"mos_overall": [("", rating)]},
+        )
+
+
+def _stems(folder: Path) -> set[str]:
+    return {path.stem for path in folder.iterdir() if path.suffix == ".wav"}
+
+
+CORPUS = Corpus(
+    name="tmhint-qi",
+    holds="quality of noisy and enhanced Mandarin, ratings",
+    protocol="quality",
+    licence="MIT",
+    size="16 kHz, train 11.4 h",
+    home=f"https://huggingface.co/datasets/{MIRROR}",
+    splits={"train": 12937, "test": 1978},
+    read=read,
+    downloads=(HubFile(MIRROR, "TMHINTQI.zip"),),
+    tops=("TMHINTQI",),
+)

@@ -1,0 +1,45 @@
+"""TTSDS2: recent speech synthesis in many domains, ratings (the rows of kind `mos`)."""
+
+from pathlib import PurePosixPath
+
+from urgentmos_jax.corpora.corpus import MIRROR, Corpus, Tree
+from urgentmos_jax.corpora.downloads import HubFile
+from urgentmos_jax.corpora.split import Split
+from urgentmos_jax.manifests.tables import CsvFile
+
+_COLUMNS = ("audio", "dataset", "system", "rating_type", "value", "annotator")
+
+
+def read(tree: Tree, split: Split) -> None:
+    """Reads the one split."""
+    for place, row in split.table(CsvFile(tree.find("subjective_results.csv"), _COLUMNS)):
+        if row["rating_type"] != "mos":
+            split.dropped[f"rating of kind {row['rating_type']}"] += 1
+            continue
+        rating = split.value(place, "mos_overall", row["value"])
+        if rating is None:
+            continue
+        system = f"{row['dataset']}-{row['system']}"
+        reference = PurePosixPath(row["audio"]).name.removesuffix(".wav")
+        split.add(
+            place,
+            row["audio"],
+            tree.audio(row["audio"]),
+            system=system,
+            reference=reference,
+            ratings={"mos_overall": [(row["annotator"], rating)]},
+        )
+
+
+CORPUS = Corpus(
+    name="ttsds2",
+    holds="quality of recent TTS, ratings",
+    protocol="naturalness",
+    licence="MIT",
+    size="22 kHz, 0.96 h",
+    home="https://huggingface.co/datasets/ttsds/listening_test",
+    splits={"train": 460},
+    read=read,
+    downloads=(HubFile(MIRROR, "ttsds2.zip"),),
+    tops=("ttsds2",),
+)

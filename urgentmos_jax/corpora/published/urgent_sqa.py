@@ -1,0 +1,85 @@
+"""Submissions to the URGENT challenges, which both of their corpora hold: recordings are embedded, metrics ready-made.
+
+`uid` is the authors', `<system>:<sample_id>`. A `sample_id` that names the submission is unique to it; what it says is
+then known by the number at its end within the hub's split.
+"""
+
+import re
+from typing import Any
+
+from urgentmos_jax.corpora.corpus import Tree
+from urgentmos_jax.corpora.hub_tables import extract, hub_rows
+from urgentmos_jax.corpora.split import Rating, Split, make_uid
+from urgentmos_jax.manifests.tables import Place, number
+from urgentmos_jax.metrics import CATALOGUE
+
+__all__ = ["read_splits"]
+
+_TOLERANCE = 0.01  # Of a published mean, which is rounded.
+
+
+def read_splits(tree: Tree, split: Split, *, hub_splits: dict[str, tuple[str, ...]]) -> None:
+    """Reads a split and writes its recordings to `audio/<hub split>/<submission>/`.
+
+    Args:
+        tree: The corpus.
+        split: To fill.
+        hub_splits: {split: those of the hub that make it}.
+    """
+    firsts: dict[str, Place] = {}
+    for hub_split in hub_splits[split.name]:
+        columns = ["sample_id", "system_id", "audio"]
+        for place, row in hub_rows(tree.root, hub_split, columns, audio=("audio",)):
+            split.read += 1
+            system, sample = str(row["system_id"] or ""), str(row["sample_id"] or "")
+            submission, file = system.rpartition("_")[2], sample.rpartition("_")[2]
+            if not submission or not file:
+                split.fault(place, f"system_id {system!r}, sample_id {sample!r}: give both")
+                continue
+            uid = make_uid(system, sample)
+            if (first := firsts.setdefault(uid, place)) is not place:
+                split.fault(place, f"system_id {system!r}, sample_id {sample!r} are those of {first} too")
+                continue
+            ratings, labels, meta = _labels(split, place, row)
+            if not ratings and not labels:
+                split.dropped["no label"] += 1
+                continue
+            own = submission in re.split(r"[^0-9A-Za-z]+", sample)
+            split.add(
+                place,
+                sample,
+                extract(row["audio"], tree.extracted, hub_split, submission, file),
+                uid=uid,
+                system=system,
+                reference=f"{hub_split}-{file}" if own else sample,
+                ratings=ratings,
+                labels=labels,
+                meta=meta,
+            )
+
+
+def _labels(
+    split: Split, place: Place, row: dict[str, Any]
+) -> tuple[dict[str, list[Rating]], dict[str, float], dict[str, float]]:
+    labels = {}
+    for name in CATALOGUE:
+        if row.get(name) is None:
+            continue
+        value = number(str(row[name]))
+        if value is None:  # NaN: what computed it found no speech, for example.
+            split.blank[name] += 1
+        else:
+            labels[name] = value
+    given = [_score(split, place, rating) for rating in row.get("raw_ratings") or ()]
+    heard = [("", rating) for rating in given if rating is not None]
+    mean = None if row.get("mos") is None else _score(split, place, row["mos"])
+    if not heard:
+        return {}, labels | ({} if mean is None else {"mos_overall": mean}), {}
+    if mean is not None and abs(mean - sum(rating for _, rating in heard) / len(heard)) > _TOLERANCE:
+        split.notes["published mos is not the mean of its ratings, which is taken"] += 1
+        return {"mos_overall": heard}, labels, {"published_mos": mean}
+    return {"mos_overall": heard}, labels, {}
+
+
+def _score(split: Split, place: Place, value: Any) -> float | None:
+    return split.value(place, "mos_overall", str(value))

@@ -1,0 +1,77 @@
+"""Lists of the VoiceMOS Challenge 2022, which bc19 and bvcc share (zenodo 6572573).
+
+No header; a row a rating: system, name of the recording, rating 1 to 5, an opaque id, a description of the listener.
+The description tells age and gender, so that only its hash is kept. The reference in the name of a recording is unique
+to it; what is said is known from the clustered transcripts of UTMOS22, where their file is there.
+"""
+
+import hashlib
+
+from urgentmos_jax.corpora.corpus import Tree
+from urgentmos_jax.corpora.downloads import Archive
+from urgentmos_jax.corpora.split import Split, make_uid
+from urgentmos_jax.manifests.tables import CsvFile
+
+__all__ = ["LICENCE", "TRANSCRIPTS", "by_hand", "read_list"]
+
+LICENCE = "Blizzard, to be accepted"
+_LISTS = {"train": "TRAINSET", "dev": "DEVSET", "test": "TESTSET"}
+_TRANSCRIPTS = "transcriptions_clustered.csv"
+TRANSCRIPTS = Archive(
+    addresses=(f"https://raw.githubusercontent.com/sarulab-speech/UTMOS22/master/strong/{_TRANSCRIPTS}",),
+    name=_TRANSCRIPTS,
+    unpack=False,
+)
+
+
+def by_hand(top: str) -> str:
+    """What has to be done before there are recordings."""
+    scripts = "01_get.py, 02_gather.py and 03_preprocess.py"
+    return f"accept the licence of the Blizzard Challenge, then run {scripts}, in this order, in SOURCE/{top}"
+
+
+def read_list(tree: Tree, split: Split, *, track: str) -> None:
+    """Reads a split.
+
+    Args:
+        tree: The corpus.
+        split: To fill.
+        track: Its name in the transcripts: main or ood.
+    """
+    ratings = CsvFile(tree.find(f"DATA/sets/{_LISTS[split.name]}"), None)
+    clusters = _clusters(tree, split, track)
+    for place, (system, name, score, _, listener, *_) in split.table(ratings, least=5):
+        name = name if name.endswith(".wav") else f"{name}.wav"
+        _, hyphen, reference = name.removesuffix(".wav").partition("-")
+        if not hyphen or not reference or not system:
+            split.fault(place, f"{system!r}, {name!r}: give a system and a name SYSTEM-UTTERANCE")
+            continue
+        rating = split.value(place, "mos_overall", score)
+        if rating is None:
+            continue
+        split.add(
+            place,
+            name,
+            tree.audio(f"DATA/wav/{name}"),
+            uid=make_uid(system, reference),
+            system=system,
+            reference=clusters.get(name.removesuffix(".wav")),
+            ratings={"mos_overall": [(hashlib.sha256(listener.encode()).hexdigest()[:8], rating)]},
+        )
+
+
+def _clusters(tree: Tree, split: Split, track: str) -> dict[str, str]:
+    """{name of a recording: what it says}; recordings of no cluster are missing."""
+    path = tree.find_or_none(_TRANSCRIPTS, f"DATA/sets/{_TRANSCRIPTS}", "DATA/sets/text")
+    if path is None:
+        split.notes[f"no {_TRANSCRIPTS} of UTMOS22, so no references"] += 1
+        return {}
+    file = CsvFile(path, ["wav_name", "track", "cluster"])
+    split.sources[file.path] = file.sha256
+    columns = [file.header.index(name) for name in ("wav_name", "track", "cluster")]
+    rows = ([row[column] for column in columns] for _, row in file if len(row) == len(file.header))
+    return {
+        name.removesuffix(".wav"): f"{track}-{cluster}"
+        for name, its_track, cluster in rows
+        if its_track == track and cluster != "-1"
+    }

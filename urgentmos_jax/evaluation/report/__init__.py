@@ -1,6 +1,0 @@
-"""One HTML file to look at, and to listen to: ranking, agreement, plots, clips. Needs jinja2."""
-
-from urgentmos_jax.evaluation.report.agreement import clips_of
-from urgentmos_jax.evaluation.report.page import EMBED_MB, write_report
-
-__all__ = ["EMBED_MB", "clips_of", "write_report"]

@@ -1,0 +1,1 @@
+"""Manifests: records of utterances and pairs, read, checked and written."""

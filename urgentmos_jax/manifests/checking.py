@@ -1,0 +1,268 @@
+"""The health of manifests: everything that is wrong with them, and what they hold."""
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from urgentmos_jax.audio.loading import AudioError, load_audio
+from urgentmos_jax.data.plan import DURATION_TOLERANCE_SECONDS
+from urgentmos_jax.manifests.overlap import overlaps, split_of
+from urgentmos_jax.manifests.reading import (
+    ManifestError,
+    Pair,
+    Report,
+    Scan,
+    Utterance,
+    json_lines,
+    measure_durations,
+    scan_pairs,
+    scan_utterances,
+)
+from urgentmos_jax.statistics.tables import text_table
+
+__all__ = ["Health", "as_text", "corpus_name", "coverage", "examine", "lists_pairs", "metrics_of"]
+
+UTTERANCES = "data.jsonl"
+
+
+@dataclass
+class Health:
+    """What one manifest holds.
+
+    Attributes:
+        name: `corpus/split`, or the path.
+        path: The manifest.
+        pairs: Whether it lists pairs.
+        rows: Lines in order.
+        hours: Of their recordings, each counted once.
+        systems: Number of them.
+        references: Number of them.
+        values: {metric: labels [N]}.
+        clipped: Labels outside their metric's range, by metric.
+        faults: All that is wrong, `path:line: fault`.
+    """
+
+    name: str
+    path: Path
+    pairs: bool
+    rows: int = 0
+    hours: float = 0.0
+    systems: int = 0
+    references: int = 0
+    values: dict[str, np.ndarray] = field(default_factory=dict)
+    clipped: dict[str, int] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+
+    def labels(self, metric: str) -> dict[str, float | int | None]:
+        """Number of labels, share of the rows, least, mean and greatest."""
+        values = self.values.get(metric, np.zeros(0))
+        found = [float(x) for x in (values.min(), values.mean(), values.max())] if len(values) else [None] * 3
+        share = len(values) / self.rows if self.rows else 0.0
+        return {"labels": len(values), "share": share, **dict(zip(("least", "mean", "greatest"), found, strict=True))}
+
+    def as_json(self, metrics: Sequence[str]) -> dict[str, Any]:
+        """Everything but the single values."""
+        return {
+            "manifest": str(self.path),
+            "kind": "pairs" if self.pairs else "utterances",
+            "rows": self.rows,
+            "hours": self.hours,
+            "systems": self.systems,
+            "references": self.references,
+            "labels": {metric: self.labels(metric) for metric in metrics},
+            "clipped": self.clipped,
+            "faults": self.faults,
+        }
+
+
+def examine(
+    manifests: Sequence[Path],
+    *,
+    audio_root: Path | None = None,
+    allow_outside: bool = False,
+    decode: bool = False,
+) -> tuple[list[Health], list[str]]:
+    """Examines manifests, each and all together.
+
+    Args:
+        manifests: Of utterances or pairs.
+        audio_root: See `manifest.read_utterances`.
+        allow_outside: See `manifest.read_utterances`.
+        decode: Whether every recording is decoded; else its header is believed.
+
+    Returns:
+        One for each manifest, in order; and notes that are no faults: references that splits of a corpus share.
+    """
+    healths, scans = [], []
+    for path in manifests:
+        pairs = lists_pairs(path)
+        scan = _scan(path, pairs, audio_root, allow_outside)
+        healths.append(_described(path, pairs, scan))
+        scans.append(scan)
+    _check_durations(healths, scans, decode=decode)
+    for health in healths:
+        if health.pairs:
+            health.faults += _unknown_ids(health.path)
+    parts: dict[Path, list[Path]] = {}
+    for path in dict.fromkeys(manifests):
+        parts.setdefault(split_of(path), []).append(path)
+    by_path = {str(health.path): health for health in healths}
+    readable = [[path for path in part if _is_readable(path)] for part in parts.values()]
+    for fault in overlaps(readable, audio_root=audio_root):
+        owner = max((path for path in by_path if fault.startswith(f"{path}:")), key=len)
+        by_path[owner].faults.append(fault)
+    return healths, _shared_references(healths, scans)
+
+
+def corpus_name(path: Path) -> str:
+    """`corpus/split`, the last two folders of a manifest that `urgentmos prepare` wrote; else its path."""
+    split = split_of(path)
+    return str(path) if split == path else "/".join(split.resolve().parts[-2:])
+
+
+def lists_pairs(path: Path) -> bool:
+    """Whether the first line of a manifest is a pair."""
+    try:
+        first = next((entry for _, entry in json_lines(path) if isinstance(entry, dict)), {})
+    except ManifestError:
+        return False
+    return "audio_paths" in first
+
+
+def _scan(path: Path, pairs: bool, audio_root: Path | None, allow_outside: bool) -> Scan:
+    try:
+        scan = scan_pairs if pairs else scan_utterances
+        return scan(path, audio_root=audio_root, allow_outside=allow_outside)
+    except ManifestError as error:  # It cannot be read at all.
+        return Scan([], Report(0, {}, {}, 0), error.faults)
+
+
+def _described(path: Path, pairs: bool, scan: Scan) -> Health:
+    records: list[Utterance | Pair] = [record for _, record in scan.records]
+    values: dict[str, list[float]] = {}
+    for record in records:
+        for metric, label in record.metrics.items():
+            values.setdefault(metric, []).append(label)
+    seconds = {audio: length for record in records for audio, length in _recordings(record)}
+    return Health(
+        name=corpus_name(path) + (" (pairs)" if pairs and split_of(path) != path else ""),
+        path=path,
+        pairs=pairs,
+        rows=len(records),
+        hours=sum(seconds.values()) / 3600,
+        systems=len({system for record in records for system in _ids(record, "system_id")}),
+        references=len({reference for record in records for reference in _ids(record, "reference_id")}),
+        values={metric: np.array(labels) for metric, labels in sorted(values.items())},
+        clipped=dict(scan.report.clipped),
+        faults=list(scan.faults),
+    )
+
+
+def _recordings(record: Utterance | Pair) -> list[tuple[str, float]]:
+    if isinstance(record, Pair):
+        return list(zip(record.audio_paths, record.durations, strict=True))
+    return [(record.audio_path, record.duration)]
+
+
+def _ids(record: Utterance | Pair, key: str) -> set[str]:
+    found = record.meta.get(f"{key}s") if isinstance(record, Pair) else [getattr(record, key)]
+    return {one for one in found if isinstance(one, str)} if isinstance(found, list) else set()
+
+
+def _check_durations(healths: Sequence[Health], scans: Sequence[Scan], *, decode: bool) -> None:
+    """Adds what is wrong with recordings to the faults, one a line."""
+    paths = list({audio: None for scan in scans for _, record in scan.records for audio, _ in _recordings(record)})
+    found = dict(zip(paths, _decoded(paths) if decode else measure_durations(paths, progress="headers"), strict=True))
+    for health, scan in zip(healths, scans, strict=True):
+        for line, record in scan.records:
+            for audio, declared in _recordings(record):
+                seconds = found[audio]
+                if isinstance(seconds, Exception):
+                    health.faults.append(f"{health.path}:{line}: {seconds}")
+                elif abs(seconds - declared) > DURATION_TOLERANCE_SECONDS:
+                    text = f"{audio} lasts {seconds:.2f} s, declared are {declared:.2f} s; correct the duration"
+                    health.faults.append(f"{health.path}:{line}: {text}")
+
+
+def _decoded(paths: Sequence[str]) -> list[float | Exception]:
+    from tqdm import tqdm
+
+    def decode(path: str) -> float | Exception:
+        try:
+            return load_audio(path).duration_s
+        except AudioError as error:
+            return error
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        bar = tqdm(pool.map(decode, paths), "decoding", total=len(paths), unit="file", disable=None, dynamic_ncols=True)
+        return list(bar)
+
+
+def _unknown_ids(path: Path) -> list[str]:
+    """Pairs whose ids the manifest of utterances beside them does not have."""
+    beside = path.with_name(UTTERANCES)
+    if beside == path or not _is_readable(beside):
+        return []
+    known = {entry.get("uid") for _, entry in json_lines(beside) if isinstance(entry, dict)}
+    faults = []
+    for line, entry in json_lines(path):
+        uids = entry.get("uids") if isinstance(entry, dict) else None
+        if isinstance(uids, list) and (unknown := [uid for uid in uids if uid not in known]):
+            faults.append(f"{path}:{line}: uid {unknown[0]!r} is not in {beside}; draw the pairs anew")
+    return faults
+
+
+def _is_readable(path: Path) -> bool:
+    return path.is_file() and os.access(path, os.R_OK)
+
+
+def _shared_references(healths: Sequence[Health], scans: Sequence[Scan]) -> list[str]:
+    found: dict[tuple[Path, str], dict[str, None]] = {}
+    for health, scan in zip(healths, scans, strict=True):
+        if split_of(health.path) == health.path:
+            continue
+        for _, record in scan.records:
+            for reference in _ids(record, "reference_id"):
+                splits = found.setdefault((health.path.parent.parent, reference), {})
+                splits[split_of(health.path).name] = None
+    shared = Counter((corpus.resolve().name, tuple(splits)) for (corpus, _), splits in found.items() if len(splits) > 1)
+    return [
+        f"{corpus}: {count} references are in {' and '.join(splits)}; what is said there is not new"
+        for (corpus, splits), count in shared.items()
+    ]
+
+
+def metrics_of(healths: Sequence[Health]) -> list[str]:
+    """Every metric that one of them has a label of."""
+    return sorted({metric for health in healths for metric in health.values})
+
+
+def as_text(healths: Sequence[Health], notes: Sequence[str]) -> str:
+    """Two tables: a line a manifest, and a line a metric and manifest."""
+    rows = [["manifest", "rows", "hours", "systems", "references", "clipped", "faults"]]
+    for one in healths:
+        counts = (one.systems, one.references, sum(one.clipped.values()), len(one.faults))
+        rows.append([one.name, str(one.rows), f"{one.hours:.2f}", *map(str, counts)])
+    labels = [["metric", "manifest", "labels", "share", "least", "mean", "greatest"]]
+    for metric in metrics_of(healths):
+        for one in healths:
+            found = one.labels(metric)
+            numbers = ["" if found[key] is None else f"{found[key]:.3f}" for key in ("least", "mean", "greatest")]
+            labels.append([metric, one.name, str(found["labels"]), f"{100 * found['share']:.1f} %", *numbers])
+    return "\n\n".join([text_table(rows, 1), text_table(labels, 2), *(["\n".join(notes)] if notes else [])])
+
+
+def coverage(healths: Sequence[Health]) -> Mapping[str, Mapping[str, tuple[float, np.ndarray]]]:
+    """{manifest: {metric: (share of the rows, labels [N])}}, for a picture."""
+    return {
+        one.name: {
+            metric: (one.labels(metric)["share"], one.values.get(metric, np.zeros(0))) for metric in metrics_of(healths)
+        }
+        for one in healths
+    }

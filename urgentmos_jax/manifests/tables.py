@@ -1,0 +1,164 @@
+"""Rating lists as text: CSV files, spreadsheets, JSON lines. No cell is ever taken for a missing value or a number."""
+
+import contextlib
+import csv
+import hashlib
+import io
+import math
+import os
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from urgentmos_jax.manifests.reading import ManifestError
+
+__all__ = ["CsvFile", "Place", "is_blank", "number", "read_sheet", "split_cell"]
+
+_SEPARATORS = re.compile(r"[\s,;]+")
+_BLANK = {"", "na", "n/a", "nan", "none", "null", "-"}
+
+
+class Place(NamedTuple):
+    """A line of a file, or a row of a table that has no lines."""
+
+    path: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}"
+
+
+class CsvFile:
+    """A text table, UTF-8, with or without a byte-order mark; cells without the white space around them.
+
+    Args:
+        path: The file.
+        columns: Names the header must have, each once; None for a table without header.
+        delimiters: The first that finds the columns is taken.
+
+    Attributes:
+        delimiter: The one taken.
+        sha256: Of the file.
+
+    Raises:
+        ManifestError: It cannot be read, is not UTF-8, or lacks a column.
+    """
+
+    def __init__(self, path: str | os.PathLike, columns: Sequence[str] | None, *, delimiters: Sequence[str] = (",",)):
+        self.path, self.columns = os.fsdecode(path), columns
+        try:
+            with open(path, "rb") as file:
+                data = file.read()
+            self._text = data.decode("utf-8-sig")
+        except OSError as error:
+            raise ManifestError([f"{self.path}: cannot be read ({error.strerror})"]) from None
+        except UnicodeDecodeError as error:
+            line = data.count(b"\n", 0, error.start) + 1
+            raise ManifestError([f"{self.path}:{line}: is not UTF-8 ({error.reason}); save it as UTF-8"]) from None
+        if "\0" in self._text:
+            raise ManifestError([f"{self.path}: holds NUL characters; save the table as CSV in UTF-8"])
+        self.sha256 = hashlib.sha256(data).hexdigest()
+        self.delimiter, self.header = delimiters[0], None
+        if columns is not None:
+            self.delimiter, self.header = self._find_header(delimiters)
+
+    def __iter__(self) -> Iterator[tuple[Place, list[str]]]:
+        """Place and cells of each row that is not blank, without the header."""
+        rows = self._rows(self.delimiter)
+        if self.header is not None:
+            next(rows)
+        return rows
+
+    def _rows(self, delimiter: str) -> Iterator[tuple[Place, list[str]]]:
+        reader = csv.reader(io.StringIO(self._text, newline=""), delimiter=delimiter, strict=True)
+        try:
+            for cells in reader:
+                if any(cells):
+                    yield Place(self.path, reader.line_num), [cell.strip() for cell in cells]
+        except csv.Error as error:
+            raise ManifestError([f"{self.path}:{reader.line_num}: broken CSV ({error})"]) from None
+
+    def _find_header(self, delimiters: Sequence[str]) -> tuple[str, list[str]]:
+        headers, broken = [], None
+        for delimiter in delimiters:
+            try:
+                _, header = next(self._rows(delimiter), (None, []))
+            except ManifestError as error:  # Quotes that are broken with this delimiter.
+                broken = error
+                continue
+            if all(header.count(name) == 1 for name in self.columns):
+                return delimiter, header
+            headers.append(header)
+        if not headers:
+            raise broken
+        raise ManifestError([f"{self.path}:1: {_header_fault(max(headers, key=len), self.columns)}"])
+
+
+def read_sheet(path: str | os.PathLike, sheet: str, columns: Sequence[str]) -> Iterator[tuple[Place, dict[str, str]]]:
+    """Rows of a sheet of an Excel file as {column: text}, whole numbers without a decimal point.
+
+    Args:
+        path: The `.xlsx` file.
+        sheet: Name of the sheet; its first row is the header.
+        columns: Names the header must have, each once.
+
+    Raises:
+        ManifestError: It cannot be read, has no such sheet, or lacks a column.
+        ModuleNotFoundError: openpyxl is not installed.
+    """
+    try:
+        import openpyxl
+    except ModuleNotFoundError as error:
+        text = f'openpyxl is missing, which reads {os.fsdecode(path)}: pip install "urgentmos_jax[corpora]"'
+        raise ModuleNotFoundError(text, name="openpyxl") from error
+    try:
+        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+    except Exception as error:  # openpyxl's own, of zipfile and of its XML reader.
+        raise ManifestError([f"{os.fsdecode(path)}: cannot be read as an Excel file ({error})"]) from None
+    with contextlib.closing(book):
+        if sheet not in book.sheetnames:
+            raise ManifestError([f"{os.fsdecode(path)}: no sheet {sheet!r}; there are {book.sheetnames}"])
+        rows = book[sheet].iter_rows(values_only=True)
+        header = [_cell_text(cell) for cell in next(rows, ())]
+        if fault := _header_fault(header, columns):
+            raise ManifestError([f"{os.fsdecode(path)}:1: {fault}"])
+        for line, row in enumerate(rows, 2):
+            cells = [_cell_text(cell) for cell in row]
+            if any(cells):
+                yield Place(os.fsdecode(path), line), dict(zip(header, cells, strict=False))
+
+
+def split_cell(cell: str) -> list[str]:
+    """Texts of a cell that holds several, between white space, commas or semicolons, perhaps in brackets or quotes."""
+    return [text.strip("'\"") for text in _SEPARATORS.split(cell.strip("[]() \t")) if text]
+
+
+def is_blank(text: str) -> bool:
+    """Whether a cell says that there is no rating."""
+    return text.lower() in _BLANK
+
+
+def number(text: str) -> float | None:
+    """A finite number, or None."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _header_fault(header: Sequence[str], columns: Sequence[str]) -> str | None:
+    missing = [name for name in columns if name not in header]
+    twice = [name for name in columns if list(header).count(name) > 1]
+    if not missing and not twice:
+        return None
+    found = f"no column {', '.join(map(repr, missing))}" if missing else f"column {twice[0]!r} more than once"
+    return f"{found}; the columns are {list(header)}"
+
+
+def _cell_text(cell: object) -> str:
+    if cell is None:
+        return ""
+    if isinstance(cell, float) and cell.is_integer():
+        cell = int(cell)
+    return str(cell).strip()

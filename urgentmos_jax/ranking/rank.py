@@ -1,0 +1,251 @@
+"""Ranking of systems by mean scores and by pairwise comparisons, with the systems that cannot be told apart."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from urgentmos_jax.manifests.reading import Utterance
+from urgentmos_jax.metrics import CATALOGUE
+from urgentmos_jax.ranking.system_table import SystemTable
+from urgentmos_jax.statistics.bootstrap import CONFIDENCE, DRAWS, Interval, resampled_counts
+from urgentmos_jax.statistics.grouping import LEAST_REFERENCES, letters, told_apart
+
+__all__ = ["RankedSystem", "Ranking", "higher_is_better", "rank", "wins_by_score"]
+
+
+@dataclass(frozen=True)
+class RankedSystem:
+    """Place of one system.
+
+    Args:
+        name: Of the system.
+        clips: Recordings of it that have a score.
+        mean: Mean score.
+        strength: Of Bradley and Terry, natural logarithm, centred at 0 over the systems; NaN where it is not defined.
+        win_rate: Mean share of wins over the other systems, ties half.
+        group: Letters of its tie groups, "A" the best; systems that share a letter cannot be told apart at 95 %. Empty
+            without a score.
+    """
+
+    name: str
+    clips: int
+    mean: Interval
+    strength: Interval
+    win_rate: Interval
+    group: str
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Systems in order, and what the order rests on.
+
+    Args:
+        metric: Name of the score.
+        systems: Best first.
+        wins: [S, S] share of the shared references where the system of the row beats that of the column, ties half;
+            NaN on the diagonal and without a shared reference. In the order of `systems`, as all below.
+        shared: [S, S] number of shared references compared.
+        missing: (system, reference) that other systems have and this one has not, or whose recording has no score; the
+            uid stands for a reference that is not known.
+        notes: What a reader must know of how the order was found, a sentence each.
+        decided_by: What the order and the tie groups rest on.
+        references: Number of references, those of one system alone included.
+    """
+
+    metric: str
+    systems: tuple[RankedSystem, ...]
+    wins: np.ndarray
+    shared: np.ndarray
+    missing: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...] = ()
+    decided_by: Literal["strength", "mean"] = "strength"
+    references: int = 0
+
+    @property
+    def places_by_mean(self) -> tuple[int, ...]:
+        """Place of each system by its mean score, 1 the best; those without a score come last."""
+        sign = 1 if higher_is_better(self.metric) else -1
+        means = [-math.inf if math.isnan(system.mean.value) else sign * system.mean.value for system in self.systems]
+        return tuple(1 + sum(other > mean for other in means) for mean in means)
+
+    def as_json(self) -> dict[str, Any]:
+        """For a JSON file; null for what is not defined."""
+        return {
+            "metric": self.metric,
+            "decided_by": self.decided_by,
+            "references": self.references,
+            "systems": [
+                {
+                    "name": system.name,
+                    "group": system.group,
+                    "clips": system.clips,
+                    "place_by_mean": place,
+                    "mean": system.mean.as_json(),
+                    "strength": system.strength.as_json(),
+                    "win_rate": system.win_rate.as_json(),
+                }
+                for system, place in zip(self.systems, self.places_by_mean, strict=True)
+            ],
+            "wins": [[None if math.isnan(share) else share for share in row] for row in self.wins.tolist()],
+            "shared": self.shared.tolist(),
+            "missing": [{"system": system, "reference": reference} for system, reference in self.missing],
+            "notes": list(self.notes),
+        }
+
+    def as_text(self) -> str:
+        """A table within 120 columns, and below it what is missing and the notes."""
+        from urgentmos_jax.ranking.table import as_text
+
+        return as_text(self)
+
+    def as_markdown(self) -> str:
+        """The same for a Markdown file."""
+        from urgentmos_jax.ranking.table import as_markdown
+
+        return as_markdown(self)
+
+
+def higher_is_better(metric: str) -> bool:
+    """Direction of a metric; up for one that the catalogue does not know."""
+    return metric not in CATALOGUE or CATALOGUE[metric].higher_is_better
+
+
+def wins_by_score(
+    recordings: Sequence[Utterance], scores: Mapping[str, float], pairs: np.ndarray, metric: str
+) -> np.ndarray:
+    """Share of a win of the first of each pair [P]: 1 with the better score, 0.5 with an equal one, NaN without.
+
+    Args:
+        recordings: N.
+        scores: {uid: score}.
+        pairs: [P, 2] numbers of recordings.
+        metric: Whose direction counts.
+    """
+    values = _values(recordings, scores) * (1 if higher_is_better(metric) else -1)
+    return (np.sign(values[pairs[:, 0]] - values[pairs[:, 1]]) + 1) / 2
+
+
+def rank(
+    recordings: Sequence[Utterance],
+    scores: Mapping[str, float],
+    pairs: np.ndarray,
+    shares: np.ndarray,
+    *,
+    metric: str,
+    draws: int = DRAWS,
+    seed: int = 0,
+    notes: Sequence[str] = (),
+) -> Ranking:
+    """Ranks systems.
+
+    Strengths decide if the comparisons join all systems that have a score, else means do. Intervals are expanded
+    percentiles over resamples of the references, the same resamples for all systems and figures.
+
+    Args:
+        recordings: N, each with `system_id`.
+        scores: {uid: score}; a recording without one is missing.
+        pairs: [P, 2] numbers of recordings that share a reference, of different systems.
+        shares: [P] how much of a win each is for the first: 1, 0.5 for a tie, 0, or between; NaN where it failed.
+        metric: Name of the score.
+        draws: Resamples.
+        seed: Of the resamples.
+        notes: On where scores and comparisons come from.
+    """
+    table = SystemTable(recordings, _values(recordings, scores), pairs, shares)
+    sample = {name: drawn[0] for name, drawn in table.figures(np.ones((1, table.references))).items()}
+    pieces = [
+        table.figures(counts)
+        for counts in resampled_counts(table.references, draws=draws, seed=seed, width=len(table.names) ** 2)
+    ]
+    resamples = {name: np.concatenate([piece[name] for piece in pieces]) for name in sample}
+    rests_on = {"mean": table.scored_references, "strength": table.compared_references}
+    rests_on["win_rate"] = rests_on["strength"]
+
+    scored = table.clips > 0
+    by_strength = scored.any() and np.isfinite(sample["strength"][scored]).all()
+    decided_by = "strength" if by_strength else "mean"
+    upward = by_strength or higher_is_better(metric)
+    deciding = np.nan_to_num(sample[decided_by] * (1 if upward else -1), nan=-np.inf)
+    order = np.array(sorted(range(len(scored)), key=lambda number: (-deciding[number].round(9), table.names[number])))
+    known = order[scored[order]]
+    judged_by = _chances if by_strength else np.asarray
+    apart = told_apart(
+        judged_by(sample[decided_by][known]), judged_by(resamples[decided_by][:, known]), rests_on[decided_by][known]
+    )
+    groups = dict(zip(known.tolist(), letters(apart), strict=True))
+
+    def interval(name: str, number: int) -> Interval:
+        value = float(sample[name][number])
+        return _expanded_interval(value, resamples[name][:, number], int(rests_on[name][number]))
+
+    return Ranking(
+        metric=metric,
+        systems=tuple(
+            RankedSystem(
+                table.names[number],
+                int(table.clips[number]),
+                *(interval(name, number) for name in ("mean", "strength", "win_rate")),
+                groups.get(number, ""),
+            )
+            for number in order.tolist()
+        ),
+        wins=table.wins[np.ix_(order, order)],
+        shared=table.shared[np.ix_(order, order)],
+        missing=table.missing(),
+        notes=(*notes, *_notes(table, decided_by, draws)),
+        decided_by=decided_by,
+        references=table.references,
+    )
+
+
+def _chances(strengths: np.ndarray) -> np.ndarray:
+    """Mean chance [..., S] of a win over the systems, itself included: in the order of the strengths [..., S].
+
+    Systems are told apart by these: a system that nearly always wins has a strength that varies without bound.
+    """
+    return (1 / (1 + np.exp(strengths[..., None, :] - strengths[..., :, None]))).mean(-1)
+
+
+def _expanded_interval(value: float, drawn: np.ndarray, references: int) -> Interval:
+    """Expanded percentile interval (Hesterberg 2015, Am. Stat. 69): for few references as wide as Student's."""
+    from scipy import stats
+
+    drawn = drawn[np.isfinite(drawn)]
+    if references < 2 or math.isnan(value) or not len(drawn):  # One reference resampled is always itself.
+        return Interval(value)
+    freedom = references - 1
+    tail = 100 * stats.norm.sf(stats.t.isf((1 - CONFIDENCE) / 2, freedom) * math.sqrt(1 + 1 / freedom))
+    return Interval(value, *np.percentile(drawn, [tail, 100 - tail]).tolist())
+
+
+def _values(recordings: Sequence[Utterance], scores: Mapping[str, float]) -> np.ndarray:
+    return np.array([scores.get(recording.uid, np.nan) for recording in recordings], np.float64)
+
+
+def _notes(table: SystemTable, decided_by: str, draws: int) -> list[str]:
+    count = len(table.names)
+    notes = []
+    if not table.comparisons:
+        notes.append("No comparisons of systems on a shared reference: the order is that of the means.")
+    elif decided_by == "mean":
+        apart = [name for number, name in enumerate(table.names) if number not in table.joined and table.clips[number]]
+        notes.append(f"The order is that of the means: no shared references join {_listed(apart)} to the others.")
+    if count > 1:
+        notes.append(
+            f"Intervals: 95 %, {draws:,} resamples of the references. Systems that share a group letter cannot be told "
+            f"apart by {'strength' if decided_by == 'strength' else 'mean'} at 95 % for all pairs together."
+        )
+    fewest = (table.compared_references if decided_by == "strength" else table.scored_references)[table.clips > 0]
+    if len(fewest) and fewest.min() < LEAST_REFERENCES:
+        notes.append(
+            f"Fewest references of a system: {fewest.min()}. With fewer than {LEAST_REFERENCES} intervals are too "
+            "narrow, and nothing is told apart."
+        )
+    return notes
+
+
+def _listed(names: Sequence[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")

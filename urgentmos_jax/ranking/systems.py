@@ -1,0 +1,113 @@
+"""Recordings by system and reference, of folders or of a manifest; who is compared with whom."""
+
+import math
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from urgentmos_jax.manifests.pairs import draw_pairs
+from urgentmos_jax.manifests.reading import ManifestError, Utterance, scan_utterances
+
+__all__ = ["possible_pairs", "shared_pairs", "systems_of_folders", "systems_of_manifest"]
+
+
+def systems_of_folders(folders: Mapping[Path, Sequence[Path]]) -> list[Utterance]:
+    """Recordings of systems, one folder a system.
+
+    Args:
+        folders: {folder: its recordings}.
+
+    Returns:
+        Recordings, in order: the system is the name of the folder, the reference the relative name without suffix, the
+        uid both. Durations are not known, NaN.
+
+    Raises:
+        ManifestError: Two folders of the same name, or two recordings that differ in their suffix alone.
+    """
+    faults, found = [], {}
+    named: dict[str, Path] = {}
+    for folder, paths in folders.items():
+        name = folder.resolve().name
+        if (other := named.setdefault(name, folder)) != folder:
+            faults.append(
+                f"{other} and {folder}: two systems named {name!r}; rename a folder, or list both in a manifest"
+            )
+            continue
+        for path in paths:
+            reference = path.relative_to(folder).with_suffix("").as_posix()
+            one = found.setdefault(
+                f"{name}/{reference}", Utterance(f"{name}/{reference}", str(path), math.nan, name, reference)
+            )
+            if one.audio_path != str(path):
+                faults.append(f"{one.audio_path} and {path}: of the same name; leave one of them")
+    if faults:
+        raise ManifestError(faults)
+    return list(found.values())
+
+
+def systems_of_manifest(
+    path: str | os.PathLike,
+    *,
+    audio_root: str | os.PathLike | None = None,
+    check_files: bool = True,
+    allow_outside: bool = False,
+    systems_needed: bool = True,
+) -> list[Utterance]:
+    """Recordings of a manifest of utterances; see `manifest.read_utterances`.
+
+    Raises:
+        ManifestError: With every fault; a line without `system_id` is one if `systems_needed`.
+    """
+    scan = scan_utterances(path, audio_root=audio_root, check_files=check_files, allow_outside=allow_outside)
+    wanted = "no system_id, give the name of the system that made the recording"
+    faults = [
+        f"{os.fspath(path)}:{number}: {wanted}"
+        for number, recording in scan.records
+        if systems_needed and recording.system_id is None
+    ]
+    if faults or scan.faults:
+        raise ManifestError([*scan.faults, *faults])
+    return [recording for _, recording in scan.records]
+
+
+def shared_pairs(recordings: Sequence[Utterance], most: int, seed: int = 0) -> np.ndarray:
+    """Pairs of recordings with the same reference, of different systems.
+
+    Args:
+        recordings: N.
+        most: Greatest number of pairs; of more, as many are drawn as `corpora.pairs.draw_pairs` does: each reference
+            and each recording as often as the others.
+        seed: Of the draw.
+
+    Returns:
+        [P, 2] numbers of recordings, ordered by reference.
+    """
+    groups = [np.array(group) for group in _by_reference(recordings).values() if len(group) > 1]
+    pairs = draw_pairs(groups, most, seed)
+    numbers: dict[str | None, int] = {}
+    systems = np.array([numbers.setdefault(one.system_id, len(numbers)) for one in recordings], np.int64)
+    pairs = pairs[systems[pairs[:, 0]] != systems[pairs[:, 1]]]
+    place = np.zeros(len(recordings), np.int64)
+    for number, group in enumerate(groups):
+        place[group] = number
+    return pairs[np.argsort(place[pairs[:, 0]], kind="stable")]
+
+
+def possible_pairs(recordings: Sequence[Utterance]) -> int:
+    """How many pairs of recordings share a reference and are of different systems."""
+    total = 0
+    for group in _by_reference(recordings).values():
+        alike = Counter(recordings[number].system_id for number in group)
+        total += (len(group) ** 2 - sum(count**2 for count in alike.values())) // 2
+    return total
+
+
+def _by_reference(recordings: Sequence[Utterance]) -> dict[str, list[int]]:
+    groups: dict[str, list[int]] = {}
+    for number, recording in enumerate(recordings):
+        if recording.reference_id is not None:
+            groups.setdefault(recording.reference_id, []).append(number)
+    return groups

@@ -1,0 +1,149 @@
+"""The clips of a page: all of them as lines of a table, a few of them as cards to look at and to hear."""
+
+import contextlib
+import math
+import os
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ, AudioError, load_audio, probe
+from urgentmos_jax.manifests.reading import Utterance
+from urgentmos_jax.ranking.rank import higher_is_better
+from urgentmos_jax.report.charts import Axis, envelope, polyline
+from urgentmos_jax.report.sound import Shelf, Sound
+
+if TYPE_CHECKING:
+    from urgentmos_jax.scoring.model import Model
+
+__all__ = ["Card", "Clip", "best_first", "give_sounds", "look", "to_look_at"]
+
+# Clips of each kind to look at: best, worst, largest errors.
+_SHOWN = 5
+
+
+@dataclass
+class Clip:
+    """A line of the table.
+
+    Attributes:
+        place: Among the utterances.
+        score: Prediction of the metric that counts.
+        label: Of the same metric.
+        others: Predictions and labels of the other metrics, in the order of the columns.
+        failure: Why there is no score.
+        path: Of the recording.
+        sound: The recording on the page, where there is one.
+    """
+
+    place: int
+    uid: str
+    system: str | None
+    seconds: float
+    score: float | None
+    label: float | None
+    others: list[float | None]
+    failure: str | None
+    path: str
+    sound: Sound | None = None
+
+    @property
+    def error(self) -> float | None:
+        """Prediction minus label."""
+        return None if self.score is None or self.label is None else self.score - self.label
+
+
+@dataclass
+class Card:
+    """A clip to look at.
+
+    Attributes:
+        clip: The clip.
+        wave: Its waveform as an SVG path, empty with a fault.
+        curve: Scores of its frames as points of an SVG line, empty where there are none.
+        seconds: Its length.
+        fault: Why the recording cannot be read.
+    """
+
+    clip: Clip
+    wave: str = ""
+    curve: str = ""
+    seconds: float = 0.0
+    fault: str = ""
+
+
+def best_first(
+    utterances: Sequence[Utterance],
+    predictions: Mapping[str, Mapping[str, float]],
+    metric: str,
+    others: Sequence[tuple[str, str]],
+    failures: Mapping[str, str],
+) -> list[Clip]:
+    """Lines of the table, the best first, those without a score last.
+
+    Args:
+        utterances, predictions, metric, failures: See `page.write_report`.
+        others: (metric, "" or "label") of the further columns.
+    """
+    clips = []
+    for place, one in enumerate(utterances):
+        predicted = predictions.get(one.uid, {})
+        score = predicted.get(metric)
+        failure = None if score is not None else failures.get(one.uid, f"no prediction of {metric}")
+        beside = [(one.metrics if kind else predicted).get(name) for name, kind in others]
+        label, seconds = one.metrics.get(metric), _seconds(one)
+        clips.append(Clip(place, one.uid, one.system_id, seconds, score, label, beside, failure, one.audio_path))
+    sign = -1 if higher_is_better(metric) else 1
+    return sorted(clips, key=lambda clip: math.inf if clip.score is None else sign * clip.score)
+
+
+def to_look_at(clips: Sequence[Clip]) -> dict[str, list[Clip]]:
+    """Named groups of clips, which are in order, best first; the last group may share clips with the others."""
+    scored = [clip for clip in clips if clip.score is not None]
+    best = scored[: min(_SHOWN, -(-len(scored) // 2))]
+    worst = scored[len(best) :][-_SHOWN:][::-1]
+    wrong = sorted((clip for clip in scored if clip.label is not None), key=lambda clip: -abs(clip.error))[:_SHOWN]
+    groups = {"Best": best, "Worst": worst, "Largest errors": wrong}
+    return {name: group for name, group in groups.items() if group}
+
+
+def look(cards: Collection[Card], metric: str, model: "Model | None") -> Axis | None:
+    """Fills in waveforms and curves; the axis that the curves share, or None without any."""
+    for card in cards:
+        try:
+            audio = load_audio(card.clip.path)
+        except AudioError as error:
+            card.fault = str(error)
+            continue
+        card.wave, card.seconds = envelope(audio.waveform), len(audio.waveform) / SAMPLE_RATE_HZ
+    if model is None or metric not in model.metrics:
+        return None
+    chosen = [card for card in cards if not card.fault]
+    rows = model.score([card.clip.path for card in chosen], frames=True, metrics=[metric])
+    curves = [(card, row["frames"][metric]["scores"]) for card, row in zip(chosen, rows, strict=True) if row["scores"]]
+    if not curves:
+        return None
+    axis = Axis.over(*(scores for _, scores in curves), most=5)
+    for card, scores in curves:
+        card.curve = polyline(scores, axis)
+    return axis
+
+
+def give_sounds(clips: Sequence[Clip], cards: Collection[Card], shelf: Shelf) -> None:
+    """Room goes to the clips of the cards, then to the others from the best on until one finds none."""
+    for card in cards:
+        if not card.fault:
+            card.clip.sound = shelf.put(card.clip.path)
+    full = False
+    for clip in clips:
+        if clip.sound is None and os.path.isfile(clip.path):
+            clip.sound = shelf.put(clip.path, link=full)
+            full = full or not clip.sound.embedded
+
+
+def _seconds(one: Utterance) -> float:
+    """Length of a clip; if it is not known, what its header says, or NaN."""
+    if math.isnan(one.duration):
+        with contextlib.suppress(AudioError):
+            return probe(one.audio_path)
+    return one.duration

@@ -1,0 +1,1 @@
+"""The engine: recordings to scores and comparisons."""

@@ -1,0 +1,160 @@
+"""Agreement of predicted and true comparisons: which of two recordings is better, or neither.
+
+Tie rules. `sign_acc@0` leaves out labels of exactly 0; `sign_acc@0.5` those nearer to 0 than 0.5, so that a label of
+exactly 0.5 counts. In both a prediction of exactly 0 is wrong. `tie3_acc@0.5` takes all pairs and three classes, for
+label and prediction alike: A better above +0.5, B better below -0.5, else a tie, exactly 0.5 included (the rule of the
+losses). A label of exactly 0.5 is thus a clear one to `sign_acc@0.5`, which asks for the side, and a tie to
+`tie3_acc@0.5`.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from urgentmos_jax.statistics.bootstrap import DRAWS, Judged, judged, resampled_counts, unit_numbers
+from urgentmos_jax.statistics.correlation import faults_of_sides
+from urgentmos_jax.statistics.ranks import resampled_spearman, spearman, spearman_influence
+
+__all__ = ["CLEAR", "PAIR_FIGURES", "preference_with_intervals", "sign_accuracy"]
+
+# Labels nearer than this are ties to listeners.
+CLEAR = 0.5
+PAIR_FIGURES = ("sign_acc@0", "sign_acc@0.5", "tie3_acc@0.5", "pair_srcc")
+
+
+def sign_accuracy(predicted: Sequence[float], true: Sequence[float], threshold: float = 0.0) -> dict[str, float]:
+    """Part of the pairs whose better recording is found.
+
+    Args:
+        predicted: [P] CMOS or differences of scores, positive = A better.
+        true: [P] labels.
+        threshold: Pairs count where the label is not 0 and |label| is at least this: listeners disagree on the rest.
+
+    Returns:
+        `n` and `accuracy` (NaN without such a pair). A predicted difference of exactly 0 is wrong.
+    """
+    counted, right = _signs(np.asarray(predicted, np.float64), np.asarray(true, np.float64), threshold)
+    n = int(counted.sum())
+    return {"n": n, "accuracy": float(right.sum() / n) if n else math.nan}
+
+
+def preference_with_intervals(
+    predicted: Sequence[float],
+    true: Sequence[float],
+    references: Sequence[tuple[str | None, str | None]] | None = None,
+    *,
+    draws: int = DRAWS,
+    seed: int | Sequence[int] = 0,
+) -> Judged:
+    """Accuracies by the rules above and Spearman's correlation over pairs, with percentile bootstrap intervals.
+
+    References are resampled. A pair within one reference comes as often as it is drawn, a pair across two as often as
+    both are (the product of their counts; Owen 2007), a pair without references as often as it is drawn itself. Two
+    references that meet no others are drawn as one. The product counts what is a pair's own three times, so that draws
+    are moved nearer to the figure by what its variance over pairs of shared references says (Aronow et al. 2015).
+    Where every pair is right the interval has no width, which says that there are few mistakes, not that there are
+    none.
+
+    Args:
+        predicted: [P] CMOS or differences of scores, positive = A better.
+        true: [P] labels.
+        references: [P] those of A and B. None: no pair has any.
+        draws: Resamples.
+        seed: Of the resamples.
+
+    Returns:
+        The figures of `PAIR_FIGURES`. Warnings: `no_clear_pairs` (no label of at least 0.5), and as
+        `correlation.agreement_with_intervals`.
+    """
+    x, y = np.asarray(predicted, np.float64), np.asarray(true, np.float64)
+    if x.shape != y.shape or x.ndim != 1:
+        raise ValueError(f"predicted has shape {x.shape}, true {y.shape}; wanted are two lists of one length")
+    a, b = _units([(None, None)] * len(x) if references is None else references)
+    units = int(max(a.max(), b.max())) + 1 if len(x) else 0
+    of_figure = {
+        "sign_acc@0": _signs(x, y, 0.0),
+        "sign_acc@0.5": _signs(x, y, CLEAR),
+        "tie3_acc@0.5": (np.ones(len(x), bool), _class(x) == _class(y)),
+    }
+    counts = {name: int(counted.sum()) for name, (counted, _) in of_figure.items()}
+    values = {name: float(_quotient(right.sum(), counts[name])) for name, (_, right) in of_figure.items()}
+    faults = faults_of_sides(x, y)
+    values["pair_srcc"] = math.nan if faults else spearman(x, y)
+    warnings = [*faults, *(["one_unit"] if units == 1 else []), *([] if counts["sign_acc@0.5"] else ["no_clear_pairs"])]
+    if units < 2:
+        return judged(len(x), units, values, {}, counts=counts, warnings=warnings)
+    ranked = None if faults else resampled_spearman(x, y, np.arange(len(x)))
+    influence = {
+        name: (right - values[name] * counted) / max(1, counts[name]) for name, (counted, right) in of_figure.items()
+    }
+    influence["pair_srcc"] = None if faults else spearman_influence(x, y)
+    columns = np.stack([part for pair in of_figure.values() for part in pair], axis=1).astype(np.float64)
+    drawn: dict[str, Any] = {name: [] for name, value in values.items() if not math.isnan(value)}
+    for drawn_counts in resampled_counts(units, draws=draws, seed=seed, width=len(x)):
+        weights = drawn_counts[:, a] * np.where(a == b, 1.0, drawn_counts[:, b])
+        sums = dict(zip(of_figure, np.split(weights @ columns, len(of_figure), axis=1), strict=True))
+        for name, parts in drawn.items():
+            parts.append(ranked(weights) if name == "pair_srcc" else _quotient(*sums[name].T[::-1]))
+    for name, parts in drawn.items():
+        joined = np.concatenate(parts)
+        drawn[name] = values[name] + _shrinkage(influence[name], a, b) * (joined - values[name])
+    return judged(len(x), units, values, drawn, counts=counts, warnings=warnings)
+
+
+def _signs(predicted: np.ndarray, true: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+    """[P] whether a pair counts, and whether it counts and is right."""
+    counted = (np.abs(true) >= threshold) & (true != 0)
+    return counted, counted & (np.sign(predicted) == np.sign(true))
+
+
+def _class(values: np.ndarray) -> np.ndarray:
+    """[P] 1: A is better, -1: B is, 0: a tie."""
+    return np.where(np.abs(values) > CLEAR, np.sign(values), 0.0)
+
+
+def _quotient(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """NaN where the whole is 0."""
+    return np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=np.asarray(whole) > 0)
+
+
+def _shrinkage(influence: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
+    """What makes the spread of draws weighted by products that of pairs which share references; 1 without such pairs.
+
+    With s the sum over references of the squared sum of its pairs' influences, and g that over pairs of references,
+    products have the variance s + g (s holds each g twice); pairs that share references have s - g.
+    """
+    across = a != b
+    if not across.any():
+        return 1.0
+    units = int(max(a.max(), b.max())) + 1
+    sums = np.bincount(a, influence, units) + np.bincount(b[across], influence[across], units)
+    _, dyad = np.unique(np.sort(np.stack([a, b], 1)[across], axis=1), axis=0, return_inverse=True)
+    s, g = float(np.sum(sums**2)), float(np.sum(np.bincount(dyad.ravel(), influence[across]) ** 2))
+    # No less than independent pairs of references would have.
+    return math.sqrt(max(s - g, g) / (s + g)) if s + g > 0 else 1.0
+
+
+def _units(references: Sequence[tuple[str | None, str | None]]) -> tuple[np.ndarray, np.ndarray]:
+    """[P] and [P] numbers of the units of A and B; the same where one draw decides about the pair."""
+    partners: dict[str, set[str]] = {}
+    for one, other in references:
+        if one is not None and other is not None and one != other:
+            partners.setdefault(one, set()).add(other)
+            partners.setdefault(other, set()).add(one)
+    names = [unit for sides in references for unit in _names(*sides, partners)]
+    numbers = unit_numbers(names).reshape(-1, 2)
+    alone = [names[2 * place] is None for place in range(len(references))]
+    a, b = numbers.T
+    b = np.where(alone, a, b)
+    return tuple(np.unique(np.stack([a, b]), return_inverse=True)[1].reshape(2, -1))
+
+
+def _names(one: str | None, other: str | None, partners: Mapping[str, set[str]]) -> tuple[str, str] | tuple[None, None]:
+    if one is None or other is None:
+        known = other if one is None else one
+        return known, known
+    if one != other and partners[one] == {other} and partners[other] == {one}:
+        return min(one, other), min(one, other)
+    return one, other

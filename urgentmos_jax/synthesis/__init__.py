@@ -1,0 +1,1 @@
+"""Speech made here: text-to-speech, degradations, generated corpora."""

@@ -1,0 +1,1 @@
+"""Between files and modules: checkpoints, model folders, the hub."""

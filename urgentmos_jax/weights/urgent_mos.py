@@ -1,0 +1,283 @@
+"""The authors' PyTorch checkpoint -> our model: configuration, names and layouts. Nothing in the file is executed."""
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flax import nnx
+
+from urgentmos_jax.encoders import Architecture
+from urgentmos_jax.metrics import Metric
+from urgentmos_jax.model.heads import HeadConfig
+from urgentmos_jax.model.transformer import TransformerConfig
+from urgentmos_jax.model.urgentmos import EncoderConfig, ModelConfig, UrgentMOS
+from urgentmos_jax.schema import type_faults
+from urgentmos_jax.weights.encoder_folder import find_config, strip_prefix
+from urgentmos_jax.weights.published import KNOWN_ENCODERS
+from urgentmos_jax.weights.rules import Rule, WeightsError, assemble, dense, fill, flat_state, norm
+from urgentmos_jax.weights.torch_zip import read_torch_file
+
+__all__ = ["CHECKPOINT_IDS", "Checkpoint", "checkpoint_rules", "read_checkpoint"]
+
+# Hub repositories of the authors; each holds one file, `model.pt`.
+CHECKPOINT_IDS = ("urgent-challenge/urgent-mos-f1c1m5dcorpus", "urgent-challenge/urgent-mos-f1c1m5dref")
+
+# The checkpoint carries the weights of its encoder, and this architecture was read from the encoder's own config.json.
+_CERTAIN = ("microsoft/wavlm-base-plus",)
+
+_POOLINGS = {"MeanPooling": "mean", "AttentivePooling": "attentive", "MetricTokenPooling": "metric_token"}
+_CRITERIA = {"mse": "squared", "huber": "huber"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """A converted checkpoint.
+
+    Args:
+        module: The model with its weights (numpy arrays).
+        criterion: Absolute loss it was trained with: "squared" or "huber".
+        origin: Where it came from, for the model folder.
+    """
+
+    module: UrgentMOS
+    criterion: str
+    origin: dict[str, Any]
+
+
+def read_checkpoint(path: str | Path, encoders: Sequence[str | Path] = ()) -> Checkpoint:
+    """Reads the authors' `model.pt`.
+
+    Args:
+        path: The file.
+        encoders: Folder or hub id of each encoder that the checkpoint's config names, in its order; only their
+            config.json and preprocessor_config.json are read. May be left out where the names are those of folders
+            beside the file, the architecture is known (microsoft/wavlm-base-plus), or the hub can be reached.
+
+    Raises:
+        UnsafeCheckpoint: the file is damaged or asks for more than tensors.
+        ValueError: its config is not of the kind known here; names every fault.
+        WeightsError: config and weights disagree; lists every key.
+        ModelNotFound: an encoder's config cannot be found.
+    """
+    path = Path(path)
+    content = read_torch_file(path)
+    if not isinstance(content, dict) or not all(isinstance(content.get(key), dict) for key in ("model", "config")):
+        raise ValueError(f"{path}: no UrgentMOS checkpoint, it has no `model` (weights) and `config`")
+    tensors = content["model"]
+    if strangers := [key for key, value in tensors.items() if not isinstance(value, np.ndarray)]:
+        raise ValueError(f"{path}: not tensors: {strangers}")
+    config, criterion = _read_model_config(content["config"], list(encoders), path)
+    module = nnx.eval_shape(lambda: UrgentMOS(config, rngs=nnx.Rngs(0)))
+    rules = checkpoint_rules(module)
+    shapes = {key: value.shape for key, value in flat_state(module).items()}
+    tensors = _strip_encoder_prefixes(tensors, module)
+    ignored = [
+        rf"feature_extractor\.feature_extractors\.{i}\.model\.{pattern}"
+        for i, encoder in enumerate(module.encoders)
+        for pattern in encoder.ignored
+    ]
+    arrays = assemble(tensors, rules, shapes, ignored=ignored, origin=str(path))
+    _check_ranges(tensors, config, str(path))
+    fill(module, arrays, origin=str(path))
+    origin = {
+        "kind": "authors' checkpoint",
+        "sha256": hashlib.file_digest(path.open("rb"), "sha256").hexdigest(),
+        "update": content.get("update"),
+        "criterion": criterion,
+    }
+    return Checkpoint(module, criterion, origin)
+
+
+def checkpoint_rules(module: UrgentMOS) -> list[Rule]:
+    """How the tensors of an authors' checkpoint fill the model."""
+    config, rules = module.config, []
+    for i, encoder in enumerate(module.encoders):
+        key = f"feature_extractor.feature_extractors.{i}."
+        rules += [rule.under(f"{key}model.", f"encoders.{i}.") for rule in encoder.rules()]
+        if config.encoders[i].layer_aggregation:
+            rules.append(Rule(f"{key}weights", f"layer_weights.{i}"))
+    rules += dense("feature_extractor.feat_proj.0", "fusion.project")
+    rules += norm("feature_extractor.feat_proj.1", "fusion.norm")
+    rules += _transformer("shared_encoder", "shared", config.shared)
+    for category in config.categories:
+        rules += _transformer(f"category2encoder.{category}", f"categories.{category}", config.category)
+    for name in config.metrics:
+        key, target = f"metric2absolute_score_predictor.{name}", f"absolute_heads.{name}"
+        rules += _transformer(f"{key}.encoder", f"{target}.encoder", config.absolute.transformer)
+        rules += _pooling(f"{key}.pooler", f"{target}.pool", config.absolute.pooling)
+        rules += dense(f"{key}.prediction_head", f"{target}.score")
+        rules += [Rule((f"{key}.activation.min_value", f"{key}.activation.max_value"), None)]
+    for name in config.comparative_metrics:
+        key, target = f"metric2comparative_score_predictor.{name}", f"cmos_heads.{name}"
+        rules += _transformer(f"{key}.encoder", f"{target}.encoder", config.comparative.transformer)
+        rules += _attention(f"{key}.cross_attn", f"{target}.cross")
+        rules += _pooling(f"{key}.pooler", f"{target}.pool", config.comparative.pooling)
+        rules += dense(f"{key}.regression_head", f"{target}.regression")
+        rules += dense(f"{key}.classification_head", f"{target}.classification")
+    return rules
+
+
+def _attention(key: str, target: str, layer: int | None = None) -> list[Rule]:
+    """torch.nn.MultiheadAttention, whose three input projections are one tensor."""
+    parts = ("query", "key", "value")
+    return [
+        Rule(
+            f"{key}.in_proj_weight",
+            tuple(f"{target}.{part}.kernel" for part in parts),
+            lambda w: tuple(part.T for part in np.split(w, 3)),
+            layer,
+        ),
+        Rule(
+            f"{key}.in_proj_bias",
+            tuple(f"{target}.{part}.bias" for part in parts),
+            lambda b: tuple(np.split(b, 3)),
+            layer,
+        ),
+        *dense(f"{key}.out_proj", f"{target}.out", layer=layer),
+    ]
+
+
+def _transformer(key: str, target: str, config: TransformerConfig | None) -> list[Rule]:
+    """torch.nn.TransformerEncoder."""
+    rules: list[Rule] = []
+    for i in range(config.layers if config else 0):
+        layer, stacked = f"{key}.layers.{i}", f"{target}.stacked"
+        rules += _attention(f"{layer}.self_attn", f"{stacked}.attention", i)
+        rules += norm(f"{layer}.norm1", f"{stacked}.attention_norm", layer=i)
+        rules += dense(f"{layer}.linear1", f"{stacked}.feed_in", layer=i)
+        rules += dense(f"{layer}.linear2", f"{stacked}.feed_out", layer=i)
+        rules += norm(f"{layer}.norm2", f"{stacked}.feed_norm", layer=i)
+    return rules
+
+
+def _pooling(key: str, target: str, kind: str) -> list[Rule]:
+    if kind == "attentive":
+        return [
+            *dense(f"{key}.score.0", f"{target}.score_in"),
+            *dense(f"{key}.score.3", f"{target}.score_out", bias=False),
+        ]
+    if kind == "metric_token":
+        return [
+            Rule(f"{key}.metric_token", f"{target}.token"),
+            *norm(f"{key}.norm_q", f"{target}.token_norm"),
+            *norm(f"{key}.norm_x", f"{target}.frame_norm"),
+            *_attention(f"{key}.attn", f"{target}.attention"),
+        ]
+    return []
+
+
+def _strip_encoder_prefixes(tensors: dict[str, np.ndarray], module: UrgentMOS) -> dict[str, np.ndarray]:
+    """Encoder keys in the spelling of our rules, the rest as it is."""
+    found = dict(tensors)
+    for i, encoder in enumerate(module.encoders):
+        prefix = f"feature_extractor.feature_extractors.{i}.model."
+        part = {key.removeprefix(prefix): found.pop(key) for key in list(found) if key.startswith(prefix)}
+        found |= {prefix + key: value for key, value in strip_prefix(part, encoder).items()}
+    return found
+
+
+def _check_ranges(tensors: dict[str, np.ndarray], config: ModelConfig, origin: str) -> None:
+    faults = []
+    for name, metric in config.metrics.items():
+        for bound, wanted in (("min", metric.minimum), ("max", metric.maximum)):
+            key = f"metric2absolute_score_predictor.{name}.activation.{bound}_value"
+            if key in tensors and not np.allclose(float(tensors[key]), wanted):
+                faults.append(f"{key} is {float(tensors[key])}, the config says {wanted}")
+    if faults:
+        raise WeightsError(f"{origin}: ranges disagree: " + "; ".join(faults))
+
+
+def _read_model_config(config: dict[str, Any], folders: list[str | Path], origin: Path) -> tuple[ModelConfig, str]:
+    """The checkpoint's own config -> ours, and the criterion of the absolute loss."""
+    try:
+        parsed, criterion = _parse_model_config(config, folders, origin.parent)
+        if faults := list(type_faults(parsed)):
+            raise ValueError("the checkpoint's config: " + "; ".join(faults))
+        return parsed, criterion
+    except KeyError as error:
+        raise ValueError(f"{origin}: the checkpoint's config has no {error}") from None
+    except (AttributeError, IndexError, TypeError) as error:
+        raise ValueError(f"{origin}: the checkpoint's config is not of the kind known here ({error})") from None
+    except ValueError as error:
+        raise ValueError(f"{origin}: {error}") from None
+
+
+def _parse_model_config(config: dict[str, Any], folders: list[str | Path], beside: Path) -> tuple[ModelConfig, str]:
+    model = config["model"]
+    absolute = model["metric2absolute_score_predictor"]
+    comparative = model["metric2comparative_score_predictor"]
+    settings = model["feature_extractor"]["feature_extractors"]
+    if folders and len(folders) != len(settings):
+        names = [setting["model_name"] for setting in settings]
+        raise ValueError(f"the checkpoint has {len(names)} encoders {names}, {len(folders)} given by --encoder")
+    encoders = tuple(
+        EncoderConfig(
+            architecture=_encoder_config(setting["model_name"], folders[i] if folders else None, beside),
+            layer_aggregation=setting.get("layer_aggregation", True),
+            freeze=setting.get("freeze", True),
+        )
+        for i, setting in enumerate(settings)
+    )
+    categories = {
+        category: {
+            name: Metric(
+                float(values.get("min", -math.inf)),
+                float(values.get("max", math.inf)),
+                bool(values.get("comparative_score", False)),
+            )
+            for name, values in metrics.items()
+        }
+        for category, metrics in model["category2metrics"].items()
+    }
+    criterion = absolute.get("criterion", "mse")
+    if criterion not in _CRITERIA:
+        raise ValueError(f"criterion {criterion!r} is not known, known are {sorted(_CRITERIA)}")
+    encoder = model.get("category2encoder") or {}
+    return ModelConfig(
+        encoders=encoders,
+        categories=categories,
+        width=model["feature_extractor"]["output_dim"],
+        shared=_transformer_config(model.get("shared_encoder")),
+        category=_transformer_config(encoder.get("encoder_cfg")),
+        absolute=_head_config(absolute),
+        comparative=_head_config(comparative),
+    ), _CRITERIA[criterion]
+
+
+def _encoder_config(name: str, folder: str | Path | None, beside: Path) -> Architecture:
+    if folder is None and name in _CERTAIN:
+        return KNOWN_ENCODERS[name]
+    if folder is None and (beside / name).is_dir():
+        folder = beside / name
+    if folder is None and name.count("/") != 1:
+        raise ValueError(f"the config of its encoder {name!r} is needed: give the folder by --encoder")
+    return find_config(name if folder is None else folder)[1]
+
+
+def _transformer_config(config: dict[str, Any] | None) -> TransformerConfig | None:
+    if config is None:
+        return None
+    layer = config["encoder_layer"]
+    wanted = {"activation": "relu", "norm_first": False, "layer_norm_eps": 1e-5, "bias": True}
+    if odd := {key: layer[key] for key, value in wanted.items() if layer.get(key, value) != value}:
+        raise ValueError(f"transformer layers with {odd} are not supported")
+    return TransformerConfig(
+        layers=config["num_layers"],
+        heads=layer["nhead"],
+        feedforward=layer.get("dim_feedforward", 2048),
+        dropout=layer.get("dropout", 0.1),
+    )
+
+
+def _head_config(config: dict[str, Any]) -> HeadConfig:
+    kind = config["pooler_cfg"]["_target_"].rpartition(".")[2]
+    if kind not in _POOLINGS:
+        raise ValueError(f"pooling {kind!r} is not known, known are {sorted(_POOLINGS)}")
+    heads = config.get("num_heads", 4)
+    if heads != 4:
+        raise ValueError(f"CMOS heads with {heads} attention heads are not supported, supported are 4")
+    return HeadConfig(_POOLINGS[kind], _transformer_config(config.get("encoder_cfg")))
