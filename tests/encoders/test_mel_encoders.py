@@ -16,7 +16,7 @@ from flax import nnx
 
 from configs.compact import get_config
 from tests.helpers.corpus import GOLDEN, speech_like, write_corpus
-from tests.scoring.test_invariance import model_config, on_one_device, random_module
+from tests.helpers.models import model_config, on_one_device, random_module
 from urgentmos_jax.encoders import ENCODERS, make_encoder
 from urgentmos_jax.model.cost import parts, scoring_bytes, training_bytes
 from urgentmos_jax.model.urgentmos import UrgentMOS

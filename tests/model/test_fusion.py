@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.corpus import speech_like
-from tests.scoring.test_invariance import SAMPLES, architecture, model_config, random_module
+from tests.helpers.models import SAMPLES, architecture, model_config, random_module
 from urgentmos_jax.model.fusion import resample_time
 from urgentmos_jax.model.urgentmos import EncoderConfig
 from urgentmos_jax.scoring.model import Model
