@@ -8,7 +8,7 @@ from typing import Any
 
 from urgentmos_jax.evaluation.evaluating import Evaluation, Result
 from urgentmos_jax.statistics.bootstrap import CONFIDENCE
-from urgentmos_jax.statistics.tables import markdown_table, text_table
+from urgentmos_jax.tables import markdown_table, text_table
 
 __all__ = ["TITLES", "Section", "as_json", "as_markdown", "as_text", "sections"]
 
@@ -47,7 +47,7 @@ def as_text(evaluation: Evaluation) -> str:
     """Tables of aligned columns."""
     parts = []
     for one in sections(evaluation):
-        table = text_table([one.header, *_without_repeats(one.rows)], texts=2)
+        table = text_table([one.header, *_without_repeats(one.rows)], text_columns=(0, 1))
         parts.append("\n".join([one.title, table, *one.notes]))
     return "\n\n".join([*parts, _below(evaluation)]) + "\n"
 
@@ -56,7 +56,7 @@ def as_markdown(evaluation: Evaluation) -> str:
     """Tables with headings."""
     parts = []
     for one in sections(evaluation):
-        parts += [f"### {one.title}", markdown_table([one.header, *one.rows], texts=2)]
+        parts += [f"### {one.title}", markdown_table([one.header, *one.rows], text_columns=(0, 1))]
         parts += ["\n".join(f"- {note}" for note in one.notes)] if one.notes else []
     return "\n\n".join([*parts, _below(evaluation)]) + "\n"
 

@@ -24,7 +24,7 @@ from urgentmos_jax.manifests.reading import (
     scan_pairs,
     scan_utterances,
 )
-from urgentmos_jax.statistics.tables import text_table
+from urgentmos_jax.tables import text_table
 
 __all__ = ["Health", "as_text", "corpus_name", "coverage", "examine", "lists_pairs", "metrics_of"]
 
@@ -255,7 +255,7 @@ def as_text(healths: Sequence[Health], notes: Sequence[str]) -> str:
             found = one.labels(metric)
             numbers = ["" if found[key] is None else f"{found[key]:.3f}" for key in ("least", "mean", "greatest")]
             labels.append([metric, one.name, str(found["labels"]), f"{100 * found['share']:.1f} %", *numbers])
-    return "\n\n".join([text_table(rows, 1), text_table(labels, 2), *(["\n".join(notes)] if notes else [])])
+    return "\n\n".join([text_table(rows, [0]), text_table(labels, [0, 1]), *(["\n".join(notes)] if notes else [])])
 
 
 def coverage(healths: Sequence[Health]) -> Mapping[str, Mapping[str, tuple[float, np.ndarray]]]:

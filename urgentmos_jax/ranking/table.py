@@ -7,38 +7,28 @@ import textwrap
 
 from urgentmos_jax.ranking.rank import Ranking
 from urgentmos_jax.statistics.bootstrap import Interval
+from urgentmos_jax.tables import markdown_table, text_table
 
-__all__ = ["as_markdown", "as_text", "shortened"]
+__all__ = ["as_markdown", "as_text"]
 
 _WIDTH = 120
-_SHORTEST_NAME = 12
 _SYSTEMS_SHOWN, _REFERENCES_SHOWN = 10, 3
 
 
 def as_text(ranking: Ranking) -> str:
     """A table within 120 columns, and below it what is missing and the notes."""
     header, rows = _cells(ranking)
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    room = _WIDTH - (sum(widths) - widths[1] + 2 * (len(widths) - 1))
-    widths[1] = min(widths[1], max(room, _SHORTEST_NAME))
-    lines = [
-        "  ".join(
-            shortened(cell, width).ljust(width) if place in (1, len(widths) - 1) else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in (header, *rows)
-    ]
+    table = text_table([header, *rows], text_columns=(1, len(header) - 1), max_width=_WIDTH)
     wrapped = [_wrapped(line) for line in (*_missing(ranking), *ranking.notes)]
-    return "\n".join([*lines, "", *wrapped]) + "\n"
+    return "\n".join([table, "", *wrapped]) + "\n"
 
 
 def as_markdown(ranking: Ranking) -> str:
     """A Markdown table, and below it what is missing and the notes, as a list."""
     header, rows = _cells(ranking)
-    rule = ["---" if place in (1, len(header) - 1) else "--:" for place in range(len(header))]
-    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in (header, rule, *rows)]
+    table = markdown_table([header, *rows], text_columns=(1, len(header) - 1))
     below = [line.replace(line.lstrip(), f"- {line.lstrip()}") for line in (*_missing(ranking), *ranking.notes)]
-    return "\n".join([*lines, "", *below]) + "\n"
+    return "\n".join([table, "", *below]) + "\n"
 
 
 def _cells(ranking: Ranking) -> tuple[list[str], list[list[str]]]:
@@ -94,14 +84,6 @@ def _number(value: float, sign: str) -> str:
 def _wrapped(line: str) -> str:
     text = line.replace(" %", "\u00a0%")  # Stays with its number.
     return textwrap.fill(text, _WIDTH, subsequent_indent="  ", break_on_hyphens=False).replace("\u00a0", " ")
-
-
-def shortened(name: str, width: int) -> str:
-    """The middle of a long name is left out: names of systems often differ at the end."""
-    if len(name) <= width:
-        return name
-    head = (width - 1) // 2
-    return name[:head] + "…" + name[len(name) - (width - 1 - head) :]
 
 
 def _missing(ranking: Ranking) -> list[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from urgentmos_jax.ranking.table import shortened
+from urgentmos_jax.tables import shortened
 
 __all__ = ["Axis", "Distribution", "Scatter", "distribution", "envelope", "polyline", "scatter"]
 
