@@ -20,11 +20,11 @@ from configs import demo
 from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ, load_audio
 from urgentmos_jax.corpora.custom import Columns, Scale, prepare
 from urgentmos_jax.data.partners import draws, stable_hash
+from urgentmos_jax.files import write_text
 from urgentmos_jax.labels import intrusive
 from urgentmos_jax.manifests.reading import Utterance, read_utterances, write_utterances
 from urgentmos_jax.scoring.model import Model
 from urgentmos_jax.synthesis.generated import Plan, default_splits, generate
-from urgentmos_jax.training.files import write_text
 from urgentmos_jax.training.trainer import Trainer
 
 __all__ = ["CONDITIONS", "FOLDS", "Supervision", "assign_folds", "on_mos_scale", "talker_of", "withhold"]

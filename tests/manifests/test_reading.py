@@ -297,4 +297,4 @@ def test_a_manifest_that_cannot_be_written_leaves_the_old_one(folder, monkeypatc
     monkeypatch.setattr(manifest.os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         write_utterances(path, [good])
-    assert path.read_bytes() == before and not list(folder.glob("*.tmp"))
+    assert path.read_bytes() == before and not list(folder.glob(".*.tmp"))

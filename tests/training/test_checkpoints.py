@@ -13,7 +13,6 @@ import pytest
 
 from tests.helpers import processes
 from urgentmos_jax.training.checkpoints import CheckpointError, Checkpoints
-from urgentmos_jax.training.lock import FolderInUse, FolderLock
 from urgentmos_jax.training.sharding import Layout, MeshConfig
 
 SIZES = {"kilobyte": 8, "megabyte": 256, "40 megabytes": 1800}
@@ -220,28 +219,6 @@ def test_a_failure_in_the_background_is_raised_once(tmp_path):
         checkpoints.save(2, state_of(2, 8))
         checkpoints.wait()
     checkpoints.check()
-
-
-def hold(folder: str, ready: str) -> None:
-    lock = FolderLock(Path(folder))
-    Path(ready).write_text("")
-    time.sleep(600)
-    lock.release()
-
-
-def test_one_run_at_a_time_in_a_folder(tmp_path, caplog):
-    """Case 23: the second is refused by name, the lock of a killed process is taken over."""
-    holder = processes.start(tmp_path / "log", hold, str(tmp_path), str(tmp_path / "ready"))
-    processes.wait_until((tmp_path / "ready").exists)
-    with pytest.raises(FolderInUse, match=rf"in use by process {holder.pid} on .+ --workdir"):
-        FolderLock(tmp_path)
-    processes.kill(holder)
-    holder.join()
-    with caplog.at_level("INFO"):
-        lock = FolderLock(tmp_path)
-    assert f"lock of process {holder.pid}" in caplog.text
-    lock.release()
-    FolderLock(tmp_path).release()
 
 
 def save_for_ever(folder: str, width: int) -> None:

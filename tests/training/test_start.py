@@ -11,10 +11,10 @@ import pytest
 from flax import nnx
 
 from tests.helpers.corpus import tiny_config, write_corpus
+from urgentmos_jax.files import InUse
 from urgentmos_jax.training import trainer as loop
 from urgentmos_jax.training.checkpoints import CheckpointError
 from urgentmos_jax.training.config import ConfigError, read_config
-from urgentmos_jax.training.lock import FolderInUse
 from urgentmos_jax.training.logs import RunLog
 from urgentmos_jax.training.memory import OutOfMemory
 from urgentmos_jax.training.trainer import TooManyBadItems, Trainer
@@ -128,7 +128,7 @@ def test_memory_is_looked_at_before_the_first_update(data: Path, tmp_path, monke
 
 def test_one_run_a_folder(data: Path, tmp_path):
     first = Trainer(tiny_config(data), tmp_path / "run", devices=DEVICES)
-    with pytest.raises(FolderInUse, match="is in use by process"):
+    with pytest.raises(InUse, match="is in use by process"):
         Trainer(tiny_config(data), tmp_path / "run", devices=DEVICES)
     first.close()
     Trainer(tiny_config(data), tmp_path / "run", devices=DEVICES).close()

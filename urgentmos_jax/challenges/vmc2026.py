@@ -9,7 +9,6 @@ import hashlib
 import math
 import pickle
 import re
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from urgentmos_jax.audio.loading import AudioError
 from urgentmos_jax.corpora.hub_tables import extract, hub_rows
 from urgentmos_jax.corpora.split import Split
-from urgentmos_jax.manifests.reading import ManifestError, locate, whole_file
+from urgentmos_jax.files import atomic_write, file_hash, progress
+from urgentmos_jax.manifests.reading import ManifestError, locate
 from urgentmos_jax.manifests.tables import CsvFile, Place, number
 
 if TYPE_CHECKING:
@@ -133,8 +133,6 @@ def predict(
     Returns:
         One for each item, in order, within the range of its part.
     """
-    from tqdm import tqdm
-
     scores: dict[str, float | AudioError] = {}
     comparisons: dict[str, dict[str, Any]] = {}
     pairs = [item for item in items if item.part is CCR and None not in item.recordings]
@@ -153,7 +151,7 @@ def predict(
             comparisons[pair.sample_id] = row
         ready.clear()
 
-    bar = tqdm(paths, "recordings", unit="file", file=sys.stderr, disable=None, dynamic_ncols=True)
+    bar = progress(paths, len(paths), "file", "recordings")
     for path, recording in zip(bar, model.iter_encoded(paths), strict=True):
         scores[path] = recording if isinstance(recording, AudioError) else recording.scores[METRIC]
         shelf.put(path, recording)
@@ -168,7 +166,7 @@ def predict(
 
 def write(path: Path, predictions: Sequence[Prediction]) -> None:
     """Writes the challenge's `predictions.csv`, `sample_id,pred_score`, four decimals; the whole file or none."""
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(HEADER)
         rows.writerows((one.item.sample_id, f"{one.value:.{DECIMALS}f}") for one in predictions)
@@ -241,8 +239,7 @@ def _file(recording: dict[str, Any] | None, scratch: Path, contents: dict[str, s
     if not (path := recording.get("path")):
         return None
     try:
-        with open(path, "rb") as file:
-            return contents.setdefault(hashlib.file_digest(file, "sha256").hexdigest(), path)
+        return contents.setdefault(file_hash(Path(path)), path)
     except OSError:
         return path  # Whoever decodes it says why.
 

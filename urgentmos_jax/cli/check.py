@@ -1,12 +1,11 @@
 """`urgentmos check`: the health of manifests."""
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 from urgentmos_jax.cli.common import UsageError
-from urgentmos_jax.manifests.reading import first_faults, whole_file
+from urgentmos_jax.files import summarise_errors, write_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,8 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.json:
             metrics = metrics_of(healths)
             found = {"manifests": [one.as_json(metrics) for one in healths], "notes": notes}
-            with whole_file(arguments.json) as file:
-                file.write(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+            write_json(arguments.json, found)
         if arguments.plot:
             from urgentmos_jax.evaluation.plots import label_coverage
 
@@ -48,5 +46,5 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--plot: {error}") from None
     faulty = [one for one in healths if one.faults]
     for one in faulty:
-        print(first_faults(one.faults, f"faults of {one.name}"), file=sys.stderr)
+        print(summarise_errors(one.faults, f"faults of {one.name}"), file=sys.stderr)
     return 1 if faulty else 0

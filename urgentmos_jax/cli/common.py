@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from urgentmos_jax.manifests.reading import ManifestError, first_faults, json_lines, locate, two_strings, whole_file
+from urgentmos_jax import files
+from urgentmos_jax.files import progress, summarise_errors, write_json
+from urgentmos_jax.manifests.reading import ManifestError, json_lines, locate, two_strings
 
 if TYPE_CHECKING:
     from urgentmos_jax.scoring.model import Model
@@ -162,13 +164,11 @@ def write_rows(
     Returns:
         Exit status: 1 where a row failed.
     """
-    from tqdm import tqdm
-
     counts: Counter[str] = Counter()
     path = arguments.output
     with _opened(path) as file:
         write = _csv_writer(file, table) if path and path.suffix == ".csv" else _jsonl_writer(file)
-        bar = tqdm(rows, total=total, unit="row", file=sys.stderr, disable=None, dynamic_ncols=True)
+        bar = progress(rows, total, "row")
         for row in bar:
             counts["rows"] += 1
             counts["failed" if row["error"] else "done"] += 1
@@ -179,8 +179,7 @@ def write_rows(
                 counts[f"flag:{flag}"] += 1
             write(row)
     if path:
-        text = json.dumps({**meta, "counts": dict(counts)}, indent=1, ensure_ascii=False)
-        path.with_name(path.name + ".meta.json").write_text(text + "\n", encoding="utf-8")
+        write_json(f"{path}.meta.json", {**meta, "counts": dict(counts)})
     details = ", ".join(f"{name.split(':')[1]}: {count}" for name, count in counts.items() if ":" in name)
     summary = f"{counts['rows']} rows, {counts['done']} done, {counts['failed']} failed"
     print(summary + (f" ({details})" if details else ""), file=sys.stderr)
@@ -195,8 +194,7 @@ def write_text(flag: str, path: Path, text: str) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as file:
-            file.write(text)
+        files.write_text(path, text)
     except OSError as error:
         raise UsageError(f"{flag} {path}: cannot be written ({error.strerror or error})") from None
 
@@ -295,4 +293,4 @@ def _entries(path: Path) -> Iterator[tuple[int, Row | str]]:
 
 def _stop_at(faults: list[str]) -> None:
     if faults:
-        raise UsageError(first_faults(faults, "lines cannot be used"))
+        raise UsageError(summarise_errors(faults, "lines cannot be used"))

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from urgentmos_jax.cli.common import DEFAULT_MODEL, UsageError, add_model_arguments, load, metadata, write_text
 from urgentmos_jax.cli.reporting import about_page, add_report_arguments, check_report, save_report
-from urgentmos_jax.manifests.reading import ManifestError, first_faults
+from urgentmos_jax.files import summarise_errors
+from urgentmos_jax.manifests.reading import ManifestError
 
 if TYPE_CHECKING:
     from urgentmos_jax.evaluation.evaluating import Evaluation
@@ -64,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.report:
         _report(arguments, found)
     if failed:
-        print(first_faults(failed, "recordings or pairs failed, and count as missing"), file=sys.stderr)
+        print(summarise_errors(failed, "recordings or pairs failed, and count as missing"), file=sys.stderr)
     return 1 if failed and not arguments.allow_missing else 0
 
 

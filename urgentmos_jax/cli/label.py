@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from urgentmos_jax.cli.common import UsageError
-from urgentmos_jax.manifests.reading import ManifestError, first_faults
+from urgentmos_jax.files import summarise_errors
+from urgentmos_jax.manifests.reading import ManifestError
 
 if TYPE_CHECKING:
     from urgentmos_jax.labels.labelling import Labelled
@@ -92,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
     print("\n".join(_summary(output, labelled, align=arguments.align)), file=sys.stderr)
     if labelled.errors:
         faults = [error["message"] for error in labelled.errors.values()]
-        print(first_faults(faults, "clips failed; the same command tries them again"), file=sys.stderr)
+        print(summarise_errors(faults, "clips failed; the same command tries them again"), file=sys.stderr)
     return 1 if labelled.errors else 0
 
 
@@ -141,7 +142,7 @@ def _scores(texts: Sequence[str], computed: Sequence[str]) -> "list[ScoreFile]":
             faults.append(f"--scores {text}: {both[0]} is in --metrics too; leave one out")
         files.append(file)
     if faults:
-        raise UsageError(first_faults(faults, "faults of the scores"))
+        raise UsageError(summarise_errors(faults, "faults of the scores"))
     return files
 
 

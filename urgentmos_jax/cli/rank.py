@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from urgentmos_jax.cli.common import UsageError, add_model_arguments, find_recordings, load, metadata, write_text
 from urgentmos_jax.cli.reporting import about_page, add_report_arguments, check_report, save_report
-from urgentmos_jax.manifests.reading import ManifestError, first_faults
+from urgentmos_jax.files import summarise_errors
+from urgentmos_jax.manifests.reading import ManifestError
 
 if TYPE_CHECKING:
     from urgentmos_jax.manifests.reading import Utterance
@@ -134,7 +135,7 @@ def tell_failed(failed: Mapping[str, str]) -> int:
     """Says what has no score and why; the exit status."""
     if failed:
         faults = [f"{uid}: {message}" for uid, message in failed.items()]
-        print(first_faults(faults, "recordings have no score"), file=sys.stderr)
+        print(summarise_errors(faults, "recordings have no score"), file=sys.stderr)
     return 1 if failed else 0
 
 

@@ -1,7 +1,6 @@
 """`urgentmos submission`: predictions for a challenge."""
 
 import argparse
-import json
 import sys
 import tempfile
 from collections import Counter
@@ -10,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from urgentmos_jax.cli.common import DEFAULT_MODEL, UsageError, add_model_arguments, load, metadata
-from urgentmos_jax.manifests.reading import ManifestError, first_faults, whole_file
+from urgentmos_jax.files import summarise_errors, write_json
+from urgentmos_jax.manifests.reading import ManifestError
 
 if TYPE_CHECKING:
     from urgentmos_jax.challenges.vmc2026 import Item, Prediction
@@ -53,7 +53,7 @@ def _check(arguments: argparse.Namespace) -> int:
     items = read_items(_source(arguments))
     faults = check(arguments.check, items)
     if faults:
-        print(first_faults(faults, f"faults of {arguments.check}"), file=sys.stderr)
+        print(summarise_errors(faults, f"faults of {arguments.check}"), file=sys.stderr)
         return 1
     print(f"{arguments.check}: in order, {_counted(items)}", file=sys.stderr)
     return 0
@@ -77,8 +77,7 @@ def _predict(arguments: argparse.Namespace) -> int:
         write(arguments.output, predictions)
         counts = _counts(predictions)
         about = {**metadata(model), "source": str(source), "order": arguments.order, "counts": counts}
-        with whole_file(f"{arguments.output}.meta.json") as file:
-            file.write(json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+        write_json(f"{arguments.output}.meta.json", about)
     except OSError as error:
         text = f"recordings wait in {tempfile.gettempdir()}, TMPDIR names another folder"
         raise UsageError(f"--output {arguments.output}: cannot be written ({error}); {text}") from None
@@ -86,7 +85,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     print(f"{arguments.output}: {_counted(items)}", file=sys.stderr)
     print(f"recordings: {counts['recordings']}, each encoded once; clamped: {counts['clamped']}", file=sys.stderr)
     if failed:
-        print(first_faults(failed, "rows could not be judged"), file=sys.stderr)
+        print(summarise_errors(failed, "rows could not be judged"), file=sys.stderr)
         print("for them stand the mean of the other scores, and 0 for comparisons", file=sys.stderr)
     return 1 if failed else 0
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from urgentmos_jax.corpora.unpacking import DownloadError, require_space, unpack
-from urgentmos_jax.manifests.reading import whole_file
+from urgentmos_jax.files import progress, write_json
 from urgentmos_jax.version import __version__
 
 __all__ = ["Archive", "Download", "DownloadError", "HubDataset", "HubFile", "download"]
@@ -100,8 +100,7 @@ def download(wanted: Iterable[Download], folder: Path) -> list[dict[str, Any]]:
         else:
             record = _fetch(one, folder)
             records[key] = record
-            with whole_file(path) as file:
-                file.write(json.dumps(records, indent=1, ensure_ascii=False) + "\n")
+            write_json(path, records)
         found.append(record)
     return found
 
@@ -201,12 +200,7 @@ def _get_rest(address: str, part: Path, state: Path) -> None:
 
 
 def _copy(reply: http.client.HTTPResponse, part: Path, start: int, total: int | None) -> None:
-    from tqdm import tqdm
-
-    bar = tqdm(
-        desc=part.name.removesuffix(".part"), initial=start, total=total, unit="B", unit_scale=True, file=sys.stderr,
-        disable=None, dynamic_ncols=True,
-    )  # fmt: skip
+    bar = progress(None, total, "B", part.name.removesuffix(".part"), start=start)
     with bar, part.open("r+b" if start else "wb") as file:
         file.seek(start)
         while block := reply.read(_BLOCK_BYTES):

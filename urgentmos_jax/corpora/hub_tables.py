@@ -2,12 +2,12 @@
 
 import contextlib
 import os
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from urgentmos_jax.corpora.split import escape_id
+from urgentmos_jax.files import atomic_write, progress
 from urgentmos_jax.manifests.reading import ManifestError
 from urgentmos_jax.manifests.tables import Place
 
@@ -62,9 +62,7 @@ def hub_rows(
 
 
 def _numbered(rows: Iterable[dict[str, Any]], place: str, title: str) -> Iterator[tuple[Place, dict[str, Any]]]:
-    from tqdm import tqdm
-
-    numbered = enumerate(tqdm(rows, title, unit="row", file=sys.stderr, disable=None, dynamic_ncols=True))
+    numbered = enumerate(progress(rows, None, "row", title))
     while True:
         with _told_by(place):
             found = next(numbered, None)
@@ -111,9 +109,8 @@ def extract(recording: dict[str, Any] | None, folder: Path, *names: str) -> Path
         if path.stat().st_size == len(data) and path.read_bytes() == data:
             return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.write_bytes(data)
-    fresh.replace(path)
+    with atomic_write(path, binary=True, sync=False) as file:
+        file.write(data)
     return path
 
 

@@ -1,6 +1,5 @@
 """From what a reader found to manifests and reports: recordings are looked at, side files join, ids are checked."""
 
-import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,12 +10,12 @@ from urgentmos_jax.corpora.corpus import Corpus, Tree
 from urgentmos_jax.corpora.side_files import SideFiles
 from urgentmos_jax.corpora.split import GivenPair, Recording, Split
 from urgentmos_jax.data.partners import draws, stable_hash
+from urgentmos_jax.files import write_json
 from urgentmos_jax.manifests.reading import (
     ManifestError,
     Pair,
     Utterance,
     measure_durations,
-    whole_file,
     write_pairs,
     write_utterances,
     written_path,
@@ -143,8 +142,7 @@ def write_split(
         raise ManifestError([f"{', '.join(split.sources) or split.name}: no rows to keep ({reasons})"])
     report = dict(about or {}) | _report(split, recordings, records, kept) | ({"side_files": joined} if joined else {})
     os.makedirs(folder, exist_ok=True)
-    with whole_file(os.path.join(folder, "report.json")) as file:
-        file.write(json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_json(os.path.join(folder, "report.json"), report)
     if split.pairs:
         write_pairs(os.path.join(folder, "data_pairs.jsonl"), records)
     else:
@@ -167,7 +165,7 @@ def _held_out(split: Split, share: float) -> dict[str, list[Recording] | None]:
 def _measure(split: Split, listed: Mapping[str, Recording | GivenPair], most_bad: float) -> dict[str, float]:
     """{path: seconds}; files that cannot be opened become faults, or are left out if they are few enough."""
     paths = list(listed)
-    measured = measure_durations(paths, progress=f"{split.name}: recordings")
+    measured = measure_durations(paths, title=f"{split.name}: recordings")
     found = dict(zip(paths, measured, strict=True))
     bad = {path: error for path, error in found.items() if not isinstance(error, float)}
     if len(bad) > most_bad * len(paths):

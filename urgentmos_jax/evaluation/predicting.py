@@ -2,12 +2,13 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from urgentmos_jax.evaluation.predictions import Predictions, PredictionsError
+from urgentmos_jax.files import progress
 from urgentmos_jax.manifests.checking import corpus_name, lists_pairs
 from urgentmos_jax.manifests.reading import ManifestError, Pair, Utterance, read_pairs, read_utterances
 
@@ -161,14 +162,14 @@ def predict(
                 scored |= dict(zip(record.audio_paths, record.uids, strict=True))
     scores: dict[str, Values] = {}
     rows = model.iter_scores(list(scored), uids=scored.values(), metrics=own) if scored else iter(())
-    for path, row in zip(scored, _with_progress(rows, len(scored), "clip"), strict=True):
+    for path, row in zip(scored, progress(rows, len(scored), "clip"), strict=True):
         scores[path] = row["scores"] or {}
         if row["error"]:
             failed[row["uid"]] = row["error"]["message"]
     compared = list(dict.fromkeys(record.audio_paths for corpus, record in wanted if corpus.pairs) if heads else ())
     comparisons: dict[tuple[str, str], Values] = {}
     rows = model.iter_comparisons(compared, metrics=heads) if compared else iter(())
-    for paths, row in zip(compared, _with_progress(rows, len(compared), "pair"), strict=True):
+    for paths, row in zip(compared, progress(rows, len(compared), "pair"), strict=True):
         comparisons[paths] = {name: value["cmos"] for name, value in (row["comparison"] or {}).items()}
         if row["error"]:
             failed[row["uid"]] = row["error"]["message"]
@@ -218,11 +219,3 @@ def _uid(record: Utterance | Pair) -> str:
 
 def _some(names: Sequence[str]) -> str:
     return ", ".join(map(repr, names[:3])) + (", ..." if len(names) > 3 else "")
-
-
-def _with_progress(rows: Iterable[Mapping[str, Any]], total: int, unit: str) -> Iterable[Mapping[str, Any]]:
-    import sys
-
-    from tqdm import tqdm
-
-    return tqdm(rows, total=total, unit=unit, file=sys.stderr, disable=None, dynamic_ncols=True)

@@ -2,17 +2,16 @@
 
 import importlib.metadata
 import itertools
-import json
 import math
 import os
-import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from urgentmos_jax.audio.loading import RESAMPLER, SAMPLE_RATE_HZ, AudioError, load_audio
+from urgentmos_jax.files import progress, write_json
 from urgentmos_jax.labels.alignment import NotAligned, delay_of, same_length, without_delay
 from urgentmos_jax.labels.intrusive import NARROW_BAND_HZ, PACKAGES, measure
 from urgentmos_jax.labels.references import NoReference, References, Rule
@@ -24,7 +23,6 @@ from urgentmos_jax.manifests.reading import (
     Utterance,
     json_lines,
     scan_utterances,
-    whole_file,
     write_utterances,
     written_path,
 )
@@ -129,7 +127,8 @@ def label_manifest(
         with ResultsFile(results_path(output)) as results:
             of, tasks, failed = _planned(utterances, unusable, references, results, metrics, align)
             reused = len(utterances) - len(tasks) - len(failed)
-            for row in _with_progress(itertools.chain(failed, _computed(tasks, processes)), reused, len(utterances)):
+            rows = itertools.chain(failed, _computed(tasks, processes))
+            for row in progress(rows, len(utterances), "clip", "labels", start=reused):
                 results.add(row)
                 if row["error"]:
                     errors[row["uid"]] = row["error"]
@@ -148,9 +147,7 @@ def label_manifest(
     outside = {uid for uid, (code, _) in unusable.items() if code == "outside"}
     written = (replace(one, audio_path=_path(one, folder, one.uid in outside)) for one in utterances)
     write_utterances(output, written)
-    with whole_file(f"{output}.meta.json") as file:
-        meta = _meta(manifest, labelled, reference, align)
-        file.write(json.dumps(meta, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_json(f"{output}.meta.json", _meta(manifest, labelled, reference, align))
     return labelled
 
 
@@ -257,14 +254,6 @@ def _measured(task: _Task) -> Row:
 
 def _failed(uid: str, of: Row, code: str, message: str) -> Row:
     return {"uid": uid, "of": of, "values": {}, "error": {"code": code, "message": message}}
-
-
-def _with_progress(rows: Iterable[Row], done: int, total: int) -> Iterator[Row]:
-    from tqdm import tqdm
-
-    return iter(
-        tqdm(rows, "labels", initial=done, total=total, unit="clip", file=sys.stderr, disable=None, dynamic_ncols=True)
-    )
 
 
 def _meta(manifest: Path, labelled: Labelled, reference: Rule | None, align: bool) -> Row:

@@ -1,11 +1,11 @@
 """Results file of a labelling: one JSON line a clip, added as it is computed, so that a stopped run goes on."""
 
-import fcntl
 import json
 import os
 from pathlib import Path
 from typing import Any
 
+from urgentmos_jax.files import InUse, Lock
 from urgentmos_jax.manifests.reading import ManifestError, json_lines
 
 __all__ = ["ResultsFile"]
@@ -30,14 +30,21 @@ class ResultsFile:
 
     def __init__(self, path: Path):
         self.path = path
-        self._file = path.open("a+b")
         self._known: dict[str, Row] = {}
         try:
-            self._lock()
-            self._drop_torn_line()
-            self._read()
+            self._lock = Lock(path.with_name(f".{path.name}.lock"), held=path, option="--output")
+        except InUse as error:
+            raise ManifestError([f"{path}: another process is writing it: {error}"]) from None
+        try:
+            self._file = path.open("a+b")
+            try:
+                self._drop_torn_line()
+                self._read()
+            except BaseException:
+                self._file.close()
+                raise
         except BaseException:
-            self._file.close()
+            self._lock.release()
             raise
 
     def __enter__(self) -> "ResultsFile":
@@ -45,6 +52,7 @@ class ResultsFile:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+        self._lock.release()
 
     def row(self, uid: str, of: Row) -> Row | None:
         """What is known of a clip: its last row without an error, with all its values."""
@@ -62,15 +70,6 @@ class ResultsFile:
         if not row["error"]:
             known = self.row(row["uid"], row["of"]) or {"values": {}}
             self._known[row["uid"]] = {**row, "values": known["values"] | row["values"]}
-
-    def _lock(self) -> None:
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            text = "another process is writing it; wait for it to end, or give another --output"
-            raise ManifestError([f"{self.path}: {text}"]) from None
-        except OSError:
-            pass  # This file system has no locks.
 
     def _drop_torn_line(self) -> None:
         self._file.seek(0)

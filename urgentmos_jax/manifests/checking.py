@@ -12,6 +12,7 @@ import numpy as np
 
 from urgentmos_jax.audio.loading import AudioError, load_audio
 from urgentmos_jax.data.plan import DURATION_TOLERANCE_SECONDS
+from urgentmos_jax.files import progress
 from urgentmos_jax.manifests.overlap import overlaps, split_of
 from urgentmos_jax.manifests.reading import (
     ManifestError,
@@ -178,7 +179,7 @@ def _ids(record: Utterance | Pair, key: str) -> set[str]:
 def _check_durations(healths: Sequence[Health], scans: Sequence[Scan], *, decode: bool) -> None:
     """Adds what is wrong with recordings to the faults, one a line."""
     paths = list({audio: None for scan in scans for _, record in scan.records for audio, _ in _recordings(record)})
-    found = dict(zip(paths, _decoded(paths) if decode else measure_durations(paths, progress="headers"), strict=True))
+    found = dict(zip(paths, _decoded(paths) if decode else measure_durations(paths, title="headers"), strict=True))
     for health, scan in zip(healths, scans, strict=True):
         for line, record in scan.records:
             for audio, declared in _recordings(record):
@@ -191,8 +192,6 @@ def _check_durations(healths: Sequence[Health], scans: Sequence[Scan], *, decode
 
 
 def _decoded(paths: Sequence[str]) -> list[float | Exception]:
-    from tqdm import tqdm
-
     def decode(path: str) -> float | Exception:
         try:
             return load_audio(path).duration_s
@@ -200,8 +199,7 @@ def _decoded(paths: Sequence[str]) -> list[float | Exception]:
             return error
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        bar = tqdm(pool.map(decode, paths), "decoding", total=len(paths), unit="file", disable=None, dynamic_ncols=True)
-        return list(bar)
+        return list(progress(pool.map(decode, paths), len(paths), "file", "decoding"))
 
 
 def _unknown_ids(path: Path) -> list[str]:

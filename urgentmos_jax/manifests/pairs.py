@@ -1,7 +1,5 @@
 """Pairs of the recordings of manifests, drawn so that every recording and every reference has its share."""
 
-import hashlib
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,12 +8,12 @@ from typing import Any, Literal
 import numpy as np
 
 from urgentmos_jax.corpora.split import DECIMALS
+from urgentmos_jax.files import file_hash, write_json
 from urgentmos_jax.manifests.reading import (
     ManifestError,
     Pair,
     Utterance,
     read_utterances,
-    whole_file,
     write_pairs,
     written_path,
 )
@@ -77,15 +75,14 @@ def make_pairs(
         "seed": seed,
         "both_orders": both_orders,
         "metrics": list(metrics),
-        "sources": {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in sources},
+        "sources": {str(path): file_hash(path) for path in sources},
         "pairs": len(drawn),
         "possible": sum(len(group) * (len(group) - 1) // 2 for group in groups) * (2 if both_orders else 1),
         "recordings": len(np.unique(drawn)),
         "left_out_without_label": left_out,
         "left_out_alone": len(utterances) - sum(map(len, groups)),
     }
-    with whole_file(f"{output}.meta.json") as file:
-        file.write(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    write_json(f"{output}.meta.json", report)
     return report
 
 

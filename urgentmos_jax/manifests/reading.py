@@ -5,7 +5,6 @@ one look at the disk (two with `audio_root`), with `check_files=False` and no `a
 once each, and links to files.
 """
 
-import contextlib
 import json
 import math
 import os
@@ -17,10 +16,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Generic, TextIO, TypeVar
+from typing import Any, Generic, TypeVar
 
-from etils import epath
-
+from urgentmos_jax.files import atomic_write, progress, read_json_lines, summarise_errors
 from urgentmos_jax.metrics import CATALOGUE
 
 __all__ = [
@@ -30,7 +28,6 @@ __all__ = [
     "Scan",
     "Utterance",
     "far_out",
-    "first_faults",
     "json_lines",
     "locate",
     "measure_durations",
@@ -39,7 +36,6 @@ __all__ = [
     "scan_pairs",
     "scan_utterances",
     "two_strings",
-    "whole_file",
     "write_pairs",
     "write_utterances",
     "written_path",
@@ -48,7 +44,6 @@ __all__ = [
 Ranges = Mapping[str, tuple[float, float]]
 Record = TypeVar("Record", "Utterance", "Pair")
 
-_SHOWN = 20
 _BEYOND = 0.1
 _THREADS = 16
 _CATALOGUE_RANGES = {name: (metric.minimum, metric.maximum) for name, metric in CATALOGUE.items()}
@@ -66,7 +61,7 @@ class ManifestError(ValueError):
         self.faults = list(faults)
 
     def __str__(self) -> str:
-        return first_faults(self.faults, "faults")
+        return summarise_errors(self.faults, "faults")
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,12 +305,7 @@ def json_lines(path: str | os.PathLike) -> Iterator[tuple[int, dict[str, Any] | 
         ManifestError: The file cannot be read.
     """
     try:
-        with epath.Path(path).open("rb") as file:
-            for number, line in enumerate(file, 1):
-                if number == 1:
-                    line = line.removeprefix(b"\xef\xbb\xbf")
-                if line.strip():
-                    yield number, _json_object(line)
+        yield from read_json_lines(path)
     except OSError as error:
         raise ManifestError([f"{os.fsdecode(path)}: cannot be read ({error.strerror or error})"]) from None
 
@@ -346,14 +336,6 @@ def written_path(audio: str, folder: str) -> str:
 def two_strings(value: Any) -> bool:
     """Whether this is a list of two strings with something in them."""
     return isinstance(value, list) and len(value) == 2 and all(item and isinstance(item, str) for item in value)
-
-
-def first_faults(faults: Sequence[str], what: str) -> str:
-    """The first twenty faults, and how many there are; `what` says of what."""
-    if len(faults) == 1:
-        return faults[0]
-    more = f"\n  and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
-    return f"{len(faults)} {what}:\n  " + "\n  ".join(faults[:_SHOWN]) + more
 
 
 def far_out(label: float, least: float, greatest: float) -> bool:
@@ -512,12 +494,12 @@ class _Reading:
         return Report(rows, dict(self.labelled), dict(self.clipped), len(self.unmeasured))
 
 
-def measure_durations(paths: Sequence[str], *, progress: str | None = None) -> list[float | Exception]:
+def measure_durations(paths: Sequence[str], *, title: str | None = None) -> list[float | Exception]:
     """Seconds of each recording, or the `AudioError` that says why not; from the headers, in threads.
 
     Args:
         paths: Files.
-        progress: Title of a progress bar on standard error; None for no bar.
+        title: Of a progress bar on standard error; None for no bar.
     """
     if not paths:
         return []
@@ -531,13 +513,9 @@ def measure_durations(paths: Sequence[str], *, progress: str | None = None) -> l
 
     with ThreadPoolExecutor(_THREADS) as pool:
         found = pool.map(measure, paths)
-        if progress is None:
+        if title is None:
             return list(found)
-        from tqdm import tqdm
-
-        return list(
-            tqdm(found, progress, total=len(paths), unit="file", file=sys.stderr, disable=None, dynamic_ncols=True)
-        )
+        return list(progress(found, len(paths), "file", title))
 
 
 def _filled(
@@ -546,22 +524,8 @@ def _filled(
     return tuple(measured[side] if s is None else s for side, s in zip(sides, durations, strict=True))
 
 
-@contextlib.contextmanager
-def whole_file(path: str | os.PathLike) -> Iterator[TextIO]:
-    """A text file that appears under its name once it is written to the end, and not at all otherwise."""
-    temporary = f"{os.fsdecode(path)}.{os.getpid()}.tmp"
-    try:
-        # Names that are not UTF-8 as `\udcXX`, which JSON readers turn back.
-        with open(temporary, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-            yield file
-        os.replace(temporary, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(temporary)
-
-
 def _write(path: str | os.PathLike, records: Sequence[Utterance | Pair]) -> None:
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         for record in records:
             fields = {name: getattr(record, name) for name in record.__dataclass_fields__}
             try:
@@ -570,16 +534,6 @@ def _write(path: str | os.PathLike, records: Sequence[Utterance | Pair]) -> None
                 name = getattr(record, "uid", None) or record.uids
                 raise ManifestError([f"{os.fsdecode(path)}: {name!r} cannot be written as JSON ({error})"]) from None
             file.write(line + "\n")
-
-
-def _json_object(line: bytes) -> dict[str, Any] | str:
-    try:
-        entry = json.loads(line.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        return f"is not UTF-8 ({error.reason}); save it as UTF-8"
-    except (ValueError, RecursionError) as error:
-        return f"broken JSON ({error})"
-    return entry if isinstance(entry, dict) else "not a JSON object"
 
 
 def _file_or_link(path: str) -> tuple[bool, bool]:

@@ -2,16 +2,16 @@
 
 import math
 import os
-import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from urgentmos_jax.audio.loading import AudioError
 from urgentmos_jax.evaluation.predictions import Predictions, PredictionsError
+from urgentmos_jax.files import progress
 from urgentmos_jax.manifests.reading import Utterance
 from urgentmos_jax.ranking.rank import higher_is_better, wins_by_score
 from urgentmos_jax.ranking.systems import possible_pairs, shared_pairs
@@ -74,7 +74,7 @@ def judge(
     """
     if by_scores or metric not in model.comparative_metrics or not higher_is_better(metric):
         inputs, uids = [one.audio_path for one in recordings], [one.uid for one in recordings]
-        rows = _with_progress(model.iter_scores(inputs, uids=uids), len(recordings))
+        rows = progress(model.iter_scores(inputs, uids=uids), len(recordings), "clip")
         values = {row["uid"]: row["error"]["message"] if row["error"] else row["scores"] for row in rows}
         return _by_scores(recordings, values, metric, most_pairs, seed)
     pairs = shared_pairs(recordings, MOST_BY_HEADS if most_pairs is None else most_pairs, seed)
@@ -160,7 +160,7 @@ def _compared(
             if not uses[side]:
                 held.pop(side, None)
 
-    encoded = _with_progress(model.iter_encoded([recordings[number].audio_path for number in order]), len(order))
+    encoded = progress(model.iter_encoded([recordings[number].audio_path for number in order]), len(order), "clip")
     for here, (number, recording) in enumerate(zip(order, encoded, strict=True)):
         failed = isinstance(recording, AudioError)
         values[recordings[number].uid] = recording.message if failed else recording.scores
@@ -202,9 +202,3 @@ def _notes(recordings: Sequence[Utterance], shares: np.ndarray, how: str, seed: 
     if len(shares) < possible:
         text += f", drawn of {possible:,} (seed {seed}; --most-pairs takes more),"
     return (f"{text} {how}.",)
-
-
-def _with_progress(rows: Iterator[Any], total: int) -> Iterator[Any]:
-    from tqdm import tqdm
-
-    return tqdm(rows, total=total, unit="clip", file=sys.stderr, disable=None, dynamic_ncols=True)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from urgentmos_jax.evaluation.evaluating import Evaluation, evaluate
-from urgentmos_jax.manifests.reading import Utterance, whole_file
+from urgentmos_jax.files import write_text
+from urgentmos_jax.manifests.reading import Utterance
 from urgentmos_jax.metrics import CATALOGUE
 from urgentmos_jax.ranking.rank import Ranking, higher_is_better
 from urgentmos_jax.report.agreement import agreement_tables
@@ -128,8 +129,7 @@ def write_report(
         shelf=shelf,
         failed=[clip for clip in clips if clip.failure],
     )
-    with whole_file(path) as file:
-        file.write(page)
+    write_text(path, page)
 
 
 def _level_with_first(ranking: Ranking | None) -> list[str]:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import jax
 
+from urgentmos_jax.files import file_hash
 from urgentmos_jax.scoring.model import Model, Precision
 from urgentmos_jax.version import __version__
 from urgentmos_jax.weights import urgent_mos as authors
 from urgentmos_jax.weights.encoder_folder import find_folder
-from urgentmos_jax.weights.model_folder import FORMAT_VERSION, file_hash, is_model_folder, load_folder, save_folder
+from urgentmos_jax.weights.model_folder import FORMAT_VERSION, is_model_folder, load_folder, save_folder
 
 __all__ = ["find_model", "keep_compiled_programs", "load_model"]
 

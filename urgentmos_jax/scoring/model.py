@@ -16,10 +16,10 @@ from flax import nnx
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ, AudioError
+from urgentmos_jax.files import file_hash
 from urgentmos_jax.model.urgentmos import Features, ModelConfig, UrgentMOS
 from urgentmos_jax.scoring.batching import Batch, ladder, plan_batches
 from urgentmos_jax.scoring.decoding import Decoded, Decoder, Window, named_sources
-from urgentmos_jax.weights.model_folder import file_hash
 
 __all__ = ["Encoded", "Model", "Precision", "least_samples", "most_samples"]
 

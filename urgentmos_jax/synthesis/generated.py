@@ -10,7 +10,6 @@ import json
 import multiprocessing
 import os
 import re
-import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
@@ -19,8 +18,8 @@ from typing import Any
 
 import numpy as np
 import soundfile
-from tqdm import tqdm
 
+from urgentmos_jax import files
 from urgentmos_jax.audio.loading import AUDIO_SUFFIXES, SAMPLE_RATE_HZ, load_audio
 from urgentmos_jax.labels import intrusive
 from urgentmos_jax.labels.workers import one_thread_each
@@ -174,14 +173,12 @@ def generate(
     for system in plan.systems:
         (folder / "audio" / system.id).mkdir(parents=True, exist_ok=True)
     rows = []
-    with tqdm(
-        total=sum(len(task.systems) for task in tasks), unit="clip", disable=not progress, file=sys.stderr
-    ) as bar:
+    with files.progress(None, sum(len(task.systems) for task in tasks), "clip", hidden=not progress) as bar:
         for made in _run(tasks, folder, plan, clean, processes or os.cpu_count() or 1):
             rows += made
             bar.update(len(made))
     rows.sort(key=lambda row: row["uid"])
-    _write(manifest, "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows))
+    files.write_text(manifest, "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows))
     return manifest
 
 
@@ -374,12 +371,5 @@ def _claim(folder: Path, text: str) -> bool:
     if (folder / "data.jsonl").exists():
         raise ValueError(f"{folder} holds a corpus that was not generated (no plan.json); give another folder")
     folder.mkdir(parents=True, exist_ok=True)
-    _write(path, text)
+    files.write_text(path, text)
     return False
-
-
-def _write(path: Path, text: str) -> None:
-    """Writes a file that is there whole or not at all."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, "utf-8")
-    os.replace(temporary, path)

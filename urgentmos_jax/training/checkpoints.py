@@ -5,7 +5,6 @@ A step is `<step>/state` (Orbax), `<step>/step.json` (format, config, shapes and
 take an empty folder for a step and restore a flipped bit without a word.
 """
 
-import hashlib
 import json
 import logging
 import math
@@ -20,8 +19,8 @@ from typing import Any
 import jax
 from orbax.checkpoint import v1 as ocp
 
+from urgentmos_jax.files import file_hash, is_remote, write_json, write_text
 from urgentmos_jax.training import topology as hosts
-from urgentmos_jax.training.files import is_remote, write_text
 from urgentmos_jax.training.sharding import path_name
 from urgentmos_jax.version import __version__
 
@@ -46,7 +45,7 @@ class Checkpoints:
     background, one save at a time. An error there is raised by the next `save`, `check` or `wait`.
 
     Args:
-        folder: Made where it does not exist; a path of `files.run_folder`, local or remote.
+        folder: Made where it does not exist; a path of `files.absolute_path`, local or remote.
         keep: Steps kept, the newest ones.
         config: Of the run, stored with each step.
         differ: Says in what a stored config differs from the run's; such a step is refused.
@@ -112,7 +111,7 @@ class Checkpoints:
         try:
             response.result()
             if hosts.is_first():
-                write_text(folder / ABOUT, json.dumps(about, indent=1) + "\n")
+                write_json(folder / ABOUT, about)
                 files = _files(folder)
                 digests = hash_files(files)
                 sums = {str(path.relative_to(folder)): one for path, one in zip(files, digests, strict=True)}
@@ -251,12 +250,7 @@ def _listed(sums: dict[str, str]) -> str:
 def hash_files(files: Collection[Path]) -> list[str]:
     """SHA-256 of files, several at a time."""
     with ThreadPoolExecutor() as pool:
-        return list(pool.map(_sha256, files))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return list(pool.map(file_hash, files))
 
 
 def _damaged(folder: Path) -> list[str]:

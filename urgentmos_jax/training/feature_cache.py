@@ -17,15 +17,14 @@ from typing import Any
 import jax
 import numpy as np
 from flax import nnx
-from tqdm import tqdm
 
 from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ, AudioError
 from urgentmos_jax.data.plan import Plan
 from urgentmos_jax.data.stored_states import StateShape, StoredStates
+from urgentmos_jax.files import progress, write_text
 from urgentmos_jax.model.urgentmos import ModelConfig, UrgentMOS
 from urgentmos_jax.scoring.batching import plan_batches
 from urgentmos_jax.training import topology as hosts
-from urgentmos_jax.training.files import write_text
 from urgentmos_jax.training.sharding import Layout, MeshConfig
 
 __all__ = ["FeatureCacheError", "open_feature_cache", "state_shapes"]
@@ -143,10 +142,9 @@ class _Writer:
         lengths = [int(plan.lengths[i]) for i in clips]
         budget = round(BATCH_SECONDS * SAMPLE_RATE_HZ)
         batches = plan_batches(lengths, plan.sizes, budget=budget, multiple=self._devices)
-        hidden = None if hosts.is_first() else True
         with (
             ThreadPoolExecutor(4) as pool,
-            tqdm(total=len(clips), unit="clip", desc="encoder states", disable=hidden) as bar,
+            progress(None, len(clips), "clip", "encoder states", hidden=not hosts.is_first()) as bar,
         ):
             for batch in batches:
                 rows = [clips[i] for i in batch.indices]

@@ -5,7 +5,6 @@ import hashlib
 import json
 import logging
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,9 +13,8 @@ from typing import Any
 import absl.logging
 import jax
 import numpy as np
-from tqdm import tqdm
 
-from urgentmos_jax.training.files import JsonLines, append_lines, is_remote
+from urgentmos_jax.files import StepLog, append_json_lines, is_remote, progress
 
 __all__ = ["RunLog", "show_log"]
 
@@ -57,12 +55,9 @@ class RunLog:
         self.not_finite = workdir / "not_finite.jsonl"
         self.bad_in_a_row = 0
         self._updates, self._schedule, self._bad, self._writes = updates, schedule, None, writes
-        self._lines = JsonLines(workdir / "metrics.jsonl", upto=start) if writes else None
+        self._lines = StepLog(workdir / "metrics.jsonl", upto=start) if writes else None
         self._board = _board(workdir / "tensorboard", start) if writes else None
-        hidden = None if writes else True
-        self._bar = tqdm(
-            total=updates, initial=start, unit="update", file=sys.stderr, disable=hidden, dynamic_ncols=True
-        )
+        self._bar = progress(None, updates, "update", start=start, hidden=not writes)
         self._reports: list[tuple[int, Any, list]] = []
         self.restart_clock()
 
@@ -134,7 +129,7 @@ class RunLog:
         if report["bad_in_a_row"] > 0 and bad != self._bad:
             logger.warning("update %d left out: its gradients are not finite; clips in %s", update, self.not_finite)
             if self._writes:
-                append_lines(self.not_finite, [{"step": update, "uids": uids}])
+                append_json_lines(self.not_finite, [{"step": update, "uids": uids}])
         self._bad = bad
 
     def write(self, step: int, kind: str, values: dict[str, float], **more: str) -> None:

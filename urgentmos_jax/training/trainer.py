@@ -18,6 +18,16 @@ from urgentmos_jax.data.loader import DataWorkerLost, LoadedBatches
 from urgentmos_jax.data.plan import Plan
 from urgentmos_jax.data.stored_states import DamagedStates
 from urgentmos_jax.data.training_set import find_source, read_training_set
+from urgentmos_jax.files import (
+    InUse,
+    Lock,
+    absolute_path,
+    append_json_lines,
+    copy_files,
+    is_remote,
+    write_json,
+    write_text,
+)
 from urgentmos_jax.manifests.overlap import overlaps
 from urgentmos_jax.manifests.reading import ManifestError
 from urgentmos_jax.model.urgentmos import UrgentMOS
@@ -26,8 +36,6 @@ from urgentmos_jax.training import topology as hosts
 from urgentmos_jax.training.checkpoints import CheckpointError, Checkpoints
 from urgentmos_jax.training.config import ConfigError, differences, read_config
 from urgentmos_jax.training.feature_cache import FeatureCacheError, open_feature_cache
-from urgentmos_jax.training.files import append_lines, copy_files, is_remote, run_folder, write_text
-from urgentmos_jax.training.lock import FolderInUse, FolderLock
 from urgentmos_jax.training.logs import RunLog
 from urgentmos_jax.training.memory import OutOfMemory, check_largest, device_bytes, out_of_memory
 from urgentmos_jax.training.sharding import Layout
@@ -64,7 +72,7 @@ class Interrupted(RuntimeError):
 
 
 # What may end a run before its time, each with a message for its user.
-STOPPED = (NonFiniteLoss, TooManyBadItems, CheckpointError, DataWorkerLost, OutOfMemory, FolderInUse)
+STOPPED = (NonFiniteLoss, TooManyBadItems, CheckpointError, DataWorkerLost, OutOfMemory, InUse)
 STOPPED += (FeatureCacheError, DamagedStates, hosts.HostLost)
 
 
@@ -91,7 +99,7 @@ class Trainer:
         ModelNotFound, WeightsError, ValueError: a pretrained encoder cannot be loaded, or the mesh does not fit the
             devices, or the hosts do not agree.
         CheckpointError: the checkpoints do not fit, or there is no room for them.
-        FolderInUse: another process runs in the folder.
+        InUse: another process runs in the folder.
         OutOfMemory: the largest batch does not fit a device.
         FeatureCacheError, DamagedStates: encoder states cannot be stored or read.
     """
@@ -109,7 +117,7 @@ class Trainer:
         self._confirm = confirm or (lambda question: False)
         self.config = read_config(values, name=name)
         self.layout = Layout(self.config.mesh, devices)
-        self.workdir, self._strict = run_folder(workdir), strict
+        self.workdir, self._strict = absolute_path(workdir), strict
         values = values.to_dict() if hasattr(values, "to_dict") else dict(values)
         # As it comes back from JSON, to be compared with what does.
         values = json.loads(json.dumps(values))
@@ -121,7 +129,9 @@ class Trainer:
         hosts.same_everywhere(values, differences, "the configs")
         hosts.same_everywhere(self._fingerprint(), hosts.differing_values, "the manifests")
         self.workdir.mkdir(parents=True, exist_ok=True)
-        self._lock = FolderLock(self.workdir) if hosts.is_first() and not is_remote(self.workdir) else None
+        self._lock = None
+        if hosts.is_first() and not is_remote(self.workdir):
+            self._lock = Lock(self.workdir / ".lock", held=self.workdir, option="--workdir")
         try:
             self._prepare(values, devices)
         except BaseException:
@@ -130,7 +140,7 @@ class Trainer:
 
     def _prepare(self, values: dict[str, Any], devices: Sequence[jax.Device] | None) -> None:
         if hosts.is_first():
-            write_text(self.workdir / "config.json", json.dumps(values, indent=1) + "\n")
+            write_json(self.workdir / "config.json", values)
         module = hosts.read_everywhere(self._start)
         self.plan = self._make_plan(module)
         accumulate = self.config.batch.accumulate
@@ -314,7 +324,7 @@ class Trainer:
 
     def _read_data(self, metrics: dict[str, Any]) -> None:
         data = self.config.data
-        root, audio_root = run_folder(data.root), Path(data.audio_root) if data.audio_root else None
+        root, audio_root = absolute_path(data.root), Path(data.audio_root) if data.audio_root else None
         train, valid = ([find_source(name, root) for name in names] for names in (data.train, data.valid))
         if both := {str(s.path.resolve()) for s in train} & {str(s.path.resolve()) for s in valid}:
             raise ConfigError(f"data: {', '.join(sorted(both))} in both data.train and data.valid")
@@ -406,7 +416,7 @@ class Trainer:
         skipped = [one for batch in group for one in batch["skipped"]]
         if not skipped:
             return
-        append_lines(self._skipped_file, skipped)
+        append_json_lines(self._skipped_file, skipped)
         for one in skipped:
             if one["uid"] not in self._bad_clips:
                 self._bad_clips.add(one["uid"])

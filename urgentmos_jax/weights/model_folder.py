@@ -1,7 +1,6 @@
 """The model folder: `config.json` and `model.safetensors`. Self-contained; loading runs no code from it."""
 
 import dataclasses
-import hashlib
 import json
 import math
 import os
@@ -24,7 +23,7 @@ from urgentmos_jax.version import __version__
 from urgentmos_jax.weights.rules import fill, flat_state
 from urgentmos_jax.weights.safetensors import read_safetensors
 
-__all__ = ["FORMAT_VERSION", "ModelFolderError", "file_hash", "is_model_folder", "load_folder", "save_folder"]
+__all__ = ["FORMAT_VERSION", "ModelFolderError", "is_model_folder", "load_folder", "save_folder"]
 
 FORMAT_VERSION = 1
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
@@ -126,12 +125,6 @@ def load_folder(folder: str | Path) -> tuple[UrgentMOS, dict[str, Any]]:
     arrays = read_safetensors(weights)
     fill(module, arrays, origin=str(weights))
     return module, content
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def config_to_json(config: ModelConfig) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """The authors' PyTorch checkpoint -> our model: configuration, names and layouts. Nothing in the file is executed."""
 
 import dataclasses
-import hashlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 from flax import nnx
 
 from urgentmos_jax.encoders import Architecture
+from urgentmos_jax.files import file_hash
 from urgentmos_jax.metrics import Metric
 from urgentmos_jax.model.heads import HeadConfig
 from urgentmos_jax.model.transformer import TransformerConfig
@@ -85,7 +85,7 @@ def read_checkpoint(path: str | Path, encoders: Sequence[str | Path] = ()) -> Ch
     fill(module, arrays, origin=str(path))
     origin = {
         "kind": "authors' checkpoint",
-        "sha256": hashlib.file_digest(path.open("rb"), "sha256").hexdigest(),
+        "sha256": file_hash(path),
         "update": content.get("update"),
         "criterion": criterion,
     }
