@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from urgentmos_jax.audio.loading import AudioError, load_audio, probe
 from urgentmos_jax.audio import loading as audio
+from urgentmos_jax.audio.loading import AudioError, load_audio, probe
 
 RATE_HZ = 16000
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from launch.benchmark_evaluate import measure
+from launch.benchmark.evaluate import measure
+from launch.benchmark.settings import Settings
 from tests.helpers.corpus import write_corpus
 from urgentmos_jax.cli import main
 from urgentmos_jax.evaluation.evaluating import EvaluationError, MissingPredictions, evaluate
@@ -343,7 +344,7 @@ def test_command_names_what_is_wrong(tmp_path, capsys):
 
 
 def test_benchmark(tmp_path):
-    figures = measure(tmp_path, 2000)
+    figures = measure(Settings(scratch=tmp_path, clips=2000))
     assert (figures["clips"], figures["systems"], figures["references"]) == (2000, 50, 40)
     assert all(figures[f"{name}_of_two"] > 0 for name in ("read_seconds", "evaluate_seconds", "peak_memory_mb"))
 

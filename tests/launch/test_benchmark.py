@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from launch.benchmark import published_config
-from launch.benchmark_train import training_flops, without_dropout
+from launch.benchmark.batches import training_flops
+from launch.benchmark.models import published_config
+from launch.benchmark.trainings import without_dropout
 from urgentmos_jax.encoders.wav2vec2 import Wav2Vec2Config
 from urgentmos_jax.model.flops import clip_flops
 from urgentmos_jax.weights.model_folder import load_folder
@@ -38,6 +39,7 @@ WANTED = {
         "useful_share_of_matmul_rate",
     },
     "prepare": {"prepare_seconds", "clips_a_second", "peak_memory_mb", "peak_memory_mb_60_times_as_long"},
+    "evaluate-model": {"clips_seconds", "clips_and_pairs_seconds", "clips_and_pairs_over_clips", "pairs"},
     "step": {
         "ours_seconds_a_step",
         "ours_stored_seconds_a_step",
@@ -64,7 +66,8 @@ def program(tmp_path: Path, *arguments: str) -> dict:
 
 
 @pytest.mark.parametrize(
-    "what", ["score", "first", *(pytest.param(what, marks=pytest.mark.slow) for what in ("train", "step"))]
+    "what",
+    ["score", "first", *(pytest.param(what, marks=pytest.mark.slow) for what in ("train", "step", "evaluate-model"))],
 )
 def test_figures(tmp_path, model_folder, what: str):
     figures = program(tmp_path, what, f"--model={model_folder}", "--clips=6", "--rounds=1")
@@ -100,7 +103,7 @@ def test_train_against_torch(tmp_path, model_folder):
 def test_only_like_things_are_compared(model_folder):
     import torch
 
-    from launch.benchmark_train import Theirs, agreement
+    from launch.benchmark.trainings import Theirs, agreement
 
     rng = np.random.default_rng(0)
     batch = {

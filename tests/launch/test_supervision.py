@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from launch import supervision_steps
-from launch.supervision_steps import FOLDS, Supervision, assign_folds, on_mos_scale, talker_of, withhold
+from launch.supervision import study as supervision_study
+from launch.supervision.study import FOLDS, Supervision, assign_folds, on_mos_scale, talker_of, withhold
 from tests.helpers.corpus import speech_like
 from urgentmos_jax.manifests.reading import Utterance, read_utterances, write_utterances
 
@@ -65,7 +65,7 @@ def study(tmp_path, monkeypatch) -> Supervision:
         write_utterances(folder / "data.jsonl", clips)
         return folder / "data.jsonl"
 
-    monkeypatch.setattr(supervision_steps, "generate", generate)
+    monkeypatch.setattr(supervision_study, "generate", generate)
     return Supervision(write_rated_sets(tmp_path / "data"), tmp_path / "work", updates=2)
 
 
@@ -95,7 +95,7 @@ def test_labels_are_withheld_by_name_and_clip_alone():
     kept = {uid: withhold(uid, ("pesq", "estoi")) for uid in uids}
     assert kept == {uid: withhold(uid, ("pesq", "estoi")) for uid in reversed(uids)}
     shares = [np.mean([name in kept[uid] for uid in uids]) for name in ("pesq", "estoi")]
-    np.testing.assert_allclose(shares, 1 - supervision_steps.WITHHELD, atol=0.04)
+    np.testing.assert_allclose(shares, 1 - supervision_study.WITHHELD, atol=0.04)
     both = np.mean([len(kept[uid]) == 2 for uid in uids])
     np.testing.assert_allclose(both, shares[0] * shares[1], atol=0.03)
     assert withhold("clip0", ("pesq",), 0.0) == ["pesq"] and withhold("clip0", ("pesq",), 1.0) == []

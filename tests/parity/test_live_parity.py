@@ -1,4 +1,4 @@
-"""Full-size models with random weights against the torch assembly, in the same process. Needs torch."""
+"""Full-size models with random weights against the torch reference, in the same process. Needs torch."""
 
 import jax
 import numpy as np
@@ -36,9 +36,9 @@ def wavlm_base():
 def test_full_size(architecture, do_normalize: bool, tmp_path):
     import torch
 
-    from launch import torch_assembly
+    from launch.benchmark.torch_reference import checkpoints
 
-    reference = torch_assembly.random_model(architecture(), do_normalize, torch_assembly.published_config(), 0)
+    reference = checkpoints.random_model(architecture(), do_normalize, checkpoints.published_config(), 0)
     clips = [speech_like(seed, samples) for seed, samples in enumerate(SAMPLES)]
     tensors = [torch.from_numpy(clip) for clip in clips]
     # Fresh weights give all clips the same score: larger ones do not, with the first clip in the middle of the range.
@@ -50,8 +50,8 @@ def test_full_size(architecture, do_normalize: bool, tmp_path):
                 value.mul_(2)
         for name, score in reference([tensors[0]]).items():
             reference.metric2absolute_score_predictor[name].prediction_head.bias -= torch.log((score - 1) / (5 - score))
-    torch_assembly.save_checkpoint(reference, tmp_path / "model.pt")
-    folders = torch_assembly.save_encoder_configs(reference, tmp_path)
+    checkpoints.save_checkpoint(reference, tmp_path / "model.pt")
+    folders = checkpoints.save_encoder_configs(reference, tmp_path)
     model = Model(read_checkpoint(tmp_path / "model.pt", folders).module, devices=jax.devices()[:1])
 
     rows = model.score(clips, sample_rate=16000, frames=True)

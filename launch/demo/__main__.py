@@ -21,7 +21,7 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"not understood: {' '.join(argv[1:])}")
     # Imported here: the processes that generate speech import this module, and need none of it.
-    from launch.demo_steps import Demo
+    from launch.demo.steps import Demo
     from urgentmos_jax.training.logs import show_log
 
     show_log()

@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from launch.benchmark.settings import Settings
+
 _RATE_HZ = 8000
 _BYTES_A_SAMPLE = 2
 _PREPARE = """
@@ -19,20 +21,20 @@ sys.exit(code)
 """
 
 
-def measure(scratch: Path, clips: int, *, seconds: float = 10.0, times_longer: int = 60) -> dict[str, Any]:
+def measure(settings: Settings, *, seconds: float = 10.0, times_longer: int = 60) -> dict[str, Any]:
     """Prepares a corpus in a process of its own, and again with recordings many times as long.
 
     Recordings are WAV headers, and samples that take no room on a disk that knows holes.
 
     Args:
-        scratch: Folder to work in.
-        clips: Recordings.
-        seconds: Of each; PSTN has 163 h in 58,709.
+        settings: PSTN has 58,709 recordings.
+        seconds: Of each; those of PSTN are 163 h in all.
         times_longer: The second time.
 
     Returns:
         Seconds, recordings a second, and peak memory of both.
     """
+    scratch, clips = settings.scratch, settings.clips
     source = scratch / "pstn"
     folder = source / "pstn_train"
     folder.mkdir(parents=True)

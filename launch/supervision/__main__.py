@@ -25,7 +25,7 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"not understood: {' '.join(argv[1:])}")
     # Imported here: the processes that generate speech import this module, and need none of it.
-    from launch.supervision_steps import Supervision
+    from launch.supervision.study import Supervision
     from urgentmos_jax.scoring.loading import keep_compiled_programs
     from urgentmos_jax.training.logs import show_log
     from urgentmos_jax.training.trainer import STOPPED, Interrupted

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from launch.benchmark.settings import Settings
+
 _SYSTEMS = 50
 _METRIC = "mos_overall"
 _EVALUATE = """
@@ -31,19 +33,16 @@ print(json.dumps([read - started, done - read, before, after]))
 """
 
 
-def measure(scratch: Path, clips: int) -> dict[str, Any]:
-    """Evaluates in a process of its own: clips of shared references, then clips without; one predictor, then two.
-
-    Args:
-        scratch: Folder to work in.
-        clips: Number of them, in 50 systems.
+def measure(settings: Settings) -> dict[str, Any]:
+    """Evaluates in a process of its own: clips of shared references, then clips without; one model, then two.
 
     Returns:
-        Seconds of reading and of all figures with intervals (two predictors: and their differences), peak memory
-        after reading and in all.
+        Seconds of reading and of all statistics with intervals (two models: and their differences), peak memory after
+        reading and in all.
     """
+    clips = settings.clips
     figures: dict[str, Any] = {"clips": clips, "systems": _SYSTEMS, "references": -(-clips // _SYSTEMS)}
-    files = _write(scratch, clips)
+    files = _write(settings.scratch, clips)
     for name, manifest, predictors in (("", "shared", 1), ("_without_references", "alone", 1), ("_of_two", "alone", 2)):
         command = [sys.executable, "-c", _EVALUATE, str(files[manifest]), *map(str, files["predictions"][:predictors])]
         done = subprocess.run(command, check=False, capture_output=True, text=True)

@@ -1,0 +1,1 @@
+"""What is fast and what is not, measured here and now: `python -m launch.benchmark`."""

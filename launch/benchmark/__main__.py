@@ -1,0 +1,76 @@
+"""Speed and memory, measured here and now: `python -m launch.benchmark WHAT`, WHAT being one of these.
+
+score: audio seconds a second over clips of a real distribution of lengths. Ours, the torch reference in batches of 32
+by length, the same clip by clip, and a float32 matrix product take turns in each round, so that a machine whose speed
+drifts is fair to all; medians and ratios are printed.
+
+first: seconds from the start of a process to the first score, with an empty and with a filled compile cache.
+
+train: audio seconds a second of training steps on clips with random labels and pairs drawn from the corpus, in turns
+with the torch reference on the same clips, labels and pairs; padding and shapes of the batches, loading alone.
+
+step: one update with 8 clips of 4 s in 4 pairs, the encoder frozen: ours, ours with stored states of the encoder, and
+the torch reference in turns; a checkpoint, and what its checksums take of it.
+
+prepare: a corpus of --clips recordings (60000 are about PSTN) becomes a manifest; again with recordings 60 times as
+long, since memory must not grow with audio.
+
+evaluate: predictions of --clips clips (100000, say) of 50 systems against labels, all statistics with intervals.
+
+evaluate-model: what `evaluate --model` takes for clips and their pairs over what it takes for the clips alone; each
+recording is encoded once, so the aim is at most 1.15 times.
+
+--against torch measures the torch reference in the same run. Without --model the published F1C1M5 architecture with
+random weights is measured: speed does not depend on them.
+"""
+
+import json
+import tempfile
+from importlib import import_module
+from pathlib import Path
+
+from absl import app, flags, logging
+
+_MODEL = flags.DEFINE_string("model", None, "Model folder; none: the published architecture, random weights.")
+_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "The authors' model.pt that --model was made of, for torch.")
+_ENCODER = flags.DEFINE_string("encoder", None, "Folder with the encoder's config, for --checkpoint.")
+_AUDIO = flags.DEFINE_string("audio", None, "Folder of recordings; none: generated clips.")
+_CLIPS = flags.DEFINE_integer("clips", 64, "Clips, at most.", lower_bound=1)
+_ROUNDS = flags.DEFINE_integer("rounds", 3, "Rounds, each with one turn for everyone.", lower_bound=1)
+_BATCH_SECONDS = flags.DEFINE_float("batch_seconds", None, "Audio a batch; none suits the device.")
+_AGAINST = flags.DEFINE_enum("against", None, ["torch"], "Measure the torch reference in the same run.")
+_JSON = flags.DEFINE_string("json", None, "Write the numbers to this file.")
+
+BENCHMARKS = ("score", "first", "train", "step", "prepare", "evaluate", "evaluate-model")
+
+
+def main(argv: list[str]) -> None:
+    """Runs one benchmark, and prints its numbers."""
+    if len(argv) != 2 or argv[1] not in BENCHMARKS:
+        raise app.UsageError(f"say what to measure: {', '.join(BENCHMARKS)}")
+    from launch.benchmark.measuring import machine
+    from launch.benchmark.settings import Settings
+
+    logging.set_verbosity(logging.WARNING)  # Orbax tells of every array it writes.
+    benchmark = import_module(f"launch.benchmark.{argv[1].replace('-', '_')}")
+    with tempfile.TemporaryDirectory() as scratch:
+        found = benchmark.measure(
+            Settings(
+                scratch=Path(scratch),
+                **{one.name: one.value and Path(one.value) for one in (_MODEL, _CHECKPOINT, _ENCODER, _AUDIO)},
+                **{one.name: one.value for one in (_CLIPS, _ROUNDS, _BATCH_SECONDS)},
+                against_torch=_AGAINST.value == "torch",
+            )
+        )
+    found = {**machine(), **found}
+    width = max(map(len, found))
+    for name, value in found.items():
+        if isinstance(value, float):
+            value = f"{value:.3f}" if value >= 1e-3 else f"{value:.2g}"
+        print(f"{name:<{width}}  {value}")
+    if _JSON.value:
+        Path(_JSON.value).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    app.run(main)

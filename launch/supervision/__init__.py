@@ -1,0 +1,1 @@
+"""The paper's claim on real listeners: `python -m launch.supervision`."""
