@@ -3,15 +3,19 @@
     python -m launch.demo [--workdir DIR]
 
 Generates speech (eSpeak NG) degraded in ten known ways and labelled with objective metrics, trains a small model by the
-real loop, judges voices and sentences it never met, scores and compares two clips, draws plots, and leaves the model
-folder for `urgentmos score`. The model predicts objective metrics without the clean speech, not listeners' opinion.
+real loop, evaluates it on voices and sentences it never met, compares a clean clip with a noisy one, draws plots, and
+leaves the model folder for `urgentmos score`. The model predicts objective metrics without the clean speech, not
+listeners' opinion.
 """
 
+import logging
 import sys
 import tempfile
 from pathlib import Path
 
 from absl import app, flags
+
+from launch.demo.progress import Progress
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where speech, model and plots go; none: a temporary folder.")
 
@@ -20,20 +24,19 @@ def main(argv: list[str]) -> None:
     """Runs the demo in --workdir."""
     if len(argv) > 1:
         raise app.UsageError(f"not understood: {' '.join(argv[1:])}")
-    # Imported here: the processes that generate speech import this module, and need none of it.
-    from launch.demo.steps import Demo
-    from urgentmos_jax.training.logs import show_log
+    with Progress(logging.getLogger("urgentmos_jax")) as progress:
+        progress.begin("starting: JAX and the package are imported")
+        try:
+            from launch.demo.steps import Demo
 
-    show_log()
-    try:
-        if _WORKDIR.value:
-            Demo(Path(_WORKDIR.value)).run()
-        else:
-            with tempfile.TemporaryDirectory() as scratch:
-                Demo(Path(scratch)).run()
-            print("The files are gone; give --workdir DIR to keep speech, model and plots.", file=sys.stderr)
-    except ImportError as error:
-        raise SystemExit(f'launch.demo: {error}; pip install "urgentmos_jax[demo]"') from error
+            if _WORKDIR.value:
+                Demo(Path(_WORKDIR.value), progress).run()
+            else:
+                with tempfile.TemporaryDirectory() as scratch:
+                    Demo(Path(scratch), progress).run()
+                print("The files are gone; give --workdir DIR to keep speech, model and plots.", file=sys.stderr)
+        except ImportError as error:
+            raise SystemExit(f'launch.demo: {error}; pip install "urgentmos_jax[demo]"') from error
 
 
 if __name__ == "__main__":

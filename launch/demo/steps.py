@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from configs.demo import get_config
+from launch.demo.progress import Progress
 from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ, load_audio
 from urgentmos_jax.data.partners import Partners, stable_hash
 from urgentmos_jax.evaluation.baseline import mean_log_mel, ridge
@@ -18,17 +20,20 @@ from urgentmos_jax.scoring.loading import load_model
 from urgentmos_jax.scoring.model import Model
 from urgentmos_jax.statistics.correlation import agreement
 from urgentmos_jax.statistics.preference import sign_accuracy
-from urgentmos_jax.synthesis.generated import all_systems, default_splits, generate
+from urgentmos_jax.synthesis.generated import System, all_systems, default_splits, generate
+from urgentmos_jax.training.logs import show_log
 from urgentmos_jax.training.trainer import Trainer
 
 __all__ = ["Demo"]
 
-# Codecs and lost packets are left out: half a thousand clips are too few to hear them by.
+# Codecs and lost packets are left out: a thousand clips are too few to hear them by.
 DEGRADATIONS = (
     *("clean", "white_noise", "pink_noise", "brown_noise", "babble"),
     *("mnru", "clipping", "low_pass", "high_pass", "reverberation"),
 )
-REFERENCES = {"train": 140, "test": 30}
+REFERENCES = {"train": 194, "test": 30}  # All pairs of voice and sentence that are there to train on.
+SYSTEMS_PER_REFERENCE = {"train": 6, "test": 5}
+EXAMPLE = (System(), System("white_noise", 5.0))
 
 
 class Demo:
@@ -36,31 +41,37 @@ class Demo:
 
     Args:
         workdir: Where it all goes. What is there is used again.
+        progress: Is told what is being done.
     """
 
-    def __init__(self, workdir: Path):
-        self.workdir = Path(workdir).absolute()
+    def __init__(self, workdir: Path, progress: Progress):
+        self.workdir, self._progress = Path(workdir).absolute(), progress
 
     def run(self) -> dict[str, Any]:
         """Runs all steps and prints what they found.
 
         Returns:
-            `metrics` {metric: figures}, `kinds` {metric: {kind: SRCC}}, `pairs`: figures of the CMOS head, `seconds`.
+            `metrics` {metric: statistics}, `kinds` {metric: {kind: SRCC}}, `pairs`: accuracy of the CMOS head,
+            `example`: two clips compared, `clips`, `seconds`.
         """
         started = time.perf_counter()
-        self._generate()
-        labels = self._train()
+        with logging_redirect_tqdm([show_log()]):
+            self._progress.begin("speech is generated, degraded and labelled")
+            self._generate()
+            self._progress.begin("training (XLA compiles each shape of batch when it first comes)")
+            self._train()
+        self._progress.begin("the model is evaluated on voices and sentences it never met")
         model = load_model(self.workdir / "model", compile_cache=False)
         clips, _ = read_utterances(self.workdir / "data" / "test" / "data.jsonl")
         predicted = self._score(model, clips)
-        results = self._judge(model, clips, predicted)
-        self._examples(model, clips)
+        results = self._evaluate(model, clips, predicted)
+        results["example"] = self._example(model)
+        self._progress.begin("plots are drawn")
         self._plot(clips, predicted, results)
         results |= {"clips": len(clips), "seconds": time.perf_counter() - started}
         (self.workdir / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-        print(f"\nThis model predicts {', '.join(labels)} without the clean speech.")
-        print("It has never met a listener's opinion:")
-        print("its scores are no MOS, and synthetic speech is all it knows.")
+        print(f"\nThis model predicts {', '.join(predicted)} without the clean speech. It has never met a listener's")
+        print("opinion: its scores are no MOS, and synthetic speech is all it knows.")
         print(f"{results['seconds']:.0f} s in all. Model, plots and speech: {self.workdir}")
         return results
 
@@ -68,27 +79,29 @@ class Demo:
         systems = tuple(system for system in all_systems() if system.degradation in DEGRADATIONS)
         plans = default_splits()
         for name, count in REFERENCES.items():
-            generate(self.workdir / "data" / name, dataclasses.replace(plans[name], systems=systems, references=count))
+            sizes = {"references": count, "systems_per_reference": SYSTEMS_PER_REFERENCE[name]}
+            generate(self.workdir / "data" / name, dataclasses.replace(plans[name], systems=systems, **sizes))
+        two = dataclasses.replace(plans["test"], systems=EXAMPLE, references=1, systems_per_reference=2)
+        generate(self.workdir / "data" / "example", two, processes=1, progress=False)
 
-    def _train(self) -> list[str]:
-        """Trains and writes the model folder; the metrics it learnt."""
+    def _train(self) -> None:
+        """Trains, and writes the model folder."""
         config = get_config()
         config.data.root = str(self.workdir / "data")
         metrics = config.model.categories.quality
         _, report = read_utterances(self.workdir / "data" / "train" / "data.jsonl")
         for name in [name for name in metrics if not report.labels.get(name)]:
-            print(f"{name} is left out: its package is not installed")
+            print(f"{name} is left out: its package is not installed", flush=True)
             del metrics[name]
         trainer = Trainer(config, self.workdir / "run", name="configs/demo.py")
         trainer.run()
         trainer.export(self.workdir / "model")
-        return list(metrics)
 
     def _score(self, model: Model, clips: list[Utterance]) -> dict[str, np.ndarray]:
         rows = model.score([clip.audio_path for clip in clips])
         return {name: np.array([row["scores"][name] for row in rows]) for name in model.metrics}
 
-    def _judge(self, model: Model, clips: list[Utterance], predicted: dict[str, np.ndarray]) -> dict[str, Any]:
+    def _evaluate(self, model: Model, clips: list[Utterance], predicted: dict[str, np.ndarray]) -> dict[str, Any]:
         """Agreement with the labels beside ridge regression, and of the CMOS head; printed as tables."""
         train, _ = read_utterances(self.workdir / "data" / "train" / "data.jsonl")
         ours, theirs = (mean_log_mel(clip.audio_path for clip in part) for part in (clips, train))
@@ -124,37 +137,39 @@ class Demo:
         pairs = [(a, int(b)) for draw in range(2) for a, b in enumerate(partners.draw(0, draw)) if b >= 0]
         rows = model.compare([(clips[a].audio_path, clips[b].audio_path) for a, b in pairs])
         cmos = [row["comparison"][name]["cmos"] for row in rows]
-        least = float(true.std()) / 2
-        found = sign_accuracy(cmos, [true[a] - true[b] for a, b in pairs], least)
+        minimum = float(true.std()) / 2
+        found = sign_accuracy(cmos, [true[a] - true[b] for a, b in pairs], minimum)
         print(
-            f"\nCMOS head, {name}: of {found['n']} pairs apart by at least half a standard deviation ({least:.3f}) "
+            f"\nCMOS head, {name}: of {found['n']} pairs apart by at least half a standard deviation ({minimum:.3f}) "
             f"it finds the better clip in {100 * found['accuracy']:.1f} %"
         )
-        return {"metric": name, "least_difference": least, **found}
+        return {"metric": name, "min_difference": minimum, **found}
 
-    def _examples(self, model: Model, clips: list[Utterance]) -> None:
-        """Scores a clean and a noisy clip of one sentence, and compares them."""
-        noise = {clip.reference_id: clip for clip in clips if clip.meta["kind"] == "noise"}
-        clean, noisy = next(
-            (clip, noise[clip.reference_id])
-            for clip in clips
-            if clip.system_id == "clean" and clip.reference_id in noise
+    def _example(self, model: Model) -> dict[str, Any]:
+        """Scores a clean and a noisy clip of one sentence, and compares them in words."""
+        clips, _ = read_utterances(self.workdir / "data" / "example" / "data.jsonl")
+        clean, noisy = sorted(clips, key=lambda clip: clip.system_id != "clean")
+        titles = {"the clean clip": clean, f"the one with white noise at {EXAMPLE[1].strength:g} dB": noisy}
+        rows = model.score([clip.audio_path for clip in titles.values()], frames=True)
+        print(f"\nOne sentence of the voice {clean.meta['voice']}, clean and with white noise as one hears it:")
+        for (title, clip), row in zip(titles.items(), rows, strict=True):
+            scores = (f"{name} {value:.2f} (true {clip.metrics[name]:.2f})" for name, value in row["scores"].items())
+            print(f"  {title}: {', '.join(scores)}")
+        (row,) = model.compare([(clean.audio_path, noisy.audio_path)])
+        ((name, found),) = row["comparison"].items()
+        first, second = titles if found["cmos"] > 0 else reversed(titles)
+        true = clean.metrics[name] - noisy.metrics[name]
+        right, wrong = (found["p_a"], found["p_b"]) if found["cmos"] > 0 else (found["p_b"], found["p_a"])
+        print(
+            f"The CMOS head finds {first} better than {second}, by {abs(found['cmos']):.2f} of {name} (true: {true:.2f}); "
+            f"it gives that {100 * right:.0f} %, the opposite {100 * wrong:.0f} %, a tie {100 * found['p_tie']:.0f} %."
         )
-        rows = model.score([clean.audio_path, noisy.audio_path], frames=True)
-        print()
-        for clip, row in zip((clean, noisy), rows, strict=True):
-            scores = ", ".join(
-                f"{name} {row['scores'][name]:.2f} (true {clip.metrics[name]:.2f})" for name in row["scores"]
-            )
-            print(f"{clip.uid}: {scores}")
-        (comparison,) = model.compare([(clean.audio_path, noisy.audio_path)])
-        print(f"the first against the second: {comparison['comparison']}")
-        titles = (clip.uid for clip in (clean, noisy))
         curves = {
-            title: (load_audio(row["path"]).waveform, row["frames"]["estoi"]["scores"])
-            for title, row in zip(titles, rows, strict=True)
+            clip.uid: (load_audio(clip.audio_path).waveform, row["frames"]["estoi"]["scores"])
+            for clip, row in zip(titles.values(), rows, strict=True)
         }
         frame_scores(self.workdir / "frame_scores.png", curves, sample_rate_hz=SAMPLE_RATE_HZ, metric="estoi")
+        return {"metric": name, "true": true, **found}
 
     def _plot(self, clips: list[Utterance], predicted: dict[str, np.ndarray], results: dict[str, Any]) -> None:
         panels, groups = {}, []
