@@ -161,8 +161,9 @@ class Demo:
         true = clean.metrics[name] - noisy.metrics[name]
         right, wrong = (found["p_a"], found["p_b"]) if found["cmos"] > 0 else (found["p_b"], found["p_a"])
         print(
-            f"The CMOS head finds {first} better than {second}, by {abs(found['cmos']):.2f} of {name} (true: {true:.2f}); "
-            f"it gives that {100 * right:.0f} %, the opposite {100 * wrong:.0f} %, a tie {100 * found['p_tie']:.0f} %."
+            f"The CMOS head finds {first} better than {second}, "
+            f"by {abs(found['cmos']):.2f} of {name} (true: {true:.2f}).\n"
+            f"It gives that {100 * right:.0f} %, the opposite {100 * wrong:.0f} %, a tie {100 * found['p_tie']:.0f} %."
         )
         curves = {
             clip.uid: (load_audio(clip.audio_path).waveform, row["frames"]["estoi"]["scores"])

@@ -1,12 +1,16 @@
 """The demo, whole: what it prints and leaves behind. Minutes, so `.ci/run` runs it and the default tests do not."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+
+from launch.demo.progress import Progress
 
 ROOT = Path(__file__).parents[2]
 LEAST_SRCC = {"estoi": 0.90, "si_sdr": 0.90, "pesq": 0.90}
@@ -34,3 +38,24 @@ def test_demo(tmp_path):
     for name in ("predicted_against_true.png", "frame_scores.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
     assert {path.name for path in (tmp_path / "model").iterdir()} == {"config.json", "model.safetensors"}
+
+
+def test_silence_is_broken(capsys):
+    logger = logging.getLogger("some.package")
+    with Progress(logger, every_seconds=0.6) as progress:
+        progress.begin("compiling")
+        time.sleep(1.6)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].endswith(" compiling") and lines[1].endswith("compiling: 1 s so far")
+    assert not logger.handlers
+
+
+def test_what_is_logged_breaks_silence_too(capsys):
+    logger = logging.getLogger("some.package")
+    logger.setLevel(logging.INFO)
+    with Progress(logger, every_seconds=0.8) as progress:
+        progress.begin("training")
+        for _ in range(4):
+            time.sleep(0.3)
+            logger.info("update")
+    assert len(capsys.readouterr().err.splitlines()) == 1
