@@ -1,29 +1,19 @@
-"""The corpora by name."""
+"""The published corpora by name."""
 
 import importlib
+import pkgutil
+from pathlib import Path
 
 from urgentmos_jax.corpora.corpus import Corpus
 
 __all__ = ["NAMES", "corpus_of"]
 
-NAMES = (
-    "bc19",
-    "bvcc",
-    "chime-7-udase-eval",
-    "nisqa",
-    "pstn",
-    "somos",
-    "speecheval",
-    "speechjudge",
-    "tcd-voip",
-    "tencent",
-    "tmhint-qi",
-    "ttsds2",
-    "urgent2024-sqa",
-    "urgent2025-sqa",
-)
+_FOLDER = Path(__file__).parent / "published"
+
+NAMES = tuple(sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules([str(_FOLDER)])))
 
 
 def corpus_of(name: str) -> Corpus:
-    """The corpus of a name of `NAMES`; its module has the same name."""
-    return importlib.import_module(f"urgentmos_jax.corpora.{name.replace('-', '_')}").CORPUS
+    """Returns the corpus of a name of `NAMES`: `CORPUS` of the module of that name in `published/`."""
+    module = importlib.import_module(f"urgentmos_jax.corpora.published.{name.replace('-', '_')}")
+    return module.CORPUS

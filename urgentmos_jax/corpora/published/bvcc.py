@@ -4,7 +4,7 @@ from functools import partial
 
 from urgentmos_jax.corpora.corpus import Corpus
 from urgentmos_jax.corpora.downloads import Archive
-from urgentmos_jax.corpora.published.voicemos import LICENCE, TRANSCRIPTS, by_hand, read_list
+from urgentmos_jax.corpora.voicemos_lists import LICENCE, TRANSCRIPTS, by_hand, read_list
 
 CORPUS = Corpus(
     name="bvcc",

@@ -7,7 +7,7 @@ from functools import partial
 
 from urgentmos_jax.corpora.corpus import Corpus
 from urgentmos_jax.corpora.downloads import HubDataset
-from urgentmos_jax.corpora.published.urgent_sqa import read_splits
+from urgentmos_jax.corpora.urgent_submissions import read_splits
 
 CORPUS = Corpus(
     name="urgent2024-sqa",
