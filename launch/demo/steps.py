@@ -20,7 +20,8 @@ from urgentmos_jax.scoring.loading import load_model
 from urgentmos_jax.scoring.model import Model
 from urgentmos_jax.statistics.correlation import agreement
 from urgentmos_jax.statistics.preference import sign_accuracy
-from urgentmos_jax.synthesis.generated import System, all_systems, default_splits, generate
+from urgentmos_jax.synthesis.generated import generate
+from urgentmos_jax.synthesis.plans import System, all_systems, default_splits
 from urgentmos_jax.training.logs import show_log
 from urgentmos_jax.training.trainer import Trainer
 

@@ -24,7 +24,8 @@ from urgentmos_jax.files import write_text
 from urgentmos_jax.labels import intrusive
 from urgentmos_jax.manifests.reading import Utterance, read_utterances, write_utterances
 from urgentmos_jax.scoring.model import Model
-from urgentmos_jax.synthesis.generated import Plan, default_splits, generate
+from urgentmos_jax.synthesis.generated import generate
+from urgentmos_jax.synthesis.plans import Plan, default_splits
 from urgentmos_jax.training.trainer import Trainer
 
 __all__ = ["CONDITIONS", "FOLDS", "Supervision", "assign_folds", "on_mos_scale", "talker_of", "withhold"]

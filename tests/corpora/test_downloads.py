@@ -1,99 +1,28 @@
-"""`--download` against servers on loopback: interrupted, resumed, changed; and archives that reach out."""
+"""`--download` against servers on loopback: interrupted, resumed, changed."""
 
+import dataclasses
 import hashlib
-import io
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
-import tarfile
 import threading
 import time
-import zipfile
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
+from collections.abc import Iterator
+from http.server import ThreadingHTTPServer
 from types import SimpleNamespace
 
 import pytest
 
+from tests.helpers.archives import zipped
+from tests.helpers.corpus_trees import build_pstn
+from tests.helpers.servers import COMMIT, HubHandler, Server
 from urgentmos_jax.cli import main
 from urgentmos_jax.corpora import downloads, unpacking
-from urgentmos_jax.corpora.downloads import Archive, DownloadError, HubDataset, HubFile, download
-from urgentmos_jax.corpora.registry import NAMES, corpus_of
-from urgentmos_jax.corpora.unpacking import unpack
-
-
-class Server:
-    """Serves {path: content} with ranges, and notes (path, Range) of each request.
-
-    Attributes:
-        cut: {path: bytes after which the connection ends}, once each.
-        slow: Paths that are sent in small pieces.
-        ranges: Whether Range is known.
-        status: {path: what is answered instead}.
-    """
-
-    def __init__(self):
-        self.files: dict[str, bytes] = {}
-        self.requests: list[tuple[str, str | None]] = []
-        self.cut: dict[str, int] = {}
-        self.slow: set[str] = set()
-        self.ranges = True
-        self.status: dict[str, int] = {}
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self):
-                server.answer(self)
-
-            def log_message(self, *arguments):
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.address = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-
-    def stop(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-    def answer(self, request: BaseHTTPRequestHandler) -> None:
-        path, asked = request.path, request.headers.get("Range")
-        self.requests.append((path, asked))
-        request.close_connection = True
-        content = self.files.get(path)
-        if content is None or path in self.status:
-            request.send_error(self.status.get(path, 404))
-            return
-        etag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
-        start = 0
-        if asked and self.ranges and request.headers.get("If-Range") == etag:
-            start = int(re.fullmatch(r"bytes=(\d+)-", asked)[1])
-        if start >= len(content) > 0:
-            request.send_response(416)
-            request.send_header("Content-Range", f"bytes */{len(content)}")
-            request.send_header("Content-Length", "0")
-            request.end_headers()
-            return
-        request.send_response(206 if start else 200)
-        request.send_header("ETag", etag)
-        request.send_header("Content-Length", str(len(content) - start))
-        request.end_headers()
-        content = content[start : self.cut.pop(path, None)]
-        try:
-            for place in range(0, len(content), 1 << 16):
-                request.wfile.write(content[place : place + (1 << 16)])
-                if path in self.slow:
-                    time.sleep(0.05)
-        except OSError:
-            pass
+from urgentmos_jax.corpora.downloads import Archive, DownloadError, download
+from urgentmos_jax.corpora.published import pstn
 
 
 @pytest.fixture
@@ -102,27 +31,6 @@ def server(monkeypatch) -> Iterator[Server]:
     server = Server()
     yield server
     server.stop()
-
-
-def zipped(files: dict[str, bytes | str]) -> bytes:
-    data = io.BytesIO()
-    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as file:
-        for name, content in files.items():
-            file.writestr(name, content)
-    return data.getvalue()
-
-
-def tarred(*members: tuple[str, bytes | None, dict], mode: str = "w:gz") -> bytes:
-    """Members (name, content, what else of the TarInfo)."""
-    data = io.BytesIO()
-    with tarfile.open(fileobj=data, mode=mode) as file:
-        for name, content, more in members:
-            member = tarfile.TarInfo(name)
-            member.size = len(content or b"")
-            for key, value in more.items():
-                setattr(member, key, value)
-            file.addfile(member, io.BytesIO(content or b""))
-    return data.getvalue()
 
 
 NOISE = os.urandom(3 << 20)
@@ -251,93 +159,6 @@ def test_free_space(server, tmp_path, monkeypatch):
     assert not (tmp_path / "a").exists()
 
 
-SYMLINK = dict(type=tarfile.SYMTYPE)
-HARDLINK = dict(type=tarfile.LNKTYPE)
-GOOD = ("good.txt", b"good", {})
-REFUSED: dict[str, Callable[[], bytes]] = {
-    "zip up": lambda: zipped({"good": "x", "../canary": "x"}),
-    "zip up inside": lambda: zipped({"good": "x", "a/../../canary": "x"}),
-    "zip absolute": lambda: zipped({"good": "x", "/tmp/canary": "x"}),
-    "zip drive": lambda: zipped({"good": "x", "C:\\canary": "x"}),
-    "zip share": lambda: zipped({"good": "x", "\\\\host\\canary": "x"}),
-    "zip up in windows": lambda: zipped({"good": "x", "..\\canary": "x"}),
-    "tar up": lambda: tarred(GOOD, ("../canary", b"x", {})),
-    "tar absolute": lambda: tarred(GOOD, ("/tmp/canary", b"x", {})),
-    "tar symbolic link out": lambda: tarred(GOOD, ("canary", None, SYMLINK | {"linkname": "../../canary"})),
-    "tar absolute link": lambda: tarred(GOOD, ("canary", None, SYMLINK | {"linkname": "/etc/passwd"})),
-    "tar hard link out": lambda: tarred(GOOD, ("canary", None, HARDLINK | {"linkname": "../canary"})),
-    "tar device": lambda: tarred(GOOD, ("canary", None, {"type": tarfile.CHRTYPE})),
-    "tar pipe": lambda: tarred(GOOD, ("canary", None, {"type": tarfile.FIFOTYPE}), mode="w"),
-    "tar through a link": lambda: tarred(
-        GOOD, ("canary", None, SYMLINK | {"linkname": "good.txt"}), ("canary", b"x", {})
-    ),
-}
-
-
-@pytest.mark.parametrize("how", REFUSED)
-def test_archives_that_reach_out(how, tmp_path):
-    folder = tmp_path / "raw"
-    folder.mkdir()
-    archive = folder / "a.bin"
-    archive.write_bytes(REFUSED[how]())
-    with pytest.raises(DownloadError, match=r"a\.bin.*canary") as error:
-        unpack(archive, folder)
-    assert "\n" not in str(error.value)
-    assert [path.name for path in tmp_path.rglob("*")] == ["raw", "a.bin"]
-    assert not Path("/tmp/canary").exists()
-
-
-def test_a_link_in_a_zip(tmp_path):
-    data = io.BytesIO()
-    with zipfile.ZipFile(data, "w") as file:
-        link = zipfile.ZipInfo("canary")
-        link.external_attr = 0o120777 << 16
-        file.writestr(link, "/etc/passwd")
-    (tmp_path / "a.zip").write_bytes(data.getvalue())
-    with pytest.raises(DownloadError, match="is a link or a device"):
-        unpack(tmp_path / "a.zip", tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
-
-
-def test_links_that_stay_inside(tmp_path):
-    members = (("d/a.txt", b"a", {}), ("d/b.txt", None, SYMLINK | {"linkname": "a.txt"}))
-    (tmp_path / "a.tar").write_bytes(tarred(*members, ("c.txt", None, HARDLINK | {"linkname": "d/a.txt"}), mode="w"))
-    assert unpack(tmp_path / "a.tar", tmp_path) == ["c.txt", "d"]
-    assert (tmp_path / "d" / "b.txt").read_text() == (tmp_path / "c.txt").read_text() == "a"
-
-
-@pytest.mark.parametrize("kind", ["html", "cut zip", "cut tar", "flipped zip", "empty zip", "lying zip"])
-def test_damaged_archives(kind, tmp_path):
-    whole = zipped({"a": os.urandom(5000), "b": os.urandom(5000)})
-    place = whole.index(b"a", 30) + 100
-    content = {
-        "html": b"<html>Sign in</html>",
-        "cut zip": whole[:6000],
-        "cut tar": tarred(("a", os.urandom(5000), {}))[:3000],
-        "flipped zip": whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :],
-        "empty zip": zipped({}),
-        # The directory declares less than the member holds.
-        "lying zip": whole.replace((5000).to_bytes(4, "little"), (50).to_bytes(4, "little")),
-    }[kind]
-    (tmp_path / "a.bin").write_bytes(content)
-    with pytest.raises(DownloadError, match=r"a\.bin"):
-        unpack(tmp_path / "a.bin", tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["a.bin"]
-
-
-def test_an_archive_in_an_archive_and_a_second_unpacking(tmp_path):
-    inner = zipped({"audios/x.wav": "new", "audios/y.wav": "y"})
-    (tmp_path / "somos.zip").write_bytes(zipped({"audios.zip": inner, "lists/TRAINSET": "z"}))
-    (tmp_path / "audios").mkdir()
-    (tmp_path / "audios" / "x.wav").write_text("old")
-    (tmp_path / "audios" / "mine.wav").write_text("mine")
-    assert unpack(tmp_path / "somos.zip", tmp_path, nested=("audios.zip",)) == ["audios", "lists"]
-    found = {path.name: path.read_text() for path in (tmp_path / "audios").iterdir()}
-    assert found == {"x.wav": "new", "y.wav": "y", "mine.wav": "mine"}
-    with pytest.raises(DownloadError, match=r"no other\.zip inside"):
-        unpack(tmp_path / "somos.zip", tmp_path, nested=("other.zip",))
-
-
 # The hub's client reads its settings when it is imported: a process of its own.
 FROM_HUB = """
 import sys
@@ -349,45 +170,6 @@ try:
 except DownloadError as error:
     print(error)
 """
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
-
-class HubHandler(BaseHTTPRequestHandler):
-    files: dict[str, bytes]
-    gated = False
-
-    def do_HEAD(self):
-        self.respond(with_body=False)
-
-    def do_GET(self):
-        self.respond(with_body=True)
-
-    def respond(self, *, with_body: bool) -> None:
-        path = self.path.partition("?")[0]
-        headers, content = {"X-Repo-Commit": COMMIT}, b""
-        if path.startswith("/api/datasets/org/data"):
-            if "/tree/" in path:
-                found = [{"type": "file", "path": n, "size": len(c), "oid": "0" * 40} for n, c in self.files.items()]
-                content = json.dumps(found).encode()
-            else:
-                siblings = [{"rfilename": name, "size": len(c)} for name, c in self.files.items()]
-                content = json.dumps({"id": "org/data", "sha": COMMIT, "siblings": siblings}).encode()
-            status = 200
-        elif self.gated:
-            status, headers["X-Error-Code"], headers["X-Error-Message"] = 403, "GatedRepo", "Access is restricted"
-        else:
-            content = self.files[path.rpartition("/")[2]]
-            headers["ETag"] = f'"{hashlib.sha256(content).hexdigest()}"'
-            status = 200
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(content)), **headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if with_body:
-            self.wfile.write(content)
-
-    def log_message(self, *arguments):
-        pass
 
 
 @pytest.mark.parametrize("gated", [False, True])
@@ -424,24 +206,7 @@ def test_without_network(tmp_path):
     assert f"hf download org/data --repo-type dataset --local-dir {tmp_path / 'x' / 'raw'}" in out
 
 
-def test_every_corpus_says_where_it_comes_from():
-    for name in NAMES:
-        corpus = corpus_of(name)
-        assert corpus.downloads and corpus.home.startswith("https://")
-        for one in corpus.downloads:
-            if isinstance(one, Archive):
-                assert all(address.startswith("https://") for address in one.addresses)
-            else:
-                assert isinstance(one, HubFile | HubDataset) and "/" in one.repo
-
-
 def test_prepare_downloads_first(server, tmp_path, monkeypatch, capsys):
-    import dataclasses
-
-    from tests.test_corpora import build_pstn
-
-    from urgentmos_jax.corpora.published import pstn
-
     build_pstn(tmp_path / "made")
     made = {
         str(path.relative_to(tmp_path / "made")): path.read_bytes()

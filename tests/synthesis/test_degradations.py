@@ -14,7 +14,7 @@ from urgentmos_jax.synthesis.espeak import check_voice, synthesize
 from urgentmos_jax.synthesis.sentences import SENTENCES, sentences
 from urgentmos_jax.synthesis.speech_level import active_speech_level
 
-RUNGS = [(name, strength) for name, item in DEGRADATIONS.items() for strength in item.ladder]
+STRENGTHS = [(name, strength) for name, item in DEGRADATIONS.items() for strength in item.strengths]
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def degraded(speech):
             DEGRADATIONS[name](clean, strength, np.random.default_rng(number), [speech[1 - number]])
             for number, clean in enumerate(speech)
         ]
-        for name, strength in RUNGS
+        for name, strength in STRENGTHS
     }
 
 
@@ -104,7 +104,7 @@ def test_active_level_follows_gain_and_leaves_pauses_out(speech):
         active_speech_level(np.zeros(16000))
 
 
-@pytest.mark.parametrize(("name", "strength"), RUNGS)
+@pytest.mark.parametrize(("name", "strength"), STRENGTHS)
 def test_length_type_and_alignment(speech, degraded, name, strength):
     for clean, result in zip(speech, degraded[name, strength], strict=True):
         assert result.shape == clean.shape and result.dtype == np.float32
@@ -112,7 +112,7 @@ def test_length_type_and_alignment(speech, degraded, name, strength):
         assert correlate(result, clean, method="fft").argmax() == len(clean) - 1
 
 
-@pytest.mark.parametrize(("name", "strength"), [rung for rung in RUNGS if rung[0].endswith(("noise", "babble"))])
+@pytest.mark.parametrize(("name", "strength"), [one for one in STRENGTHS if one[0].endswith(("noise", "babble"))])
 def test_signal_to_noise_ratio(speech, degraded, name, strength):
     for clean, result in zip(speech, degraded[name, strength], strict=True):
         assert noise_ratio_db(clean, result) == pytest.approx(strength, abs=0.05)
@@ -125,7 +125,7 @@ def test_pauses_do_not_change_the_noise(speech):
     assert 10 * np.log10(power) == pytest.approx(active_speech_level(speech[0]) - 10, abs=0.05)
 
 
-@pytest.mark.parametrize("q_db", DEGRADATIONS["mnru"].ladder)
+@pytest.mark.parametrize("q_db", DEGRADATIONS["mnru"].strengths)
 def test_mnru_reaches_its_q_and_follows_the_speech(speech, q_db):
     clean = np.tile(np.concatenate([*speech, np.zeros(8000, np.float32)]), 5)
     noise = DEGRADATIONS["mnru"](clean, q_db, np.random.default_rng(0)).astype(np.float64) - clean
@@ -157,7 +157,7 @@ def test_filters_pass_and_stop():
 
 
 def test_clipping_limit(speech, degraded):
-    for strength in DEGRADATIONS["clipping"].ladder:
+    for strength in DEGRADATIONS["clipping"].strengths:
         peak = np.abs(degraded["clipping", strength][0]).max()
         assert 20 * np.log10(np.abs(speech[0]).max() / peak) == pytest.approx(strength, abs=0.01)
 
@@ -177,7 +177,7 @@ def test_reverberation_decays_as_asked(t60_s):
 @pytest.mark.parametrize("name", ["packet_loss_zero", "packet_loss_repeat"])
 def test_share_of_lost_packets(name):
     clean = np.random.default_rng(0).standard_normal(200 * 320 - 100).astype(np.float32)  # The last packet is short.
-    for strength in DEGRADATIONS[name].ladder:
+    for strength in DEGRADATIONS[name].strengths:
         result = DEGRADATIONS[name](clean, strength, np.random.default_rng(0))
         changed = [not np.array_equal(result[i : i + 320], clean[i : i + 320]) for i in range(0, len(clean), 320)]
         assert sum(changed) == round(2 * strength)
@@ -187,7 +187,7 @@ def test_share_of_lost_packets(name):
 @pytest.mark.parametrize("name", DEGRADATIONS)
 def test_only_the_seed_decides(speech, name):
     def apply(seed):
-        strength = DEGRADATIONS[name].ladder[-1]
+        strength = DEGRADATIONS[name].strengths[-1]
         before = speech[0].copy()
         result = DEGRADATIONS[name](speech[0], strength, np.random.default_rng(seed), [speech[1]])
         np.testing.assert_array_equal(speech[0], before)  # The input stays as it was.
@@ -198,10 +198,10 @@ def test_only_the_seed_decides(speech, name):
     assert np.array_equal(apply(3), apply(4)) != drawn
 
 
-@pytest.mark.parametrize("name", [name for name, item in DEGRADATIONS.items() if len(item.ladder) > 1])
+@pytest.mark.parametrize("name", [name for name, item in DEGRADATIONS.items() if len(item.strengths) > 1])
 def test_stronger_is_worse(speech, degraded, name):
     def along(metric):
-        pairs = [zip(degraded[name, strength], speech, strict=True) for strength in DEGRADATIONS[name].ladder]
+        pairs = [zip(degraded[name, strength], speech, strict=True) for strength in DEGRADATIONS[name].strengths]
         return [np.mean([metric(result, clean) for result, clean in pair]) for pair in pairs]
 
     intelligibility = along(estoi)
@@ -213,7 +213,7 @@ def test_stronger_is_worse(speech, degraded, name):
 def test_registry():
     assert {item.kind for item in DEGRADATIONS.values()} == set(KINDS)
     assert DEGRADATIONS["white_noise"].system_id(10) == "white_noise-10db"
-    ids = [DEGRADATIONS[name].system_id(strength) for name, strength in RUNGS]
+    ids = [DEGRADATIONS[name].system_id(strength) for name, strength in STRENGTHS]
     assert len(set(ids)) == len(ids) and not set("".join(ids)) & set(" /:\\")
 
 

@@ -12,7 +12,8 @@ import soundfile
 from tests.helpers.corpus import speech_like
 from urgentmos_jax.labels.intrusive import available, measure
 from urgentmos_jax.synthesis import generated
-from urgentmos_jax.synthesis.generated import Plan, System, all_systems, default_splits, generate
+from urgentmos_jax.synthesis.generated import generate
+from urgentmos_jax.synthesis.plans import Plan, System, all_systems, default_splits
 from urgentmos_jax.synthesis.sentences import Sentence
 
 PLAN = Plan(
@@ -188,8 +189,8 @@ def test_systems_are_spread_evenly():
     ("change", "words"),
     [
         ({"voices": ("en-us+m1", "klingon")}, "'klingon'"),
-        ({"voices": ("en-us+m1", "fr+f1")}, "no sentence of the language 'fr'"),
-        ({"references": 4}, "wants 4 references, there are 3"),
+        ({"voices": ("en-us+m1", "fr+f1")}, "no sentence in the language 'fr'"),
+        ({"references": 4}, "needs 4 references, but there are 3"),
     ],
 )
 def test_plans_that_cannot_be_made(tmp_path, change, words):

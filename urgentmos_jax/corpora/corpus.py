@@ -20,18 +20,18 @@ class Tree:
 
     Args:
         root: The folder of the corpus.
-        tops: Folders at the top of its archives.
+        top_folders: Folders at the top of its archives.
         audio_root: Where recordings are looked up that are not below `root`.
         extracted: Folder for recordings that are embedded in tables.
     """
 
     def __init__(
-        self, root: Path, tops: tuple[str, ...] = (), *, audio_root: Path | None = None, extracted: Path | None = None
+        self, root: Path, top_folders: tuple[str, ...] = (), *, audio_root: Path | None = None, extracted: Path | None = None
     ):
         self.root, self.extracted = root, extracted
-        self._folders = [root, *(root / top for top in tops)]
+        self._folders = [root, *(root / top for top in top_folders)]
         self._audio = [*self._folders] if audio_root is None else [*self._folders, audio_root]
-        self._audio += [] if audio_root is None else [audio_root / top for top in tops]
+        self._audio += [] if audio_root is None else [audio_root / top for top in top_folders]
 
     def find(self, *names: str) -> Path:
         """The first of these files or folders that is there.
@@ -71,7 +71,7 @@ class Corpus:
         read: Fills a split from the files.
         downloads: What can be fetched; empty where nothing can.
         by_hand: What has to be done by hand.
-        tops: Folders at the top of its archives.
+        top_folders: Folders at the top of its archives.
         pairs: Whether it holds comparisons instead of ratings.
     """
 
@@ -85,5 +85,5 @@ class Corpus:
     read: Callable[[Tree, Split], None]
     downloads: tuple[Download, ...] = ()
     by_hand: str = ""
-    tops: tuple[str, ...] = ()
+    top_folders: tuple[str, ...] = ()
     pairs: bool = False

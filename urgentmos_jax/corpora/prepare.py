@@ -71,7 +71,7 @@ def prepare_corpus(
         raise ManifestError([f"{source}: no such folder; --download fetches what can be fetched into it"])
     reports, faults = {}, []
     for name in names:
-        tree = Tree(source, corpus.tops, audio_root=audio_root, extracted=output / name / "audio")
+        tree = Tree(source, corpus.top_folders, audio_root=audio_root, extracted=output / name / "audio")
         split = Split(name)
         try:
             corpus.read(tree, split)

@@ -1,7 +1,7 @@
-"""Submissions to the URGENT challenges, which both of their corpora hold: recordings are embedded, metrics ready-made.
+"""Submissions to the URGENT challenges: hub datasets with embedded recordings and ready-made metrics.
 
-`uid` is the authors', `<system>:<sample_id>`. A `sample_id` that names the submission is unique to it; what it says is
-then known by the number at its end within the hub's split.
+Shared by urgent2024-sqa and urgent2025-sqa. `uid` is the authors', `<system>:<sample_id>`. Where `sample_id` names the
+submission, the number at its end identifies the reference within the hub's split.
 """
 
 import re
@@ -15,16 +15,16 @@ from urgentmos_jax.metrics import CATALOGUE
 
 __all__ = ["read_splits"]
 
-_TOLERANCE = 0.01  # Of a published mean, which is rounded.
+_TOLERANCE = 0.01  # Published means are rounded.
 
 
 def read_splits(tree: Tree, split: Split, *, hub_splits: dict[str, tuple[str, ...]]) -> None:
-    """Reads a split and writes its recordings to `audio/<hub split>/<submission>/`.
+    """Reads a split and writes its embedded recordings to `audio/<hub split>/<submission>/`.
 
     Args:
         tree: The corpus.
         split: To fill.
-        hub_splits: {split: those of the hub that make it}.
+        hub_splits: {split: splits of the hub that it consists of}.
     """
     firsts: dict[str, Place] = {}
     for hub_split in hub_splits[split.name]:
@@ -66,7 +66,7 @@ def _labels(
         if row.get(name) is None:
             continue
         value = number(str(row[name]))
-        if value is None:  # NaN: what computed it found no speech, for example.
+        if value is None:  # NaN: no speech was found, for example.
             split.blank[name] += 1
         else:
             labels[name] = value
@@ -76,7 +76,7 @@ def _labels(
     if not heard:
         return {}, labels | ({} if mean is None else {"mos_overall": mean}), {}
     if mean is not None and abs(mean - sum(rating for _, rating in heard) / len(heard)) > _TOLERANCE:
-        split.notes["published mos is not the mean of its ratings, which is taken"] += 1
+        split.notes["published mos is not the mean of its ratings; the mean is used"] += 1
         return {"mos_overall": heard}, labels, {"published_mos": mean}
     return {"mos_overall": heard}, labels, {}
 

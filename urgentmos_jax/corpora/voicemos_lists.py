@@ -1,8 +1,8 @@
 """Lists of the VoiceMOS Challenge 2022, which bc19 and bvcc share (zenodo 6572573).
 
-No header; a row a rating: system, name of the recording, rating 1 to 5, an opaque id, a description of the listener.
-The description tells age and gender, so that only its hash is kept. The reference in the name of a recording is unique
-to it; what is said is known from the clustered transcripts of UTMOS22, where their file is there.
+No header; one rating a row: system, name of the recording, rating 1 to 5, an opaque id, a description of the listener.
+The description includes age and gender, so only its hash is kept. The reference in the name of a recording is unique to
+it; which recordings say the same is known from the clustered transcripts of UTMOS22, if their file is present.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ TRANSCRIPTS = Archive(
 
 
 def by_hand(top: str) -> str:
-    """What has to be done before there are recordings."""
+    """How to obtain the recordings."""
     scripts = "01_get.py, 02_gather.py and 03_preprocess.py"
     return f"accept the licence of the Blizzard Challenge, then run {scripts}, in this order, in SOURCE/{top}"
 
@@ -61,7 +61,7 @@ def read_list(tree: Tree, split: Split, *, track: str) -> None:
 
 
 def _clusters(tree: Tree, split: Split, track: str) -> dict[str, str]:
-    """{name of a recording: what it says}; recordings of no cluster are missing."""
+    """{name of a recording: what it says}, without recordings that belong to no cluster."""
     path = tree.find_or_none(_TRANSCRIPTS, f"DATA/sets/{_TRANSCRIPTS}", "DATA/sets/text")
     if path is None:
         split.notes[f"no {_TRANSCRIPTS} of UTMOS22, so no references"] += 1

@@ -16,6 +16,8 @@ from scipy.signal import butter, correlate, fftconvolve, sosfiltfilt
 from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ
 from urgentmos_jax.synthesis.speech_level import active_speech_level
 
+__all__ = ["DEGRADATIONS", "KINDS", "Degradation"]
+
 KINDS = ("noise", "babble", "mnru", "clipping", "band", "reverberation", "packet_loss", "codec")
 
 _LOWEST_NOISE_HZ = 20
@@ -29,21 +31,21 @@ _MAX_CODEC_DELAY = SAMPLE_RATE_HZ // 5
 
 @dataclass(frozen=True)
 class Degradation:
-    """One degradation and the strengths at which it is used.
+    """A degradation and the strengths at which it is used.
 
     Attributes:
         name: As in `DEGRADATIONS`.
         kind: One of `KINDS`.
         function: (waveform, strength, rng) -> waveform; of the kind "babble" with a fourth argument, the other
             talkers.
-        ladder: Strengths from the weakest to the strongest.
+        strengths: From the weakest to the strongest.
         unit: Unit of the strength: db, hz, s, pct, kbps, or q for a codec's quality index.
     """
 
     name: str
     kind: str
     function: Callable[..., np.ndarray]
-    ladder: tuple[float, ...]
+    strengths: tuple[float, ...]
     unit: str
 
     def __call__(
@@ -53,7 +55,7 @@ class Degradation:
 
         Args:
             waveform: [T] float32, 16 kHz.
-            strength: In `unit`; of the ladder or between.
+            strength: In `unit`; one of `strengths` or between them.
             rng: Source of all randomness.
             talkers: Other speech, each [T'] float32 at 16 kHz, for babble.
 
@@ -64,12 +66,12 @@ class Degradation:
         return self.function(waveform, strength, rng, *others).astype(np.float32)
 
     def system_id(self, strength: float) -> str:
-        """Names the degradation at one strength, such as `white_noise-10db`."""
+        """The degradation at one strength as a system, such as `white_noise-10db`."""
         return f"{self.name}-{strength:g}{self.unit}"
 
 
 def white_noise(waveform: np.ndarray, snr_db: float, rng: np.random.Generator) -> np.ndarray:
-    """Adds white noise at an SNR in dB, the speech measured as active speech (ITU-T P.56)."""
+    """Adds white noise at an SNR in dB, speech measured by its active level (ITU-T P.56)."""
     return _add(waveform, rng.standard_normal(len(waveform)), snr_db)
 
 
@@ -84,7 +86,7 @@ def brown_noise(waveform: np.ndarray, snr_db: float, rng: np.random.Generator) -
 
 
 def babble(waveform: np.ndarray, snr_db: float, rng: np.random.Generator, talkers: Sequence[np.ndarray]) -> np.ndarray:
-    """Adds other talkers at the same active level, from random places on, at an SNR in dB; see `white_noise`."""
+    """Adds other talkers, all at the same active level and from random offsets, at an SNR in dB; see `white_noise`."""
     if not len(talkers):
         raise ValueError("babble needs the speech of other talkers")
     mix = np.zeros(len(waveform))
@@ -95,7 +97,7 @@ def babble(waveform: np.ndarray, snr_db: float, rng: np.random.Generator, talker
 
 
 def mnru(waveform: np.ndarray, q_db: float, rng: np.random.Generator) -> np.ndarray:
-    """Modulated noise reference unit (ITU-T P.810): adds noise that follows the speech, at Q dB.
+    """Modulated noise reference unit (ITU-T P.810): adds noise proportional to the speech, at Q dB.
 
     y = x (1 + 10^(-Q/20) n), n white Gaussian of variance 1; without the band-pass filters of the recommendation.
     """
@@ -103,28 +105,28 @@ def mnru(waveform: np.ndarray, q_db: float, rng: np.random.Generator) -> np.ndar
 
 
 def clipping(waveform: np.ndarray, depth_db: float, rng: np.random.Generator) -> np.ndarray:
-    """Cuts off what is more than the peak less `depth_db`."""
+    """Clips at `depth_db` below the peak."""
     limit = np.abs(waveform).max(initial=0) * 10 ** (-depth_db / 20)
     return np.clip(waveform, -limit, limit)
 
 
 def low_pass(waveform: np.ndarray, cutoff_hz: float, rng: np.random.Generator) -> np.ndarray:
-    """Removes what is above a frequency in Hz (-6 dB there), without delay."""
+    """Removes frequencies above a cutoff in Hz (-6 dB there), without delay."""
     return _filter(waveform, cutoff_hz, "lowpass")
 
 
 def high_pass(waveform: np.ndarray, cutoff_hz: float, rng: np.random.Generator) -> np.ndarray:
-    """Removes what is below a frequency in Hz (-6 dB there), without delay."""
+    """Removes frequencies below a cutoff in Hz (-6 dB there), without delay."""
     return _filter(waveform, cutoff_hz, "highpass")
 
 
 def telephone(waveform: np.ndarray, cutoff_hz: float, rng: np.random.Generator) -> np.ndarray:
-    """Leaves the band from 300 Hz to a frequency in Hz, 3400 for a telephone line, without delay."""
+    """Keeps the band from 300 Hz to a cutoff in Hz, 3400 for a telephone line, without delay."""
     return _filter(waveform, (_TELEPHONE_LOW_HZ, cutoff_hz), "bandpass")
 
 
 def reverberation(waveform: np.ndarray, t60_s: float, rng: np.random.Generator) -> np.ndarray:
-    """Adds a room of reverberation time `t60_s` to the direct sound, which stays in place and at its level.
+    """Adds reverberation of time `t60_s`; the direct sound keeps its time and level.
 
     The tail is Gaussian noise that decays exponentially (J. D. Polack's model), 60 dB in `t60_s`. Its energy grows
     with T60 as at a fixed distance in a room of fixed volume: that of the direct sound at 0.5 s.
@@ -138,7 +140,7 @@ def reverberation(waveform: np.ndarray, t60_s: float, rng: np.random.Generator) 
 
 
 def packet_loss_zero(waveform: np.ndarray, loss_pct: float, rng: np.random.Generator) -> np.ndarray:
-    """Silences a share of the 20 ms packets, in percent and at least one."""
+    """Silences a percentage of the 20 ms packets, at least one of them."""
     degraded = np.array(waveform)
     for packet in _lost_packets(len(waveform), loss_pct, rng):
         degraded[packet * _PACKET_SAMPLES :][:_PACKET_SAMPLES] = 0
@@ -146,7 +148,7 @@ def packet_loss_zero(waveform: np.ndarray, loss_pct: float, rng: np.random.Gener
 
 
 def packet_loss_repeat(waveform: np.ndarray, loss_pct: float, rng: np.random.Generator) -> np.ndarray:
-    """Replaces lost 20 ms packets by half the one before; see `packet_loss_zero`. A lost first one is silent."""
+    """Replaces lost 20 ms packets by the one before at half its amplitude; see `packet_loss_zero`."""
     degraded = np.array(waveform)
     for packet in _lost_packets(len(waveform), loss_pct, rng):
         lost = degraded[packet * _PACKET_SAMPLES :][:_PACKET_SAMPLES]
@@ -178,7 +180,7 @@ def _add(waveform: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:
 
 
 def _coloured(samples: int, slope: float, rng: np.random.Generator) -> np.ndarray:
-    """Returns noise [samples] whose amplitude falls with frequency^slope, none below 20 Hz."""
+    """Returns noise [samples] with an amplitude proportional to frequency^-slope, and none below 20 Hz."""
     length = next_fast_len(samples, real=True)
     spectrum = np.fft.rfft(rng.standard_normal(length))
     frequency_hz = np.fft.rfftfreq(length, 1 / SAMPLE_RATE_HZ)
@@ -193,7 +195,7 @@ def _filter(waveform: np.ndarray, cutoff_hz: float | tuple[float, float], band: 
 
 
 def _lost_packets(samples: int, loss_pct: float, rng: np.random.Generator) -> np.ndarray:
-    """Draws the numbers of the lost packets, ascending."""
+    """Samples which packets are lost; indices, ascending."""
     packets = -(-samples // _PACKET_SAMPLES)
     lost = min(packets, max(1, round(packets * loss_pct / 100)))
     return np.sort(rng.permutation(packets)[:lost])
@@ -202,7 +204,7 @@ def _lost_packets(samples: int, loss_pct: float, rng: np.random.Generator) -> np
 def _coded(
     waveform: np.ndarray, container: str, codec: str, compression_level: float, bitrate_mode: str | None = None
 ) -> np.ndarray:
-    """Encodes and decodes in memory, and takes out the codec's delay."""
+    """Encodes and decodes in memory, and removes the codec's delay."""
     file = io.BytesIO()
     soundfile.write(
         file,
@@ -223,8 +225,8 @@ def _coded(
 
 
 DEGRADATIONS: dict[str, Degradation] = {
-    function.__name__: Degradation(function.__name__, kind, function, ladder, unit)
-    for kind, function, ladder, unit in (
+    function.__name__: Degradation(function.__name__, kind, function, strengths, unit)
+    for kind, function, strengths, unit in (
         ("noise", white_noise, (30, 20, 10, 0), "db"),
         ("noise", pink_noise, (30, 20, 10, 0), "db"),
         ("noise", brown_noise, (30, 20, 10, 0), "db"),

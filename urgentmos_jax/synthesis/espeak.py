@@ -17,7 +17,9 @@ import soxr
 
 from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ
 
-# Of espeak-ng/speak_lib.h.
+__all__ = ["check_voice", "synthesize"]
+
+# Constants of espeak-ng/speak_lib.h.
 _SYNCHRONOUS = 2
 _DONT_EXIT = 0x8000
 _RATE, _PITCH = 1, 3
@@ -32,12 +34,12 @@ _UNLOAD = _ctypes.FreeLibrary if os.name == "nt" else _ctypes.dlclose
 
 
 def synthesize(text: str, voice: str, *, rate: int = 175, pitch: int = 50) -> tuple[np.ndarray, int]:
-    """Speaks a text. The same arguments give the same samples, whatever was spoken before.
+    """Speaks a text. The same arguments always give the same samples.
 
-    eSpeak's state is global to the process: calls of several threads wait for each other.
+    eSpeak's state is global to the process, so threads take turns.
 
     Args:
-        text: What to say.
+        text: What to speak.
         voice: A language code of eSpeak, with a variant if wanted: `en-us`, `de+f2`.
         rate: Words a minute, 80 to 450.
         pitch: 0 (low) to 99 (high).
@@ -46,12 +48,12 @@ def synthesize(text: str, voice: str, *, rate: int = 175, pitch: int = 50) -> tu
         The waveform [T] float32 in [-1, 1], and its sample rate, 16000 Hz.
 
     Raises:
-        ValueError: An unknown voice, a rate or pitch out of range, or a text with nothing to say.
+        ValueError: An unknown voice, a rate or pitch out of range, or a text with nothing to speak.
         ModuleNotFoundError: espeakng-loader is not installed.
     """
-    for name, value, (least, most) in (("rate", rate, _RATES_WPM), ("pitch", pitch, _PITCHES)):
-        if not least <= value <= most:
-            raise ValueError(f"{name}={value}: it must be {least} to {most}")
+    for name, value, (low, high) in (("rate", rate, _RATES_WPM), ("pitch", pitch, _PITCHES)):
+        if not low <= value <= high:
+            raise ValueError(f"{name}={value}: must be from {low} to {high}")
     name = _voice_name(voice)
     blocks = []
 
@@ -94,8 +96,8 @@ def _loader() -> Any:
 def _fresh_library() -> Iterator[tuple[ctypes.CDLL, int]]:
     """Yields the library, newly loaded, and its sample rate in Hz.
 
-    Pitch flutter and noise go on from one utterance to the next in static variables that no call of eSpeak
-    resets, so that a sentence never sounds the same twice. Loading takes 4 ms.
+    Pitch flutter and noise carry over from one utterance to the next in static variables that no call of eSpeak
+    resets, so a library that is kept never speaks a sentence the same way twice. Loading takes 4 ms.
     """
     loader = _loader()
     with _short_path(loader.get_data_path()) as data:
@@ -105,7 +107,7 @@ def _fresh_library() -> Iterator[tuple[ctypes.CDLL, int]]:
             if rate_hz <= 0:
                 raise RuntimeError(f"eSpeak does not start with the voices in {data}; install espeakng-loader again")
             try:
-                library.espeak_ng_SetRandSeed(ctypes.c_long(1))  # Its own seed is the time of day.
+                library.espeak_ng_SetRandSeed(ctypes.c_long(1))  # By default the time of day.
                 yield library, rate_hz
             finally:
                 library.espeak_Terminate()  # Its thread must not outlive its code.
@@ -115,7 +117,7 @@ def _fresh_library() -> Iterator[tuple[ctypes.CDLL, int]]:
 
 @contextmanager
 def _short_path(path: str) -> Iterator[str]:
-    """Yields the path, or a link to it: eSpeak cuts the paths of its files at about 160 bytes."""
+    """Yields the path, or a link to it: eSpeak truncates the paths of its files at about 160 bytes."""
     if len(os.fsencode(path)) <= _MAX_PATH_BYTES:
         yield path
         return
@@ -129,7 +131,7 @@ def _short_path(path: str) -> Iterator[str]:
 
 @cache
 def _languages() -> dict[str, str]:
-    """Returns language code, lower case -> the voice eSpeak prefers for it, such as `en-gb` -> `gmw/en`."""
+    """Maps each language code, lower case, to the voice eSpeak prefers for it, such as `en-gb` to `gmw/en`."""
     root = Path(_loader().get_data_path()) / "lang"
     ranked = []
     for file in root.rglob("*"):
@@ -142,11 +144,15 @@ def _languages() -> dict[str, str]:
 
 
 def _voice_name(voice: str) -> str:
-    """Checks a voice, since eSpeak overlooks unknown variants, and returns eSpeak's name of it."""
+    """Checks a voice, since eSpeak ignores unknown variants, and returns eSpeak's name for it."""
     code, plus, variant = voice.partition("+")
     if code.lower() not in _languages():
-        raise ValueError(f"voice {voice!r}: eSpeak has no language {code!r}; one of {' '.join(sorted(_languages()))}")
+        raise ValueError(
+            f"voice {voice!r}: unknown language {code!r}; must be one of {' '.join(sorted(_languages()))}"
+        )
     variants = {file.name for file in Path(_loader().get_data_path(), "voices", "!v").iterdir()}
     if plus and variant not in variants:
-        raise ValueError(f"voice {voice!r}: eSpeak has no variant {variant!r}; one of {' '.join(sorted(variants))}")
+        raise ValueError(
+            f"voice {voice!r}: unknown variant {variant!r}; must be one of {' '.join(sorted(variants))}"
+        )
     return _languages()[code.lower()] + plus + variant

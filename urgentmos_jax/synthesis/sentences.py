@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+__all__ = ["SENTENCES", "Sentence", "sentences"]
+
 
 class Sentence(NamedTuple):
     """A sentence and its language code, such as `en`."""
@@ -86,6 +88,6 @@ SENTENCES: dict[str, tuple[str, ...]] = {
 
 
 def sentences(language: str | None = None) -> tuple[Sentence, ...]:
-    """Returns the sentences of one language code, or all."""
+    """Returns the sentences of one language, or of all."""
     chosen = SENTENCES if language is None else {language: SENTENCES[language]}
     return tuple(Sentence(code, text) for code, texts in chosen.items() for text in texts)

@@ -5,13 +5,15 @@ from scipy.signal import lfilter
 
 from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ
 
+__all__ = ["active_speech_level"]
+
 _TIME_CONSTANT_S = 0.03
 _HANGOVER_S = 0.2
 _MARGIN_DB = 15.9
 
 
 def active_speech_level(waveform: np.ndarray) -> float:
-    """Measures the active speech level after ITU-T P.56, method B.
+    """Measures the active speech level by ITU-T P.56, method B.
 
     Thresholds lie 6 dB apart as in the recommendation, but follow the level of the waveform, so that a gain of
     x dB raises the result by exactly x dB.
@@ -36,7 +38,7 @@ def active_speech_level(waveform: np.ndarray) -> float:
     time = np.arange(len(samples))
     levels, excesses = [], []
     for threshold in np.sqrt(energy / len(samples)) * 2.0 ** np.arange(-10, 4):
-        # The last sample over the threshold; before the first one, so long ago that no hangover reaches.
+        # Index of the last sample over the threshold; before the first, one too long ago for any hangover.
         last = np.maximum.accumulate(np.where(envelope >= threshold, time, -len(samples) - SAMPLE_RATE_HZ))
         active = np.count_nonzero(time - last <= _HANGOVER_S * SAMPLE_RATE_HZ)
         if not active:

@@ -1,1 +1,1 @@
-"""One module for each published corpus."""
+"""One module a published corpus; each defines `CORPUS`."""

@@ -1,4 +1,4 @@
-"""BC19: Mandarin speech synthesis of the Blizzard Challenge 2019, the out-of-domain track of VoiceMOS 2022."""
+"""BC19: Mandarin speech synthesis from the Blizzard Challenge 2019, the out-of-domain track of VoiceMOS 2022."""
 
 from functools import partial
 
@@ -20,5 +20,5 @@ CORPUS = Corpus(
         TRANSCRIPTS,
     ),
     by_hand=by_hand("ood"),
-    tops=("ood",),
+    top_folders=("ood",),
 )

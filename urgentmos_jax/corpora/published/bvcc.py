@@ -1,4 +1,4 @@
-"""BVCC: English speech synthesis and voice conversion of many challenges, the main track of VoiceMOS 2022."""
+"""BVCC: English speech synthesis and voice conversion from many challenges, the main track of VoiceMOS 2022."""
 
 from functools import partial
 
@@ -20,5 +20,5 @@ CORPUS = Corpus(
         TRANSCRIPTS,
     ),
     by_hand=by_hand("main"),
-    tops=("main",),
+    top_folders=("main",),
 )

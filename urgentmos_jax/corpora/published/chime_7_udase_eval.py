@@ -1,7 +1,6 @@
 """CHiME-7 UDASE listening test: noisy conversations and their enhanced versions, rated by ITU-T P.835.
 
-The list has a row for each of the three scales of a recording. `mos_overall` is the overall scale alone; signal and
-background have their own names.
+The list has a row for each of the three scales of a recording: `mos_overall`, `mos_signal`, `mos_background`.
 """
 
 from pathlib import PurePosixPath
@@ -27,7 +26,7 @@ def read(tree: Tree, split: Split) -> None:
             continue
         metric = _SCALES.get(row["scale"].upper())
         if metric is None:
-            split.fault(place, f"scale {row['scale']!r} is none of {', '.join(_SCALES)}")
+            split.fault(place, f"scale {row['scale']!r} must be one of {', '.join(_SCALES)}")
             continue
         texts = split_cell(row["rating_list"])
         if not texts:
@@ -61,5 +60,5 @@ CORPUS = Corpus(
             md5=_MD5,
         ),
     ),
-    tops=("CHiME-7-UDASE-evaluation-data",),
+    top_folders=("CHiME-7-UDASE-evaluation-data",),
 )

@@ -1,6 +1,6 @@
-"""NISQA: simulated, live and lab recordings of speech transmission; mean opinions of quality and four dimensions.
+"""NISQA: simulated, live and lab recordings of speech transmission; mean opinion scores of quality and four dimensions.
 
-Numbers of conditions start anew in each of its parts, so that `system_id` carries the part's name. The `uid` is the
+Conditions are numbered from 1 in each of its parts, so `system_id` includes the part's name. The `uid` is the
 authors': `<condition>:<name>`, and for recordings whose name begins with `book` `<rest of the name>:<reference>`.
 """
 
@@ -35,7 +35,7 @@ def read(tree: Tree, split: Split) -> None:
         for place, row in split.table(CsvFile(tree.find(f"{folder}/{folder}_file.csv"), _NEEDED)):
             condition = number(row["con"])
             if condition is None or condition != int(condition):
-                split.fault(place, f"con {row['con']!r} is no number of a condition")
+                split.fault(place, f"con {row['con']!r} is not a condition number")
                 continue
             labels = {metric: value for metric in _LABELS if (value := _value(split, place, row, metric)) is not None}
             if not labels:
@@ -65,7 +65,7 @@ def _ids(split: Split, part: str, condition: str, row: dict[str, str]) -> tuple[
         if clean and rest != degraded and len(rest) > 1:
             return make_uid(rest[1:], clean), f"{part}-{rest[1:]}", clean
         split.notes["names that begin with book, but not with their reference"] += 1
-    # What is said is in one recording alone, so there is nothing to share.
+    # No other recording says the same, so there is no reference to share.
     return make_uid(condition, degraded), f"{part}-{condition}", None
 
 
@@ -82,7 +82,7 @@ def _meta(split: Split, place: Place, row: dict[str, str]) -> dict[str, float]:
             continue
         value = number(row[column])
         if value is None or value < 0:
-            split.fault(place, f"{column} {row[column]!r} is no number of 0 or more")
+            split.fault(place, f"{column} {row[column]!r} is not a number of 0 or more")
         else:
             meta[key] = value
     return meta
@@ -106,5 +106,5 @@ CORPUS = Corpus(
             name="NISQA_Corpus.zip",
         ),
     ),
-    tops=("NISQA_Corpus",),
+    top_folders=("NISQA_Corpus",),
 )

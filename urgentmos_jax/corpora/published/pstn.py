@@ -1,6 +1,6 @@
-"""PSTN: calls over the telephone network, mean opinions of quality (P.808).
+"""PSTN: calls over the telephone network, mean opinion scores of quality (P.808).
 
-Nothing is known of what produced a recording, so there are no systems: figures by system would be those by recording.
+What produced a recording is unknown, so there are no systems.
 """
 
 from pathlib import PurePosixPath
@@ -40,5 +40,5 @@ CORPUS = Corpus(
     splits={"train": 58709},
     read=read,
     downloads=(Archive(addresses=("https://challenge.blob.core.windows.net/pstn/train.zip",), name="train.zip"),),
-    tops=("pstn_train",),
+    top_folders=("pstn_train",),
 )

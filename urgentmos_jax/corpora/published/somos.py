@@ -46,5 +46,5 @@ CORPUS = Corpus(
             nested=("audios.zip",),
         ),
     ),
-    tops=("somos",),
+    top_folders=("somos",),
 )

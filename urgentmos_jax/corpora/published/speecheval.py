@@ -1,6 +1,6 @@
 """SpeechEval: preferences between two recordings, four languages (the task CompareEval).
 
-What was preferred comes from the list SpeechEval-Preference, which recordings a comparison is about from SpeechEval.
+The preferences come from SpeechEval-Preference; which recordings they compare, from SpeechEval.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""SpeechJudge: preferences of naturalness between two syntheses, Mandarin and English; recordings are embedded."""
+"""SpeechJudge: naturalness preferences between two TTS outputs, Mandarin and English; recordings are embedded."""
 
 from urgentmos_jax.corpora.corpus import Corpus, Tree
 from urgentmos_jax.corpora.downloads import HubDataset
@@ -17,7 +17,7 @@ def read(tree: Tree, split: Split) -> None:
         if row["naturalness_label"] not in _LABELS:
             split.dropped[f"label {row['naturalness_label']!r}"] += 1
             continue
-        # Numbers may start anew in each split, ids must not.
+        # Splits may number their rows alike; ids must differ.
         uids = tuple(f"{split.name}-{escape_id(str(row['index']))}_{side}" for side in "ab")
         paths = [extract(row[f"audio{side}"], tree.extracted, f"{row['index']}_{side.lower()}") for side in "AB"]
         split.add_pair(place, uids, paths, _LABELS[row["naturalness_label"]], {"index": row["index"]})
@@ -25,7 +25,7 @@ def read(tree: Tree, split: Split) -> None:
 
 CORPUS = Corpus(
     name="speechjudge",
-    holds="preferences of naturalness between TTS, Mandarin and English",
+    holds="naturalness preferences between TTS systems, Mandarin and English",
     protocol="preference",
     licence="CC BY-NC 4.0",
     size="99 thousand pairs in all",

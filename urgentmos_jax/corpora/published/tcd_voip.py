@@ -1,7 +1,7 @@
 """TCD-VoIP: speech degraded by echo, chopping, clipping, competing speakers or noise; 24 listeners each (P.800).
 
-Conditions are numbered anew for each kind of degradation, so that `system_id` has both. The number in the name of a
-recording is another one.
+Conditions are numbered from 1 for each kind of degradation, so `system_id` has both. The number in the name of a
+recording is a different one.
 """
 
 from pathlib import Path
@@ -28,7 +28,7 @@ def read(tree: Tree, split: Split) -> None:
             continue
         heard = [listener for listener in _LISTENERS if listener in row]
         if not heard:
-            raise ManifestError([f"{place.path}: no columns of listeners, 1 to 24; the columns are {list(row)}"])
+            raise ManifestError([f"{place.path}: no listener columns, 1 to 24; the columns are {list(row)}"])
         ratings = [(listener, split.value(place, "mos_overall", row[listener])) for listener in heard]
         split.add(
             place,
@@ -49,18 +49,18 @@ def _table(tree: Tree) -> Path:
     if len(tables) != 1:
         listed = ", ".join(map(str, tables)) or "none"
         raise ManifestError(
-            [f"{tree.root}: not the folder of this corpus, wanted one .xlsx of ratings, found {listed}"]
+            [f"{tree.root}: not the folder of this corpus: expected one .xlsx of ratings, found {listed}"]
         )
     return tables[0]
 
 
 def _recordings(tree: Tree) -> dict[str, str]:
-    """{name: path} of what lies below the folder, wherever; the archive sorts recordings into folders."""
+    """{name: path} of all recordings below the folder; the archive sorts them into subfolders."""
     found: dict[str, Path] = {}
     for path in sorted(tree.root.rglob("*.wav")):
         other = found.setdefault(path.name, path)
         if other != path:
-            raise ManifestError([f"{other} and {path}: recordings of one name; remove the one that is not meant"])
+            raise ManifestError([f"{other} and {path}: two recordings with one name; remove the wrong one"])
     return {name: str(path) for name, path in found.items()}
 
 
@@ -74,5 +74,5 @@ CORPUS = Corpus(
     splits={"train": 384},
     read=read,
     downloads=(HubFile(MIRROR, "TCD-VOIP.zip"),),
-    tops=("TCD-VOIP",),
+    top_folders=("TCD-VOIP",),
 )

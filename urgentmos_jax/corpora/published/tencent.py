@@ -1,4 +1,4 @@
-"""Tencent: Mandarin calls with and without reverberation, mean opinions of quality (P.808); no systems are known."""
+"""Tencent: Mandarin calls with and without reverberation, mean opinion scores of quality (P.808); its systems are unknown."""
 
 from urgentmos_jax.corpora.corpus import MIRROR, Corpus, Tree
 from urgentmos_jax.corpora.downloads import HubFile
@@ -32,5 +32,5 @@ CORPUS = Corpus(
     splits={"train": 11563},
     read=read,
     downloads=(HubFile(MIRROR, "TencentCorpus.zip"),),
-    tops=("TencentCorups", "TencentCorpus"),  # The archive spells it the first way.
+    top_folders=("TencentCorups", "TencentCorpus"),  # The archive spells it the first way.
 )

@@ -11,7 +11,7 @@ _COLUMNS = ("method", "snr", "noise", "quality_score", "file_name")
 
 
 def read(tree: Tree, split: Split) -> None:
-    """Reads the rows whose recording lies in the split's folder; those without any count as missing in train."""
+    """Reads the rows whose recording lies in the split's folder; a row without a recording counts as missing in train."""
     file = CsvFile(tree.find("raw_data.csv"), _COLUMNS)
     folders = {name: tree.find(name) for name in ("train", "test")}
     names = {name: _stems(folder) for name, folder in folders.items()}
@@ -26,7 +26,7 @@ def read(tree: Tree, split: Split) -> None:
             continue
         _, mark, after = name.rpartition("TMHINT")
         if not mark:
-            split.fault(place, f"file_name {name!r} names no sentence, TMHINT...")
+            split.fault(place, f"file_name {name!r} has no sentence, TMHINT...")
             continue
         system = f"{row['method']}-SNR{row['snr']}-{row['noise']}"
         split.add(
@@ -53,5 +53,5 @@ CORPUS = Corpus(
     splits={"train": 12937, "test": 1978},
     read=read,
     downloads=(HubFile(MIRROR, "TMHINTQI.zip"),),
-    tops=("TMHINTQI",),
+    top_folders=("TMHINTQI",),
 )

@@ -1,4 +1,4 @@
-"""TTSDS2: recent speech synthesis in many domains, ratings (the rows of kind `mos`)."""
+"""TTSDS2: recent speech synthesis in many domains, ratings (rows with the rating type `mos`)."""
 
 from pathlib import PurePosixPath
 
@@ -14,7 +14,7 @@ def read(tree: Tree, split: Split) -> None:
     """Reads the one split."""
     for place, row in split.table(CsvFile(tree.find("subjective_results.csv"), _COLUMNS)):
         if row["rating_type"] != "mos":
-            split.dropped[f"rating of kind {row['rating_type']}"] += 1
+            split.dropped[f"rating type {row['rating_type']}"] += 1
             continue
         rating = split.value(place, "mos_overall", row["value"])
         if rating is None:
@@ -41,5 +41,5 @@ CORPUS = Corpus(
     splits={"train": 460},
     read=read,
     downloads=(HubFile(MIRROR, "ttsds2.zip"),),
-    tops=("ttsds2",),
+    top_folders=("ttsds2",),
 )

@@ -1,6 +1,6 @@
-"""URGENT 2024: enhanced speech of the challenge's submissions, with metrics; the test split with ratings (P.808).
+"""URGENT 2024: enhanced speech from the challenge's submissions, with metrics; the test split with ratings (P.808).
 
-The hub's `blind_test` has no labels and the noisy sources of the test split: it is left out.
+The hub's `blind_test` holds the noisy sources of the test split, without labels; it is left out.
 """
 
 from functools import partial

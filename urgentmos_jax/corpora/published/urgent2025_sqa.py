@@ -1,6 +1,6 @@
-"""URGENT 2025: enhanced speech of the challenge's submissions, with metrics; the test split with mean opinions (P.808).
+"""URGENT 2025: enhanced speech from the challenge's submissions, with metrics; the test split with mean ratings (P.808).
 
-Splits of the hub as in `urgent2024_sqa`.
+Its splits are those of the hub, as in `urgent2024_sqa`.
 """
 
 from functools import partial
