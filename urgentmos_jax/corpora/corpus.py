@@ -26,7 +26,12 @@ class Tree:
     """
 
     def __init__(
-        self, root: Path, top_folders: tuple[str, ...] = (), *, audio_root: Path | None = None, extracted: Path | None = None
+        self,
+        root: Path,
+        top_folders: tuple[str, ...] = (),
+        *,
+        audio_root: Path | None = None,
+        extracted: Path | None = None,
     ):
         self.root, self.extracted = root, extracted
         self._folders = [root, *(root / top for top in top_folders)]

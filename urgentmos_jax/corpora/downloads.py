@@ -1,7 +1,7 @@
-"""Fetching corpora: plain addresses with resume, files and datasets of the hub; what came is recorded.
+"""Downloads corpora, from plain addresses with resume and from the hub, and records what was fetched.
 
-`downloads.json` beside the files says what was fetched, from where, when, how large, with which SHA-256 and, of the
-hub, at which commit. What it lists and is still there is not fetched again, also where its archive was deleted.
+`downloads.json` beside the files records the date, address, size and SHA-256 of each download, and of the hub the
+commit. What it lists and is still there is not fetched again, even if the archive itself was deleted.
 """
 
 import datetime
@@ -32,15 +32,15 @@ _WAITS_SECONDS = (1, 4, 15, 60)
 
 @dataclass(frozen=True)
 class Archive:
-    """A file with a public address.
+    """A file at a public address.
 
     Args:
         addresses: Tried in order.
-        name: What it is called here.
-        md5: Hex, as published; None where unknown.
-        sha256: Hex, as published; None where unknown.
-        nested: Archives inside, unpacked too.
-        unpack: False for a plain file.
+        name: Its name in the folder of the corpus.
+        md5: As published, hexadecimal; None if unknown.
+        sha256: As published, hexadecimal; None if unknown.
+        nested: Archives inside it that are unpacked too.
+        unpack: Whether it is an archive; False for a plain file.
     """
 
     addresses: tuple[str, ...]
@@ -53,7 +53,7 @@ class Archive:
 
 @dataclass(frozen=True)
 class HubFile:
-    """An archive in a dataset of the hub: id of the dataset, name of the file, archives inside."""
+    """An archive in a hub dataset: id of the dataset, name of the file, archives inside it."""
 
     repo: str
     name: str
@@ -62,7 +62,7 @@ class HubFile:
 
 @dataclass(frozen=True)
 class HubDataset:
-    """A dataset of the hub: its id, the folder it gets below that of the corpus, whether terms must be accepted."""
+    """A hub dataset: its id, its folder below that of the corpus, whether its terms must be accepted first."""
 
     repo: str
     into: str = ""
@@ -73,20 +73,19 @@ Download = Archive | HubFile | HubDataset
 
 
 def download(wanted: Iterable[Download], folder: Path) -> list[dict[str, Any]]:
-    """Fetches and unpacks what is not there yet; tells sizes and checksums on standard error.
+    """Downloads and unpacks what is not there yet; prints sizes and checksums on standard error.
 
-    An archive that already lies in the folder is taken as it is, if its checksum is right.
+    An archive that is already in the folder is used, if its checksum is right.
 
     Args:
-        wanted: What to fetch.
-        folder: Where to, made where it is missing.
+        wanted: What to download.
+        folder: Where to; created if missing.
 
     Returns:
         The records, as in `downloads.json`.
 
     Raises:
-        DownloadError: Something cannot be fetched, is not what was published, or does not fit on the disk; what was
-            fetched before stays.
+        DownloadError: A download failed, its checksum is wrong, or the disk is too small; earlier downloads stay.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / RECORD
@@ -96,7 +95,7 @@ def download(wanted: Iterable[Download], folder: Path) -> list[dict[str, Any]]:
         key = one.repo if isinstance(one, HubDataset) else one.name
         record = records.get(key)
         if record and all((folder / name).exists() for name in record["holds"]):
-            _tell(f"{key}: here since {record['date']}")
+            _tell(f"{key}: already here since {record['date']}")
         else:
             record = _fetch(one, folder)
             records[key] = record
@@ -106,7 +105,7 @@ def download(wanted: Iterable[Download], folder: Path) -> list[dict[str, Any]]:
 
 
 def _fetch(one: Download, folder: Path) -> dict[str, Any]:
-    record = {"date": datetime.date.today().isoformat()}
+    record: dict[str, Any] = {"date": datetime.date.today().isoformat()}
     if isinstance(one, HubDataset):
         return record | _fetch_dataset(one, folder)
     path = folder / one.name
@@ -121,19 +120,19 @@ def _fetch(one: Download, folder: Path) -> dict[str, Any]:
         published = getattr(one, name, None)
         if published and digests[name] != published:
             path.unlink()
-            text = f"its {name} is {digests[name]}, published is {published}"
+            text = f"its {name} is {digests[name]}, but {published} is published"
             raise DownloadError(f"{path}: {text}; the file was removed, try again")
     size = path.stat().st_size
     _tell(f"{path}: {size:,} bytes, sha256 {digests['sha256']}")
     record |= {"size_bytes": size, **digests, "holds": [one.name]}
     if getattr(one, "unpack", True):
         record["holds"] = unpack(path, folder, nested=one.nested)
-        _tell(f"{path}: unpacked; it is not needed any more")
+        _tell(f"{path}: unpacked; the archive is no longer needed")
     return record
 
 
 def _fetch_address(one: Archive, path: Path) -> str:
-    """Fetches to `path`; returns the address it came from."""
+    """Downloads to `path`; returns the address that worked."""
     faults = []
     for address in one.addresses:
         try:
@@ -144,11 +143,11 @@ def _fetch_address(one: Archive, path: Path) -> str:
         except (OSError, http.client.HTTPException) as error:
             faults.append(f"{address}: {getattr(error, 'reason', None) or error or type(error).__name__}")
     listed = "\n  ".join(faults)
-    raise DownloadError(f"{path}: cannot be fetched; what came is kept. Try again, or put it there by hand\n  {listed}")
+    raise DownloadError(f"{path}: not downloaded; what arrived is kept. Try again, or put it there by hand\n  {listed}")
 
 
 def _get(address: str, path: Path) -> None:
-    """Fetches an address, goes on where an earlier try ended, and waits and tries again where the connection breaks."""
+    """Downloads an address, resuming an earlier attempt, and retries where the connection breaks."""
     part, state = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.part.json")
     for wait in (*_WAITS_SECONDS, None):
         try:
@@ -164,7 +163,7 @@ def _get(address: str, path: Path) -> None:
             if wait is None:
                 raise
             reason = str(error) or type(error).__name__
-        _tell(f"{address}: {reason}; once more in {wait} s")
+        _tell(f"{address}: {reason}; retrying in {wait} s")
         time.sleep(wait)
 
 
@@ -178,7 +177,7 @@ def _get_rest(address: str, part: Path, state: Path) -> None:
     try:
         reply = urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
-        # The whole file had come when an earlier try was stopped.
+        # The file was complete when an earlier attempt was stopped.
         if error.code == 416 and error.headers.get("Content-Range") == f"bytes */{start}":
             return
         if error.code == 416:
@@ -189,7 +188,7 @@ def _get_rest(address: str, part: Path, state: Path) -> None:
             start = 0
         length = reply.headers.get("Content-Length")
         total = None if length is None else start + int(length)
-        # A weak ETag says that two files mean the same, not that they are.
+        # A weak ETag promises equivalent files, not identical ones.
         etag = reply.headers.get("ETag", "")
         validator = etag if etag and not etag.startswith("W/") else reply.headers.get("Last-Modified", "")
         state.write_text(json.dumps({"address": address, "validator": validator}))
@@ -229,7 +228,7 @@ def _fetch_hub_file(one: HubFile, folder: Path) -> dict[str, Any]:
         )  # fmt: skip
     except DownloadError:
         raise
-    except Exception as error:  # Of the hub, of its HTTP client, or of the disk: they have no base in common.
+    except Exception as error:  # Errors of the hub, its HTTP client and the disk have no common base.
         raise _hub_error(one.repo, folder, error, file=one.name) from None
     return {"address": f"{one.repo}/{one.name}", "revision": info.sha}
 
@@ -262,9 +261,9 @@ def _hub_error(
     command = f"hf download {repo} {file + ' ' if file else ''}--repo-type dataset --local-dir {target}"
     if gated or isinstance(error, GatedRepoError):
         page = f"https://huggingface.co/datasets/{repo}"
-        steps = f"accept its terms at {page}, make a token there, run `hf auth login`, and this command again"
-        return DownloadError(f"{repo}: cannot be fetched ({reason}). It is gated: {steps}; or `{command}`")
-    return DownloadError(f"{repo}: cannot be fetched ({reason}). Without network here run `{command}` elsewhere")
+        steps = f"accept its terms at {page}, create a token there, run `hf auth login`, and run this command again"
+        return DownloadError(f"{repo}: cannot be downloaded ({reason}). It is gated: {steps}; or `{command}`")
+    return DownloadError(f"{repo}: cannot be downloaded ({reason}). Without a network, run `{command}` elsewhere")
 
 
 def _tell(text: str) -> None:

@@ -1,4 +1,4 @@
-"""Rows of a hub dataset from its local copy, and the recordings that are embedded in them, as they are."""
+"""Rows of a hub dataset's local copy, and the recordings embedded in them, undecoded."""
 
 import contextlib
 import os
@@ -13,45 +13,45 @@ from urgentmos_jax.manifests.tables import Place
 
 __all__ = ["extract", "hub_rows"]
 
-_KINDS = {b"fLaC": ".flac", b"RIFF": ".wav", b"OggS": ".ogg", b"ID3": ".mp3"}
+_SUFFIXES = {b"fLaC": ".flac", b"RIFF": ".wav", b"OggS": ".ogg", b"ID3": ".mp3"}
 
 
 def hub_rows(
     folder: Path, split: str | None, columns: Sequence[str], *, audio: Sequence[str] = (), config: str | None = None
 ) -> Iterator[tuple[Place, dict[str, Any]]]:
-    """Rows of a split, one at a time, with progress; recordings come as {"bytes", "path"}, not decoded.
+    """Rows of a split, one at a time, with a progress bar; recordings are {"bytes", "path"}, undecoded.
 
     Args:
-        folder: Local copy of the dataset, as `hf download --repo-type dataset` makes it.
-        split: Its name on the hub; None for all there are.
-        columns: Names it must have.
+        folder: Local copy of the dataset, as `hf download --repo-type dataset` creates it.
+        split: Its name on the hub; None for all splits.
+        columns: Names that it must have.
         audio: Those of them that hold recordings.
-        config: Name of the configuration, of a dataset with several.
+        config: Name of the configuration, for a dataset with several.
 
     Raises:
-        ManifestError: No such configuration, split or column, or files that cannot be read.
+        ManifestError: There is no such configuration, split or column, or files cannot be read.
         ModuleNotFoundError: The package datasets is not installed.
     """
     try:
         import datasets
     except ModuleNotFoundError as error:
-        text = 'datasets is missing, which reads hub datasets: pip install "urgentmos_jax[corpora]"'
+        text = 'the package datasets is needed to read hub datasets: pip install "urgentmos_jax[corpora]"'
         raise ModuleNotFoundError(text, name="datasets") from error
     if not folder.is_dir():
-        raise ManifestError([f"{folder}: no such folder; --download fetches the dataset into it"])
+        raise ManifestError([f"{folder}: no such folder; --download downloads the dataset into it"])
     place = f"{folder} ({', '.join(name for name in (config, split) if name)})"
-    with _told_by(place):
+    with _as_manifest_error(place):
         if config is not None and config not in (configs := datasets.get_dataset_config_names(str(folder))):
-            # Without a README.md that names them, configurations are folders.
+            # Unless README.md names them, configurations are folders.
             if not (folder / config).is_dir():
-                raise ManifestError([f"{place}: no such configuration; there are {', '.join(configs)}"])
+                raise ManifestError([f"{place}: no such configuration; must be one of {', '.join(configs)}"])
             folder, config = folder / config, None
         found = datasets.load_dataset_builder(str(folder), config).config.data_files or {}
     if not found or split not in (None, *found):
-        raise ManifestError([f"{place}: no such split; there are {', '.join(map(str, found)) or 'none'}"])
+        raise ManifestError([f"{place}: no such split; it has {', '.join(map(str, found)) or 'none'}"])
     for name in found if split is None else [split]:
-        with _told_by(place):
-            # The files of this split alone: beside others they would have to have the same columns.
+        with _as_manifest_error(place):
+            # Only the files of this split: together, those of all splits would need the same columns.
             rows = datasets.load_dataset(str(folder), data_files={name: found[name]}, split=name, streaming=True)
             named = list(rows.features or next(iter(rows), {}))
         if missing := [column for column in columns if column not in named]:
@@ -64,7 +64,7 @@ def hub_rows(
 def _numbered(rows: Iterable[dict[str, Any]], place: str, title: str) -> Iterator[tuple[Place, dict[str, Any]]]:
     numbered = enumerate(progress(rows, None, "row", title))
     while True:
-        with _told_by(place):
+        with _as_manifest_error(place):
             found = next(numbered, None)
         if found is None:
             return
@@ -72,8 +72,8 @@ def _numbered(rows: Iterable[dict[str, Any]], place: str, title: str) -> Iterato
 
 
 @contextlib.contextmanager
-def _told_by(place: str) -> Iterator[None]:
-    """What the library cannot read is a fault of the dataset."""
+def _as_manifest_error(place: str) -> Iterator[None]:
+    """Turns errors of the library into a `ManifestError`."""
     from datasets.exceptions import DatasetsError
 
     try:
@@ -86,23 +86,23 @@ def _told_by(place: str) -> Iterator[None]:
 
 
 def extract(recording: dict[str, Any] | None, folder: Path, *names: str) -> Path:
-    """Writes an embedded recording unless it is there already, byte for byte.
+    """Writes an embedded recording, byte for byte, unless it is there already.
 
     Args:
         recording: {"bytes", "path"}, as `hub_rows` gives it.
         folder: Where to.
-        names: Of folders below it, and of the file without suffix, which follows from the content. What is in them
-            that would lead elsewhere is percent-escaped.
+        names: Of folders below it, and of the file without its suffix, which is that of the content. Characters that
+            would lead elsewhere are percent-escaped.
 
     Returns:
-        The file; a path that is not there, where there is no recording.
+        The file; a path that does not exist, if there is no recording.
     """
     path = folder.joinpath(*map(_plain_name, names))
     data = (recording or {}).get("bytes")
     if not data:
         local = (recording or {}).get("path")
         return Path(local) if local and os.path.isfile(local) else path
-    suffix = next((suffix for start, suffix in _KINDS.items() if data.startswith(start)), None)
+    suffix = next((suffix for start, suffix in _SUFFIXES.items() if data.startswith(start)), None)
     suffix = suffix or Path((recording or {}).get("path") or "").suffix or ".wav"
     path = path.with_name(path.name + suffix)
     with contextlib.suppress(FileNotFoundError):

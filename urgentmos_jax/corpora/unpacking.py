@@ -1,4 +1,4 @@
-"""Archives of strangers: unpacked so that nothing lands outside the folder, and all of it or nothing does."""
+"""Unpacks untrusted archives: completely or not at all, and nothing outside the folder."""
 
 import os
 import re
@@ -15,31 +15,31 @@ __all__ = ["DownloadError", "require_space", "unpack"]
 
 _BLOCK_BYTES = 1 << 20
 _SPARE_BYTES = 1 << 26
-_LITTER = re.compile(r"(^|/)(__MACOSX(/|$)|\.DS_Store$|\._)")
+_MACOS_FILES = re.compile(r"(^|/)(__MACOSX(/|$)|\.DS_Store$|\._)")
 _BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError, NotImplementedError, OSError)
 
 
 class DownloadError(RuntimeError):
-    """Something that cannot be fetched or unpacked; the message names it and says what to do."""
+    """A download or archive that failed; the message names it and says what to do."""
 
 
 def unpack(archive: Path, folder: Path, *, nested: Sequence[str] = ()) -> list[str]:
-    """Unpacks a zip or tar file; files of an earlier unpacking are replaced.
+    """Unpacks a zip or tar file; files of the same name are replaced.
 
-    Everything is unpacked into a hidden folder and then moved, so that a kill leaves no half of it under its name.
-    macOS's own files (`__MACOSX`, `.DS_Store`, `._*`) are left out.
+    Everything is unpacked into a hidden folder and then moved, so a killed process leaves no partial files under their
+    own names. Files of macOS (`__MACOSX`, `.DS_Store`, `._*`) are left out.
 
     Args:
         archive: The file.
         folder: Where to.
-        nested: Names of archives inside, which are unpacked where they are, and removed.
+        nested: Names of archives inside it, which are unpacked where they are and removed.
 
     Returns:
         Names of the files and folders at the top.
 
     Raises:
-        DownloadError: It is no archive or damaged; a member has an absolute path, `..`, is a device, or a link that
-            leads out; or there is no room. Nothing of it stays.
+        DownloadError: It is not an archive, or is damaged; a member has an absolute path or `..`, is a device, or is a
+            link that leads out of the folder; or the disk is too small. Nothing is unpacked then.
     """
     fresh = folder / f".{archive.name}.unpacking"
     shutil.rmtree(fresh, ignore_errors=True)
@@ -49,12 +49,12 @@ def unpack(archive: Path, folder: Path, *, nested: Sequence[str] = ()) -> list[s
         for name in nested:
             inside = next(fresh.rglob(name), None)
             if inside is None:
-                raise DownloadError(f"{archive}: no {name} inside; has it been published anew?")
+                raise DownloadError(f"{archive}: no {name} inside; the archive may have been republished")
             _extract(inside, inside.parent)
             inside.unlink()
         tops = sorted(path.name for path in fresh.iterdir())
         if not tops:
-            raise DownloadError(f"{archive}: there is nothing inside")
+            raise DownloadError(f"{archive}: the archive is empty")
         _move(fresh, folder)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
@@ -62,19 +62,19 @@ def unpack(archive: Path, folder: Path, *, nested: Sequence[str] = ()) -> list[s
 
 
 def require_space(folder: Path, size: int, what: str) -> None:
-    """Refuses what does not fit on the disk.
+    """Checks that something fits on the disk.
 
     Args:
-        folder: There already.
+        folder: An existing folder.
         size: Bytes.
-        what: What they are for.
+        what: What needs them, for the message.
 
     Raises:
-        DownloadError: With how much is missing.
+        DownloadError: It does not fit.
     """
     free = shutil.disk_usage(folder).free
     if size + _SPARE_BYTES > free:
-        text = f"{what} takes {size / 1e9:.2f} GB, {free / 1e9:.2f} GB are free"
+        text = f"{what} takes {size / 1e9:.2f} GB, but {free / 1e9:.2f} GB are free"
         raise DownloadError(f"{folder}: {text}; make room or choose another folder")
 
 
@@ -87,7 +87,7 @@ def _extract(archive: Path, folder: Path) -> None:
         else:
             with archive.open("rb") as file:
                 start = file.read(32)
-            raise DownloadError(f"{archive}: neither zip nor tar, it starts with {start!r}; remove it and try again")
+            raise DownloadError(f"{archive}: neither zip nor tar: it starts with {start!r}; remove it and try again")
     except _BROKEN as error:
         if isinstance(error, DownloadError):
             raise
@@ -96,13 +96,13 @@ def _extract(archive: Path, folder: Path) -> None:
 
 def _unzip(archive: Path, folder: Path) -> None:
     with zipfile.ZipFile(archive) as file:
-        members = [member for member in file.infolist() if not _LITTER.search(member.filename)]
+        members = [member for member in file.infolist() if not _MACOS_FILES.search(member.filename)]
         require_space(folder, sum(member.file_size for member in members), f"what {archive.name} unpacks to")
         for member in members:
             path = folder / _checked_name(member.filename, archive)
             kind = stat.S_IFMT(member.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise DownloadError(f"{archive}: {member.filename!r} is a link or a device; it is not unpacked")
+                raise DownloadError(f"{archive}: {member.filename!r} is a link or a device; not unpacked")
             if member.is_dir():
                 path.mkdir(parents=True, exist_ok=True)
                 continue
@@ -117,7 +117,7 @@ def _untar(archive: Path, folder: Path) -> None:
             left -= member.size
             if left < 0:
                 require_space(folder, member.size - left, f"the rest of {archive.name}")
-                raise DownloadError(f"{archive}: it unpacks to more than the disk holds")
+                raise DownloadError(f"{archive}: unpacks to more than fits on the disk")
             path = folder / _checked_name(member.name, archive)
             if member.isdir():
                 path.mkdir(parents=True, exist_ok=True)
@@ -128,10 +128,10 @@ def _untar(archive: Path, folder: Path) -> None:
 
 
 def _tar_members(file: tarfile.TarFile, archive: Path, folder: Path) -> Iterator[tarfile.TarInfo]:
-    # Python 3.11.4 and newer know where links lead; before that there are none.
+    # From Python 3.11.4 on, `data_filter` checks where links lead; before that, no links are allowed.
     check = getattr(tarfile, "data_filter", None)
     for member in file:
-        if _LITTER.search(member.name):
+        if _MACOS_FILES.search(member.name):
             continue
         if not (member.isreg() or member.isdir()):
             try:
@@ -146,14 +146,14 @@ def _tar_members(file: tarfile.TarFile, archive: Path, folder: Path) -> Iterator
 def _checked_name(name: str, archive: Path) -> PurePosixPath:
     plain = name.replace("\\", "/")
     if plain.startswith("/") or re.match("[A-Za-z]:", plain) or ".." in plain.split("/") or "\0" in plain:
-        raise DownloadError(f"{archive}: {name!r} leads out of the folder; this archive is not unpacked")
+        raise DownloadError(f"{archive}: {name!r} leads out of the folder; not unpacked")
     return PurePosixPath(plain)
 
 
 def _write(source: IO[bytes], path: Path, size: int, archive: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_symlink():
-        raise DownloadError(f"{archive}: {path.name!r} would be written through a link; it is not unpacked")
+        raise DownloadError(f"{archive}: {path.name!r} would be written through a link; not unpacked")
     written = 0
     with path.open("wb") as target:
         while block := source.read(_BLOCK_BYTES):
@@ -162,13 +162,13 @@ def _write(source: IO[bytes], path: Path, size: int, archive: Path) -> None:
                 break
             target.write(block)
     if written != size:
-        raise DownloadError(f"{archive}: {path.name!r} holds {written} bytes or more, it declares {size}")
+        raise DownloadError(f"{archive}: {path.name!r} holds {written} bytes or more, but declares {size}")
 
 
 def _move(source: Path, target: Path) -> None:
     for path in source.iterdir():
-        place = target / path.name
-        if path.is_dir() and not path.is_symlink() and place.is_dir() and not place.is_symlink():
-            _move(path, place)
+        destination = target / path.name
+        if path.is_dir() and not path.is_symlink() and destination.is_dir() and not destination.is_symlink():
+            _move(path, destination)
         else:
-            os.replace(path, place)
+            os.replace(path, destination)

@@ -147,12 +147,8 @@ def _voice_name(voice: str) -> str:
     """Checks a voice, since eSpeak ignores unknown variants, and returns eSpeak's name for it."""
     code, plus, variant = voice.partition("+")
     if code.lower() not in _languages():
-        raise ValueError(
-            f"voice {voice!r}: unknown language {code!r}; must be one of {' '.join(sorted(_languages()))}"
-        )
+        raise ValueError(f"voice {voice!r}: unknown language {code!r}; must be one of {' '.join(sorted(_languages()))}")
     variants = {file.name for file in Path(_loader().get_data_path(), "voices", "!v").iterdir()}
     if plus and variant not in variants:
-        raise ValueError(
-            f"voice {voice!r}: unknown variant {variant!r}; must be one of {' '.join(sorted(variants))}"
-        )
+        raise ValueError(f"voice {voice!r}: unknown variant {variant!r}; must be one of {' '.join(sorted(variants))}")
     return _languages()[code.lower()] + plus + variant

@@ -33,6 +33,6 @@ CORPUS = Corpus(
     splits={"train": None, "dev": None, "test": None, "other": None},
     read=read,
     downloads=(HubDataset("RMSnow/SpeechJudge-Data", gated=True),),
-    by_hand=f"accept the terms at {_HOME}, make a token there, run `hf auth login`, then prepare with --download",
+    by_hand=f"accept the terms at {_HOME}, create a token there, run `hf auth login`, then prepare with --download",
     pairs=True,
 )

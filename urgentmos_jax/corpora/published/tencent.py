@@ -1,4 +1,4 @@
-"""Tencent: Mandarin calls with and without reverberation, mean opinion scores of quality (P.808); its systems are unknown."""
+"""Tencent: Mandarin calls with and without reverberation, mean opinion scores (P.808); its systems are unknown."""
 
 from urgentmos_jax.corpora.corpus import MIRROR, Corpus, Tree
 from urgentmos_jax.corpora.downloads import HubFile

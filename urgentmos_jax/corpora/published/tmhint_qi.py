@@ -11,7 +11,7 @@ _COLUMNS = ("method", "snr", "noise", "quality_score", "file_name")
 
 
 def read(tree: Tree, split: Split) -> None:
-    """Reads the rows whose recording lies in the split's folder; a row without a recording counts as missing in train."""
+    """Reads the rows whose recording lies in the split's folder; recordings in neither folder are missing in train."""
     file = CsvFile(tree.find("raw_data.csv"), _COLUMNS)
     folders = {name: tree.find(name) for name in ("train", "test")}
     names = {name: _stems(folder) for name, folder in folders.items()}

@@ -1,4 +1,4 @@
-"""URGENT 2025: enhanced speech from the challenge's submissions, with metrics; the test split with mean ratings (P.808).
+"""URGENT 2025: enhanced speech from the challenge's submissions, with metrics; the test split with means (P.808).
 
 Its splits are those of the hub, as in `urgent2024_sqa`.
 """
