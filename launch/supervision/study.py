@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 
 from configs import demo
 from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ, load_audio
-from urgentmos_jax.corpora.custom import Columns, Scale, prepare
+from urgentmos_jax.corpora.custom import Columns, Scale, prepare_table
 from urgentmos_jax.data.partners import draws, stable_hash
 from urgentmos_jax.files import write_text
 from urgentmos_jax.labels import intrusive
@@ -171,7 +171,7 @@ class Supervision:
             folder = self.workdir / "rated" / name
             labelled = folder / "labelled.jsonl"
             if not labelled.exists():
-                prepare(self.data / name / "ratings.csv", folder, columns)
+                prepare_table(self.data / name / "ratings.csv", folder, columns)
                 clips, _ = read_utterances(folder / "data.jsonl")
                 waveforms = {clip.uid: load_audio(clip.audio_path).waveform for clip in clips}
                 cleans = {clip.reference_id: waveforms[clip.uid] for clip in clips if clip.system_id == clean}

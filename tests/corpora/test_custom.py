@@ -163,14 +163,14 @@ def test_bad_recordings(folder, capsys):
         ("file,system,text,mos\naudio/a.wav,s,t,inf\n", (), "csv:2: mos_overall 'inf' is no number"),
         ("file;system;text;mos\naudio/a.wav;s;t;3,5\n", (), "write 3.5 or [3,5]"),
         ("file,system,text,mos\naudio/a.wav,,t,3\n", (), "csv:2: no system"),
-        ("file,system,text,mos\naudio/a.wav,s,t,3\naudio/a.wav,s,u,3\n", (), "other ids than on line 2"),
+        ("file,system,text,mos\naudio/a.wav,s,t,3\naudio/a.wav,s,u,3\n", (), "other ids on line 2"),
         ("file,system,text,mos\naudio/a.wav,s,t,3\naudio/b.wav,s,t,3\n", (), "csv:3: 'audio/b.wav' has the id 's:t'"),
         ("file,system,text,mos\naudio/a.wav,s,t,80\n", (), "is outside 1 to 5; give a scale"),
         ("file,system,text,mos\naudio/a.wav,s,t,101\n", ("--scale", "0-100:1-5"), "101 is outside its scale, 0 to 100"),
-        ("file,system,text,mos\naudio/a.wav,s,t,3 4\n", ("--listeners", "text"), "2 ratings of 1 text"),
-        ("file,system,text,mos\naudio/a.wav,s,t,3\n", ("--std", "text"), "'t' is no standard deviation"),
+        ("file,system,text,mos\naudio/a.wav,s,t,3 4\n", ("--listeners", "text"), "2 ratings but 1 text"),
+        ("file,system,text,mos\naudio/a.wav,s,t,3\n", ("--std", "text"), "'t' is not a standard deviation"),
         ("file,system,text,mos\naudio/a\0.wav,s,t,3\n", (), "NUL"),
-        ("file,system,text,mos\n", ("--scale", "5-1:1-5"), "no scale"),
+        ("file,system,text,mos\n", ("--scale", "5-1:1-5"), "not a scale"),
         ("file,system,text,mos\n", ("--scale", "utmos=0-100:1-5"), "['utmos']"),
         ("file,system,text,mos\n", ("--metric", "mos"), "--metric 'mos': give METRIC=COLUMN"),
         ("file,system,text,mos\n", ("--metric", "mos_overall=x"), "given twice"),
@@ -201,7 +201,7 @@ def test_scales():
     assert [Scale.parse("-3-3: 1-5")(x) for x in (-3, 0, 3)] == [1, 3, 5]
     assert Scale.parse("1-5:5-1")(2) == 4
     for text in ("", "0-100", "1-1:1-5", "0-100:2-2", "a-b:1-5"):
-        with pytest.raises(ValueError, match="no scale"):
+        with pytest.raises(ValueError, match="not a scale"):
             Scale.parse(text)
 
 

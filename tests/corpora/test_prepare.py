@@ -11,7 +11,7 @@ def test_wrong_folder(root, capsys):
     for name in NAMES:
         err = refused(capsys, name, root)
         assert str(root) in err and (
-            "none of these is there" in err or "not the folder" in err or "hub dataset" in err
+            "none of these exists" in err or "not the folder" in err or "hub dataset" in err
         ), name
         if corpus_of(name).by_hand:
             assert corpus_of(name).by_hand in err

@@ -40,7 +40,7 @@ def test_side_files(root, capsys):
     assert "side file scoreq.scp: 1 matched, 1 ids not in the corpus, 1 utterances without" in capsys.readouterr().err
     write_table(side / "utmos.scp", "a 1", "b 2", "c x")
     err = refused(capsys, "somos", root, *flags)
-    assert "utmos.scp:3: 'c x' is not `uid number`" in err and "only 0 of its 2 ids are those of the corpus" in err
+    assert "utmos.scp:3: 'c x' is not `uid number`" in err and "only 0 of its 2 ids are in the corpus" in err
     shutil.rmtree(side)
     assert "no side files" in refused(capsys, "somos", root, *flags)
 

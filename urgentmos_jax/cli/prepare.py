@@ -10,7 +10,7 @@ from urgentmos_jax.cli.common import UsageError
 from urgentmos_jax.corpora.registry import NAMES, corpus_of
 from urgentmos_jax.manifests.reading import ManifestError
 
-_MOST_BAD = 0.01
+_MAX_BAD_FRACTION = 0.01
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,8 +62,8 @@ def _add_shared(parser: argparse.ArgumentParser, source: str, output: str) -> No
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help=output)
     parser.add_argument("--audio-root", type=Path, metavar="DIR", help="where recordings are looked up, after --source")
     parser.add_argument(
-        "--skip-bad", type=_share, nargs="?", const=_MOST_BAD, default=0.0, metavar="SHARE",
-        help=f"leave out and list recordings that cannot be opened, up to this share ({_MOST_BAD} if none is given)",
+        "--skip-bad", type=_share, nargs="?", const=_MAX_BAD_FRACTION, default=0.0, metavar="SHARE",
+        help=f"leave out and list recordings that cannot be opened, up to this share (default: {_MAX_BAD_FRACTION})",
     )  # fmt: skip
 
 
@@ -113,7 +113,7 @@ def _published(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
             splits=[name.strip() for name in (arguments.splits or "").split(",") if name.strip()],
             audio_root=arguments.audio_root,
             side_files=arguments.side_files,
-            most_bad=arguments.skip_bad,
+            max_bad_fraction=arguments.skip_bad,
             hold_out=arguments.hold_out,
         )
     except ManifestError as error:
@@ -171,7 +171,7 @@ def _add_custom(parser: argparse.ArgumentParser) -> None:
 
 
 def _custom(arguments: argparse.Namespace) -> dict[str, Any]:
-    from urgentmos_jax.corpora.custom import Columns, Scale, prepare
+    from urgentmos_jax.corpora.custom import Columns, Scale, prepare_table
 
     if arguments.splits or arguments.side_files or arguments.hold_out:
         raise UsageError("--splits, --side-files and --hold-out are for a folder of tables; --source is one table")
@@ -197,13 +197,13 @@ def _custom(arguments: argparse.Namespace) -> dict[str, Any]:
         )
     except ValueError as error:
         raise UsageError(str(error)) from None
-    return prepare(
+    return prepare_table(
         arguments.source,
         arguments.output,
         columns,
         delimiter=delimiter,
         audio_root=arguments.audio_root,
-        most_bad=arguments.skip_bad,
+        max_bad_fraction=arguments.skip_bad,
     )
 
 

@@ -1,16 +1,21 @@
-"""Corpora to manifests: published ones, and ratings of your own."""
+"""Corpora to manifests: published ones, and your own ratings."""
 
 import importlib
 from typing import Any
 
 _FILES = {
+    "Columns": "custom",
     "Corpus": "corpus",
-    "DownloadError": "downloads",
+    "DownloadError": "unpacking",
     "NAMES": "registry",
+    "Scale": "custom",
     "corpus_of": "registry",
     "corpus_of_folder": "custom_folder",
     "download": "downloads",
+    "extract": "hub_tables",
+    "hub_rows": "hub_tables",
     "prepare_corpus": "prepare",
+    "prepare_table": "custom",
 }
 
 __all__ = sorted(_FILES)

@@ -1,4 +1,4 @@
-"""What a corpus is: its card, its splits, and the files below its folder."""
+"""What a corpus is: its card, its splits, and its files."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -11,17 +11,17 @@ from urgentmos_jax.manifests.reading import ManifestError
 
 __all__ = ["MIRROR", "Corpus", "Tree"]
 
-# Hub dataset with copies of corpora, for those whose own homes have no lasting address.
+# Hub dataset with copies of corpora that have no lasting address of their own.
 MIRROR = "urgent-challenge/urgent26_track2_sqa"
 
 
 class Tree:
-    """The files of a corpus, which may lie below the folder at the top of its archive or without it.
+    """The files of a corpus, with or without the folder at the top of its archive.
 
     Args:
         root: The folder of the corpus.
         top_folders: Folders at the top of its archives.
-        audio_root: Where recordings are looked up that are not below `root`.
+        audio_root: Where recordings are looked for that are not below `root`.
         extracted: Folder for recordings that are embedded in tables.
     """
 
@@ -30,8 +30,8 @@ class Tree:
         root: Path,
         top_folders: tuple[str, ...] = (),
         *,
+        extracted: Path,
         audio_root: Path | None = None,
-        extracted: Path | None = None,
     ):
         self.root, self.extracted = root, extracted
         self._folders = [root, *(root / top for top in top_folders)]
@@ -39,24 +39,24 @@ class Tree:
         self._audio += [] if audio_root is None else [audio_root / top for top in top_folders]
 
     def find(self, *names: str) -> Path:
-        """The first of these files or folders that is there.
+        """The first of these files or folders that exists.
 
         Raises:
-            ManifestError: None is; with all that was looked for.
+            ManifestError: None does; lists all paths that were tried.
         """
         tries = [folder / name for folder in self._folders for name in names]
         for path in tries:
             if path.exists():
                 return path
         listed = ", ".join(map(str, tries))
-        raise ManifestError([f"{self.root}: not the folder of this corpus, none of these is there: {listed}"])
+        raise ManifestError([f"{self.root}: not the folder of this corpus: none of these exists: {listed}"])
 
     def find_or_none(self, *names: str) -> Path | None:
-        """As `find`, for what may be missing."""
+        """Like `find`, for files that may be missing."""
         return next((folder / name for folder in self._folders for name in names if (folder / name).exists()), None)
 
     def audio(self, *names: str) -> str:
-        """Path of a recording; the first place where it could be, if it is in none."""
+        """Path of a recording; the first candidate if it does not exist."""
         tries = [os.path.join(folder, name) for folder in self._audio for name in names]
         return tries[0] if len(tries) == 1 else next(filter(os.path.exists, tries), tries[0])
 
@@ -66,15 +66,15 @@ class Corpus:
     """A published corpus.
 
     Attributes:
-        name: As configs call it.
-        holds: What was rated and how.
+        name: Its name in commands and configs.
+        holds: What was rated, and how.
         protocol: What listeners were asked: "naturalness", "quality", "preference".
         licence: Its name.
-        size: Hours, sampling rate.
+        size: Hours and sample rate.
         home: Where it is published.
-        splits: {split: utterances or pairs it has as published, None where unknown}.
+        splits: {split: number of utterances or pairs as published, None if unknown}.
         read: Fills a split from the files.
-        downloads: What can be fetched; empty where nothing can.
+        downloads: What can be downloaded; may be empty.
         by_hand: What has to be done by hand.
         top_folders: Folders at the top of its archives.
         pairs: Whether it holds comparisons instead of ratings.

@@ -1,4 +1,4 @@
-"""Ratings of one's own: any CSV file of recordings and ratings -> a manifest."""
+"""Your own ratings: any CSV file of recordings and ratings -> a manifest."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from urgentmos_jax.corpora.split import DECIMALS, Rating, Split
 from urgentmos_jax.manifests.reading import locate
 from urgentmos_jax.manifests.tables import CsvFile, Place, is_blank, number, split_cell
 
-__all__ = ["Columns", "Scale", "prepare"]
+__all__ = ["Columns", "Scale", "prepare_table"]
 
 _DELIMITERS = (",", "\t", ";", "|")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
@@ -33,17 +33,17 @@ class Scale:
         """Reads `0-100:1-5`.
 
         Raises:
-            ValueError: It is none.
+            ValueError: It is not one.
         """
         found = _SCALE.fullmatch(text.replace(" ", ""))
         scale = cls(*map(float, found.groups())) if found else None
         if scale is None or scale.least >= scale.greatest or scale.to_least == scale.to_greatest:
-            raise ValueError(f"{text!r} is no scale, give FROM-TO:FROM-TO, as 0-100:1-5")
+            raise ValueError(f"{text!r} is not a scale; give FROM-TO:FROM-TO, such as 0-100:1-5")
         return scale
 
     @property
     def slope(self) -> float:
-        """What one unit of the ratings is on the scale of the labels."""
+        """Units of the label scale per unit of the rating scale."""
         return (self.to_greatest - self.to_least) / (self.greatest - self.least)
 
     def __call__(self, rating: float) -> float:
@@ -52,18 +52,19 @@ class Scale:
 
 @dataclass(frozen=True)
 class Columns:
-    """Where a table has what.
+    """The columns of a table.
 
     Args:
         audio: Column of audio paths. Rows of the same recording are averaged.
-        ratings: {metric: column}; with `metric_column` {metric: what stands there}, empty to take it as it stands. A
-            cell holds one rating, or several between white space, commas or semicolons, perhaps in brackets.
+        ratings: {metric: column}; with `metric_column`, {metric: its name in that column}, or empty if the names are
+            the same. A cell holds one rating, or several separated by white space, commas or semicolons, optionally in
+            brackets.
         system: Column of what produced the recording.
         reference: Column of what it says.
         metric_column: Long form: the column that names the metric of a row.
-        score_column: Long form: the column with the rating of a row.
+        score_column: Long form: the column that holds the rating of a row.
         std: {metric: column} of standard deviations, kept in `meta`; the key "" is for all metrics.
-        listeners: Column of who rated: an id, or as many as the cells of ratings have.
+        listeners: Column of who rated: one id, or as many as there are ratings in the cell.
         scales: {metric: map of its ratings}; the key "" is for all metrics.
     """
 
@@ -77,48 +78,48 @@ class Columns:
     listeners: str | None = None
     scales: Mapping[str, Scale] = field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if (self.metric_column is None) != (self.score_column is None):
-            raise ValueError("a table in long form has both, a column of metric names and a column of scores")
+            raise ValueError("long form needs both a column of metric names and a column of scores")
         if self.metric_column is None and not self.ratings:
             raise ValueError("no column of ratings; name at least one, with its metric")
         if self.ratings and (odd := (set(self.std) | set(self.scales)) - set(self.ratings) - {""}):
-            raise ValueError(f"standard deviations or scales of {sorted(odd)}, which have no ratings")
+            raise ValueError(f"standard deviations or scales are given for {sorted(odd)}, but no ratings")
 
     @property
     def names(self) -> list[str]:
-        """Every column that is read."""
+        """All columns that are read."""
         one = (self.audio, self.system, self.reference, self.metric_column, self.score_column, self.listeners)
         ratings = () if self.metric_column else self.ratings.values()
         return list(dict.fromkeys(name for name in (*one, *ratings, *self.std.values()) if name is not None))
 
 
-def prepare(
+def prepare_table(
     source: str | os.PathLike,
     output: str | os.PathLike,
     columns: Columns,
     *,
     delimiter: str | None = None,
     audio_root: str | os.PathLike | None = None,
-    most_bad: float = 0.0,
+    max_bad_fraction: float = 0.0,
 ) -> dict[str, Any]:
     """Writes `output/data.jsonl` and `output/report.json`.
 
-    All cells are text, so ids such as `NA` or `015` stay what they are. Labels are means of the ratings of a recording,
-    on the scale asked for, with four decimals; several ratings or listeners are kept in `meta`, `{metric: [[listener,
-    rating]]}` and `{metric_std: ...}`, on the same scale. Audio paths are relative to `data.jsonl` below the output
-    folder, else absolute. Ids are those of `split.make_uid`; without a reference the audio path stands in.
+    All cells are read as text, so ids such as `NA` or `015` stay as they are. Labels are means of the ratings of a
+    recording, on the given scale, with four decimals; several ratings, or ratings with listeners, are kept in `meta`,
+    `{metric: [[listener, rating]]}` and `{metric_std: ...}`, on the same scale. Audio paths below the output folder are
+    relative to it, others absolute. Ids are those of `split.make_uid`, with the audio path for a missing reference.
 
     Args:
-        source: Table with a header, UTF-8.
-        output: Folder, made where it is missing.
-        columns: Where the table has what.
-        delimiter: Between cells; by default the one of comma, tab, semicolon and | that finds the columns.
-        audio_root: Where audio paths are looked up that are not found relative to the table.
-        most_bad: Share of the recordings that may be missing or undecodable; they are left out and listed.
+        source: A table with a header, UTF-8.
+        output: Folder; created if missing.
+        columns: The columns of the table.
+        delimiter: Between cells; by default whichever of comma, tab, semicolon and | finds the columns.
+        audio_root: Where audio paths are looked for that are not found relative to the table.
+        max_bad_fraction: Fraction of the recordings that may be missing or undecodable; they are left out and listed.
 
     Returns:
-        What `report.json` holds: rows read, kept and dropped by reason, labels, recordings left out, and the mapping.
+        The content of `report.json`: rows read, kept and dropped by reason, labels, recordings left out, the mapping.
 
     Raises:
         ManifestError: With all faults of the table, each with its line.
@@ -135,7 +136,7 @@ def prepare(
             continue
         system, reference = (row[name] or None if name else None for name in (columns.system, columns.reference))
         if columns.system and not system:
-            split.fault(place, f"no {columns.system}; give what produced the recording")
+            split.fault(place, f"no {columns.system}; name what produced the recording")
         split.add(
             place,
             audio,
@@ -146,7 +147,7 @@ def prepare(
             meta=reading.deviations(place, row, ratings),
         )
     mapping = asdict(columns) | {"delimiter": table.delimiter}
-    return write_split(split, output, most_bad=most_bad, about={"mapping": mapping})
+    return write_split(split, output, max_bad_fraction=max_bad_fraction, about={"mapping": mapping})
 
 
 class _Reading:
@@ -156,8 +157,8 @@ class _Reading:
         self.columns, self.split, self.delimiter = columns, split, delimiter
 
     def ratings(self, place: Place, row: dict[str, str]) -> dict[str, list[Rating]]:
-        """{metric: ratings} of a row, without blank ones."""
-        if self.columns.metric_column:
+        """{metric: ratings} of a row, without blanks."""
+        if self.columns.metric_column and self.columns.score_column:
             name = row[self.columns.metric_column]
             named = {value: metric for metric, value in self.columns.ratings.items()} or {name: name}
             if not name or name not in named:
@@ -174,7 +175,7 @@ class _Reading:
 
     def _ratings(self, place: Place, metric: str, cell: str, row: dict[str, str]) -> list[Rating]:
         if self.delimiter != "," and _DECIMAL_COMMA.fullmatch(cell):
-            text = f"{metric} {cell!r} is one number or two; write {cell.replace(',', '.')} or [{cell}]"
+            text = f"{metric} {cell!r} could be one number or two; write {cell.replace(',', '.')} or [{cell}]"
             self.split.fault(place, text)
             return []
         texts = split_cell(cell) or [""]
@@ -197,7 +198,7 @@ class _Reading:
             return [cell] * count
         listeners = split_cell(cell)
         if len(listeners) != count:
-            self.split.fault(place, f"{count} ratings of {len(listeners)} {self.columns.listeners}")
+            self.split.fault(place, f"{count} ratings but {len(listeners)} {self.columns.listeners}")
             return [""] * count
         return listeners
 
@@ -210,7 +211,7 @@ class _Reading:
                 continue
             std = number(row[column])
             if std is None or std < 0:
-                self.split.fault(place, f"{column} {row[column]!r} is no standard deviation")
+                self.split.fault(place, f"{column} {row[column]!r} is not a standard deviation")
                 continue
             scale = self._scale(metric)
             found[f"{metric}_std"] = round(std * abs(scale.slope) if scale else std, DECIMALS)

@@ -1,7 +1,7 @@
-"""A folder of one's own in the layout of the authors' preparation: `data/{train,dev,test}.csv`, any of them.
+"""A folder of your own in the layout of the authors' preparation: any of `data/{train,dev,test}.csv`.
 
-Columns `wav_path`, `system_id`, `reference_id`; then `dimension` (the metric), `score`, perhaps `listener_id` and
-`score_std`; or a column a metric; or both.
+Columns `wav_path`, `system_id`, `reference_id`; then `dimension` (the metric), `score` and optionally `listener_id` and
+`score_std`; or one column a metric; or both.
 """
 
 from functools import partial
@@ -20,18 +20,18 @@ _LONG = ("dimension", "score")
 
 
 def corpus_of_folder(folder: Path, *, audio_root: Path | None = None) -> Corpus:
-    """The corpus of a folder; audio paths are relative to the folder, else to `audio_root`.
+    """The corpus in a folder; audio paths are relative to the folder, else to `audio_root`.
 
     Raises:
-        ManifestError: It has none of the files.
+        ManifestError: None of the files exists.
     """
     found = {split: None for split in _SPLITS if (folder / "data" / f"{split}.csv").is_file()}
     if not found:
         listed = ", ".join(str(folder / "data" / f"{split}.csv") for split in _SPLITS)
-        raise ManifestError([f"{folder}: none of {listed} is there; or give a table and name its columns"])
+        raise ManifestError([f"{folder}: none of {listed} exists; add one, or give a table and name its columns"])
     return Corpus(
         name=folder.resolve().name,
-        holds="ratings of one's own",
+        holds="your own ratings",
         protocol="unknown",
         licence="unknown",
         size="",
@@ -43,11 +43,12 @@ def corpus_of_folder(folder: Path, *, audio_root: Path | None = None) -> Corpus:
 
 def _read(tree: Tree, split: Split, *, audio_root: Path | None) -> None:
     file = CsvFile(tree.find(f"data/{split.name}.csv"), ["wav_path", "system_id", "reference_id"])
-    metrics = [name for name in file.header if name in CATALOGUE]
-    long = all(name in file.header for name in _LONG)
+    header = file.header or []
+    metrics = [name for name in header if name in CATALOGUE]
+    long = all(name in header for name in _LONG)
     if not long and not metrics:
         wanted = "dimension and score, or columns named as metrics"
-        raise ManifestError([f"{file.path}:1: no columns of labels ({wanted}); the columns are {file.header}"])
+        raise ManifestError([f"{file.path}:1: no columns of labels ({wanted}); the columns are {header}"])
     for place, row in split.table(file):
         ratings, meta = {}, {}
         if long and not is_blank(row["score"]):

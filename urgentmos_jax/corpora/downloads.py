@@ -220,17 +220,14 @@ def _fetch_hub_file(one: HubFile, folder: Path) -> dict[str, Any]:
     import huggingface_hub
 
     try:
-        info = huggingface_hub.HfApi().dataset_info(one.repo, files_metadata=True)
-        size = next((file.size or 0 for file in info.siblings if file.rfilename == one.name), 0)
-        require_space(folder, 2 * size, f"{one.name}, unpacked,")
-        huggingface_hub.hf_hub_download(
-            one.repo, one.name, repo_type="dataset", revision=info.sha, local_dir=folder
-        )  # fmt: skip
+        revision, sizes = _hub_files(one.repo)
+        require_space(folder, 2 * sizes.get(one.name, 0), f"{one.name}, unpacked,")
+        huggingface_hub.hf_hub_download(one.repo, one.name, repo_type="dataset", revision=revision, local_dir=folder)
     except DownloadError:
         raise
     except Exception as error:  # Errors of the hub, its HTTP client and the disk have no common base.
         raise _hub_error(one.repo, folder, error, file=one.name) from None
-    return {"address": f"{one.repo}/{one.name}", "revision": info.sha}
+    return {"address": f"{one.repo}/{one.name}", "revision": revision}
 
 
 def _fetch_dataset(one: HubDataset, folder: Path) -> dict[str, Any]:
@@ -239,17 +236,25 @@ def _fetch_dataset(one: HubDataset, folder: Path) -> dict[str, Any]:
     target = folder / one.into
     target.mkdir(parents=True, exist_ok=True)
     try:
-        info = huggingface_hub.HfApi().dataset_info(one.repo, files_metadata=True)
-        size = sum(file.size or 0 for file in info.siblings)
+        revision, sizes = _hub_files(one.repo)
+        size = sum(sizes.values())
         require_space(target, size, one.repo)
-        huggingface_hub.snapshot_download(one.repo, repo_type="dataset", revision=info.sha, local_dir=target)
+        huggingface_hub.snapshot_download(one.repo, repo_type="dataset", revision=revision, local_dir=target)
     except DownloadError:
         raise
     except Exception as error:  # As above.
         raise _hub_error(one.repo, target, error, gated=one.gated) from None
-    _tell(f"{target}: {one.repo} at {info.sha}, {size:,} bytes")
-    holds = [str(Path(one.into, file.rfilename)) for file in info.siblings]
-    return {"address": one.repo, "revision": info.sha, "size_bytes": size, "holds": holds}
+    _tell(f"{target}: {one.repo} at {revision}, {size:,} bytes")
+    holds = [str(Path(one.into, name)) for name in sizes]
+    return {"address": one.repo, "revision": revision, "size_bytes": size, "holds": holds}
+
+
+def _hub_files(repo: str) -> tuple[str | None, dict[str, int]]:
+    """The newest commit of a hub dataset, and the bytes of each of its files."""
+    import huggingface_hub
+
+    info = huggingface_hub.HfApi().dataset_info(repo, files_metadata=True)
+    return info.sha, {file.rfilename: file.size or 0 for file in info.siblings or ()}
 
 
 def _hub_error(

@@ -1,4 +1,4 @@
-"""From what a reader found to manifests and reports: recordings are looked at, side files join, ids are checked."""
+"""Writes manifests and reports: measures recordings, joins side files, checks ids."""
 
 import os
 from collections import Counter
@@ -8,7 +8,7 @@ from typing import Any
 
 from urgentmos_jax.corpora.corpus import Corpus, Tree
 from urgentmos_jax.corpora.side_files import SideFiles
-from urgentmos_jax.corpora.split import GivenPair, Recording, Split
+from urgentmos_jax.corpora.split import RatedPair, Recording, Split
 from urgentmos_jax.data.partners import draws, stable_hash
 from urgentmos_jax.files import write_json
 from urgentmos_jax.manifests.reading import (
@@ -37,30 +37,31 @@ def prepare_corpus(
     splits: Sequence[str] = (),
     audio_root: Path | None = None,
     side_files: Path | None = None,
-    most_bad: float = 0.0,
+    max_bad_fraction: float = 0.0,
     hold_out: float = 0.0,
 ) -> dict[str, dict[str, Any]]:
     """Writes `output/SPLIT/data.jsonl` (or `data_pairs.jsonl`) and `report.json` of each split.
 
-    A split that is in order is written, whatever is wrong with another.
+    Each split without faults is written, whatever is wrong with the others.
 
     Args:
-        corpus: Which.
+        corpus: The corpus.
         source: Its folder, as its archive unpacks.
         output: Folder of the manifests.
-        splits: Some of its splits; all by default.
-        audio_root: Where recordings are looked up that are not below `source`.
+        splits: Some of its splits; by default all.
+        audio_root: Where recordings are looked for that are not below `source`.
         side_files: Folder with the authors' side files (`corpora.side_files`).
-        most_bad: Share of a split's recordings that may be missing or undecodable; they are left out and listed.
-        hold_out: Share of the recordings of `train` that become `dev`, for a corpus without one. Which ones depends on
-            the reference alone (or on the id, where there is none), so that what is said is not in both.
+        max_bad_fraction: Fraction of a split's recordings that may be missing or undecodable; they are left out and
+            listed.
+        hold_out: Fraction of the recordings of `train` that become `dev`, for a corpus without a dev split. Which ones
+            depends only on the reference (or the id, without one), so no reference is in both.
 
     Returns:
-        {split: what its `report.json` holds}.
+        {split: content of its `report.json`}.
 
     Raises:
         ManifestError: With all faults of all splits.
-        ValueError: No such split, or nothing to hold out from.
+        ValueError: There is no such split, or nothing to hold out from.
     """
     names = list(splits or corpus.splits)
     if unknown := [name for name in names if name not in corpus.splits]:
@@ -68,7 +69,7 @@ def prepare_corpus(
     if hold_out and (HELD_OUT in corpus.splits or "train" not in names or corpus.pairs):
         raise ValueError(f"nothing to hold out: {corpus.name} has the splits {', '.join(corpus.splits)}")
     if not source.is_dir():
-        raise ManifestError([f"{source}: no such folder; --download fetches what can be fetched into it"])
+        raise ManifestError([f"{source}: no such folder; --download downloads the corpus into it where it can"])
     reports, faults = {}, []
     for name in names:
         tree = Tree(source, corpus.top_folders, audio_root=audio_root, extracted=output / name / "audio")
@@ -78,14 +79,14 @@ def prepare_corpus(
             split.stop_at_faults()
             about = {"corpus": corpus.name, "protocol": corpus.protocol, "licence": corpus.licence}
             for part, recordings in _held_out(split, hold_out if name == "train" else 0.0).items():
-                # Those of what is held out are those of `train`; comparisons have none.
+                # What is held out has the side files of `train`; comparisons have none.
                 side = SideFiles(side_files, corpus.name, name) if side_files and not corpus.pairs else None
                 reports[part] = write_split(
                     split,
                     output / part,
                     recordings=recordings,
                     side_files=side,
-                    most_bad=most_bad,
+                    max_bad_fraction=max_bad_fraction,
                     about=about | {"split": part, "published": None if hold_out else corpus.splits[name]},
                 )
         except ManifestError as error:
@@ -101,42 +102,44 @@ def write_split(
     *,
     recordings: Sequence[Recording] | None = None,
     side_files: SideFiles | None = None,
-    most_bad: float = 0.0,
+    max_bad_fraction: float = 0.0,
     about: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Writes the manifest of a split and `report.json` beside it.
 
     Args:
         split: What was read.
-        output: Folder, made where it is missing.
-        recordings: Some of the split's recordings; all by default.
-        side_files: What joins them.
-        most_bad: See `prepare_corpus`.
+        output: Folder; created if missing.
+        recordings: Some of the split's recordings; by default all.
+        side_files: What is joined to them.
+        max_bad_fraction: See `prepare_corpus`.
         about: First entries of the report.
 
     Returns:
-        The report: rows read, kept and dropped by reason, labels, recordings left out, what side files matched.
+        The report: rows read, kept and dropped by reason, labels, recordings left out, matches of side files.
 
     Raises:
         ManifestError: With all faults.
     """
     folder = os.path.realpath(output)
     recordings = list(split.recordings.values()) if recordings is None else list(recordings)
-    listed = {recording.path: recording for recording in recordings}
+    listed: dict[str, Recording | RatedPair] = {recording.path: recording for recording in recordings}
     listed |= {path: pair for pair in split.pairs for path in pair.paths}
-    seconds = _measure(split, listed, most_bad)
+    seconds = _measure(split, listed, max_bad_fraction)
+    pairs = _pairs(split.pairs, seconds, folder)
+    utterances: list[Utterance] = []
     if split.pairs:
-        records = _pairs(split.pairs, seconds, folder)
-        dropped, kept = len(split.pairs) - len(records), len(records)
+        dropped, kept = len(split.pairs) - len(pairs), len(pairs)
     else:
         remaining = [recording for recording in recordings if recording.path in seconds]
-        records = _utterances(split, remaining, seconds, folder)
+        utterances = _utterances(split, remaining, seconds, folder)
         kept = sum(recording.rows for recording in remaining)
         dropped = sum(recording.rows for recording in recordings) - kept
     if dropped:
         split.dropped["bad audio"] += dropped
-    joined = side_files.join(records, split) if side_files else None
+    joined = side_files.join(utterances, split) if side_files else None
     split.stop_at_faults()
+    records: Sequence[Utterance | Pair] = pairs or utterances
     if not records:
         reasons = ", ".join(f"{reason}: {count}" for reason, count in split.dropped.items()) or "it has none"
         raise ManifestError([f"{', '.join(split.sources) or split.name}: no rows to keep ({reasons})"])
@@ -144,9 +147,9 @@ def write_split(
     os.makedirs(folder, exist_ok=True)
     write_json(os.path.join(folder, "report.json"), report)
     if split.pairs:
-        write_pairs(os.path.join(folder, "data_pairs.jsonl"), records)
+        write_pairs(os.path.join(folder, "data_pairs.jsonl"), pairs)
     else:
-        write_utterances(os.path.join(folder, "data.jsonl"), records)
+        write_utterances(os.path.join(folder, "data.jsonl"), utterances)
     return report
 
 
@@ -162,17 +165,17 @@ def _held_out(split: Split, share: float) -> dict[str, list[Recording] | None]:
     }
 
 
-def _measure(split: Split, listed: Mapping[str, Recording | GivenPair], most_bad: float) -> dict[str, float]:
-    """{path: seconds}; files that cannot be opened become faults, or are left out if they are few enough."""
+def _measure(split: Split, listed: Mapping[str, Recording | RatedPair], max_bad_fraction: float) -> dict[str, float]:
+    """{path: seconds}; recordings that cannot be opened are faults, or are left out if they are few enough."""
     paths = list(listed)
     measured = measure_durations(paths, title=f"{split.name}: recordings")
     found = dict(zip(paths, measured, strict=True))
     bad = {path: error for path, error in found.items() if not isinstance(error, float)}
-    if len(bad) > most_bad * len(paths):
+    if len(bad) > max_bad_fraction * len(paths):
         advice = "; or leave such recordings out with --skip-bad"
-        if most_bad:
-            text = f"{len(bad)} of {len(paths)} recordings are bad, more than {100 * most_bad:g} %"
-            split.fault(Place(split.name, 0), f"{text}; if that is right give a larger --skip-bad SHARE")
+        if max_bad_fraction:
+            text = f"{len(bad)} of {len(paths)} recordings are bad, more than {100 * max_bad_fraction:g} %"
+            split.fault(Place(split.name, 0), f"{text}; if that is right, give a larger --skip-bad SHARE")
             advice = ""
         for path, error in bad.items():
             split.fault(listed[path].place, f"{error}{advice}")
@@ -180,30 +183,31 @@ def _measure(split: Split, listed: Mapping[str, Recording | GivenPair], most_bad
         {"line": listed[path].place.line, "audio": getattr(listed[path], "audio", path), "error": str(error)}
         for path, error in bad.items()
     ]
-    return {path: seconds for path, seconds in found.items() if path not in bad}
+    return {path: seconds for path, seconds in found.items() if isinstance(seconds, float)}
 
 
 def _utterances(
     split: Split, recordings: Iterable[Recording], seconds: Mapping[str, float], folder: str
 ) -> list[Utterance]:
-    utterances, uids = [], {}
+    utterances: list[Utterance] = []
+    uids: dict[str, Recording] = {}
     for recording in recordings:
         first = uids.setdefault(recording.uid, recording)
         if first is not recording:
-            text = f"{recording.audio!r} has the id {recording.uid!r} of {first.audio!r} on line {first.place.line}"
-            split.fault(recording.place, f"{text}; name a reference column that tells them apart, or none")
+            text = f"{recording.audio!r} has the id {recording.uid!r}, as on line {first.place.line} {first.audio!r}"
+            split.fault(recording.place, f"{text}; name a reference column that distinguishes them, or none")
         labels, meta = split.labels_of(recording)
         path, duration = written_path(recording.path, folder), round(seconds[recording.path], 6)
         utterances.append(Utterance(recording.uid, path, duration, recording.system, recording.reference, labels, meta))
     return utterances
 
 
-def _pairs(pairs: Iterable[GivenPair], seconds: Mapping[str, float], folder: str) -> list[Pair]:
+def _pairs(pairs: Iterable[RatedPair], seconds: Mapping[str, float], folder: str) -> list[Pair]:
     return [
         Pair(
             pair.uids,
-            tuple(written_path(path, folder) for path in pair.paths),
-            tuple(round(seconds[path], 6) for path in pair.paths),
+            (written_path(pair.paths[0], folder), written_path(pair.paths[1], folder)),
+            (round(seconds[pair.paths[0]], 6), round(seconds[pair.paths[1]], 6)),
             {"mos_overall": pair.label},
             pair.meta | {"label": "preference"},
         )

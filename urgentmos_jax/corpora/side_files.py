@@ -1,6 +1,6 @@
-"""The authors' side files of a split, which join its utterances by id: `<metric>.scp`, `utt2dur` and `meta.jsonl`.
+"""The authors' side files of a split, joined to its utterances by id: `<metric>.scp`, `utt2dur` and `meta.jsonl`.
 
-They are published as the hub dataset urgent-challenge/vmc2026-track1-meta, `<corpus>/<split>/...`. Their ids are those
+They are published as the hub dataset urgent-challenge/vmc2026-track1-meta, in `<corpus>/<split>/`. Their ids are those
 of `split.make_uid`.
 """
 
@@ -16,7 +16,7 @@ from urgentmos_jax.metrics import CATALOGUE
 __all__ = ["SideFiles", "read_scp"]
 
 _OTHER = ("wav.scp",)
-_LEAST_SHARE = 0.5
+_MIN_MATCHED = 0.5
 _DURATION_TOLERANCE_SECONDS = 0.5
 
 
@@ -24,12 +24,12 @@ class SideFiles:
     """Side files of one split.
 
     Args:
-        folder: With `<corpus>/<split>/`, `<split>/`, or the files themselves.
+        folder: Holds `<corpus>/<split>/`, `<split>/`, or the files themselves.
         corpus: Its name.
         split: Its name.
 
     Raises:
-        ManifestError: There are none.
+        ManifestError: There are no side files.
     """
 
     def __init__(self, folder: Path, corpus: str, split: str):
@@ -40,15 +40,15 @@ class SideFiles:
         self.folder = found
 
     def join(self, utterances: Sequence[Utterance], split: Split) -> dict[str, dict[str, int]]:
-        """Adds labels and `meta` that the utterances lack, in place.
+        """Adds labels and `meta` that the utterances do not have, in place.
 
         Args:
-            utterances: Of the split, or some of them.
-            split: Its recordings, and where faults and notes go.
+            utterances: Those of the split, or some of them.
+            split: Holds all its recordings; receives faults and notes.
 
         Returns:
-            {file: {"matched", "not_in_corpus", "without"}}: ids of the file that are among the utterances, that are
-            not in the split, and utterances the file does not have.
+            {file: {"matched", "not_in_corpus", "without"}}: number of ids among the utterances, of ids not in the
+            split, and of utterances without an entry.
         """
         by_uid = {utterance.uid: utterance for utterance in utterances}
         every = {recording.uid for recording in split.recordings.values()}
@@ -57,7 +57,7 @@ class SideFiles:
             if path.name in _OTHER:
                 continue
             if path.stem not in CATALOGUE:
-                split.notes[f"side file {path.name} is no known metric, left out"] += 1
+                split.notes[f"side file {path.name} is not a known metric; left out"] += 1
                 continue
             values = read_scp(path, split)
             counts[path.name] = self._matched(path, values.keys(), by_uid, every, split)
@@ -82,8 +82,8 @@ class SideFiles:
         self, path: Path, uids: Any, by_uid: dict[str, Utterance], every: set[str], split: Split
     ) -> dict[str, int]:
         there, matched = len(uids & every), len(uids & by_uid.keys())
-        if there < _LEAST_SHARE * len(uids):
-            text = f"only {there} of its {len(uids)} ids are those of the corpus, as {next(iter(by_uid), '')!r}"
+        if there < _MIN_MATCHED * len(uids):
+            text = f"only {there} of its {len(uids)} ids are in the corpus, such as {next(iter(by_uid), '')!r}"
             split.fault(Place(str(path), 0), f"{text}; is it the file of another split?")
         return {"matched": matched, "not_in_corpus": len(uids) - there, "without": len(by_uid) - matched}
 

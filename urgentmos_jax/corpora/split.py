@@ -1,4 +1,4 @@
-"""A split of a corpus while it is read: recordings with their ratings, given pairs, what is wrong or left out."""
+"""A split of a corpus while it is read: recordings with their ratings, and rated pairs."""
 
 import math
 import os
@@ -12,7 +12,7 @@ from urgentmos_jax.manifests.reading import ManifestError, far_out
 from urgentmos_jax.manifests.tables import CsvFile, Place, is_blank, number
 from urgentmos_jax.metrics import CATALOGUE
 
-__all__ = ["DECIMALS", "GivenPair", "Rating", "Recording", "Split", "escape_id", "make_uid"]
+__all__ = ["DECIMALS", "RatedPair", "Rating", "Recording", "Split", "escape_id", "make_uid"]
 
 DECIMALS = 4  # Of labels, as the authors round them.
 
@@ -21,7 +21,7 @@ Rating = tuple[str, float]  # Who rated ("" where unknown), and what.
 
 @dataclass
 class Recording:
-    """A recording and what is said of it.
+    """A recording and its labels.
 
     Attributes:
         place: Where it is first listed.
@@ -31,8 +31,8 @@ class Recording:
         system: What produced it.
         reference: What it says; shared by systems that processed the same source.
         ratings: {metric: ratings}, which are averaged.
-        labels: {metric: value} of what is published as a mean.
-        meta: Standard deviations and the like.
+        labels: {metric: published mean}.
+        meta: Standard deviations and so on.
         rows: Rows that list it.
     """
 
@@ -49,8 +49,8 @@ class Recording:
 
 
 @dataclass(frozen=True)
-class GivenPair:
-    """Two recordings that listeners compared; `label` is positive where the first is better."""
+class RatedPair:
+    """Two recordings that listeners compared; `label` is positive if the first is better."""
 
     place: Place
     uids: tuple[str, str]
@@ -83,7 +83,7 @@ class Split:
         self.notes: Counter[str] = Counter()
         self.sources: dict[str, str] = {}
         self.recordings: dict[str, Recording] = {}
-        self.pairs: list[GivenPair] = []
+        self.pairs: list[RatedPair] = []
         self.bad: list[dict[str, Any]] = []
         self._faults: list[tuple[Place, str]] = []
         self._folders: dict[str, str] = {}
@@ -136,18 +136,18 @@ class Split:
         labels: Mapping[str, float] | None = None,
         meta: Mapping[str, Any] | None = None,
     ) -> None:
-        """Takes a row: ratings of one recording gather, whichever rows they come from; the rest must agree.
+        """Adds a row. Ratings of a recording are collected over rows; everything else must agree.
 
         Args:
             place: Of the row.
-            audio: The recording as it is listed.
+            audio: The recording as listed.
             path: Its file.
             uid: Its id; by default `make_uid` of system and reference, or of system and `audio` as first listed.
             system: What produced it.
             reference: What it says.
             ratings: {metric: ratings}.
             labels: {metric: published mean}.
-            meta: Standard deviations and the like.
+            meta: Standard deviations and so on.
         """
         path = self.real_folder(os.fspath(path))
         known = self.recordings.get(path)
@@ -155,7 +155,7 @@ class Split:
             named = uid or make_uid(system, reference or audio)
             known = self.recordings[path] = Recording(place, audio, path, named, system, reference)
         elif (known.uid, known.system, known.reference) != (uid or known.uid, system, reference):
-            self.fault(place, f"{audio!r} has other ids than on line {known.place.line}; make them the same")
+            self.fault(place, f"{audio!r} has other ids on line {known.place.line}; make them the same")
         known.rows += 1
         for metric, values in (ratings or {}).items():
             known.ratings.setdefault(metric, []).extend(values)
@@ -173,15 +173,17 @@ class Split:
         label: float,
         meta: Mapping[str, Any],
     ) -> None:
-        """Takes a comparison of two recordings; `meta` is its key in the corpus, which must be its own."""
+        """Adds a comparison of two recordings; `meta` is its key in the corpus, which must be unique."""
         first = self._keys.setdefault(tuple(meta.items()), place)
         if first is not place:
-            self.fault(place, f"{', '.join(f'{name} {key!r}' for name, key in meta.items())} is that of {first} too")
+            self.fault(
+                place, f"{', '.join(f'{name} {key!r}' for name, key in meta.items())} is already used at {first}"
+            )
         a, b = (self.real_folder(os.fspath(path)) for path in paths)
-        self.pairs.append(GivenPair(place, uids, (a, b), label, dict(meta)))
+        self.pairs.append(RatedPair(place, uids, (a, b), label, dict(meta)))
 
     def real_folder(self, path: str) -> str:
-        """Absolute, links of folders followed and `..` gone; the file keeps its name, which may be a link's."""
+        """The absolute path, with links of folders and `..` resolved; the file itself may be a link."""
         folder, name = os.path.split(path)
         if folder not in self._folders:
             self._folders[folder] = os.path.realpath(folder or os.curdir)

@@ -121,8 +121,8 @@ def _untar(archive: Path, folder: Path) -> None:
             path = folder / _checked_name(member.name, archive)
             if member.isdir():
                 path.mkdir(parents=True, exist_ok=True)
-            elif member.isreg():
-                _write(file.extractfile(member), path, member.size, archive)
+            elif source := file.extractfile(member) if member.isreg() else None:
+                _write(source, path, member.size, archive)
             else:
                 file.extract(member, folder, filter="data")
 

@@ -38,7 +38,7 @@ def read_splits(tree: Tree, split: Split, *, hub_splits: dict[str, tuple[str, ..
                 continue
             uid = make_uid(system, sample)
             if (first := firsts.setdefault(uid, place)) is not place:
-                split.fault(place, f"system_id {system!r}, sample_id {sample!r} are those of {first} too")
+                split.fault(place, f"system_id {system!r}, sample_id {sample!r} are already used at {first}")
                 continue
             ratings, labels, meta = _labels(split, place, row)
             if not ratings and not labels:

@@ -68,8 +68,9 @@ def _clusters(tree: Tree, split: Split, track: str) -> dict[str, str]:
         return {}
     file = CsvFile(path, ["wav_name", "track", "cluster"])
     split.sources[file.path] = file.sha256
-    columns = [file.header.index(name) for name in ("wav_name", "track", "cluster")]
-    rows = ([row[column] for column in columns] for _, row in file if len(row) == len(file.header))
+    header = file.header or []
+    columns = [header.index(name) for name in ("wav_name", "track", "cluster")]
+    rows = ([row[column] for column in columns] for _, row in file if len(row) == len(header))
     return {
         name.removesuffix(".wav"): f"{track}-{cluster}"
         for name, its_track, cluster in rows

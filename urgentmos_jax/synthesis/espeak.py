@@ -1,9 +1,9 @@
 """Speech of eSpeak NG, through the shared library and the voices of the package espeakng-loader."""
 
-import _ctypes
 import ctypes
 import os
 import re
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -16,6 +16,11 @@ import numpy as np
 import soxr
 
 from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ
+
+if sys.platform == "win32":
+    from _ctypes import FreeLibrary as unload
+else:
+    from _ctypes import dlclose as unload
 
 __all__ = ["check_voice", "synthesize"]
 
@@ -30,7 +35,6 @@ _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 
 _MAX_PATH_BYTES = 120
 _LOCK = threading.Lock()
-_UNLOAD = _ctypes.FreeLibrary if os.name == "nt" else _ctypes.dlclose
 
 
 def synthesize(text: str, voice: str, *, rate: int = 175, pitch: int = 50) -> tuple[np.ndarray, int]:
@@ -112,7 +116,7 @@ def _fresh_library() -> Iterator[tuple[ctypes.CDLL, int]]:
             finally:
                 library.espeak_Terminate()  # Its thread must not outlive its code.
         finally:
-            _UNLOAD(library._handle)
+            unload(library._handle)
 
 
 @contextmanager

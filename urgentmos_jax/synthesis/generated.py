@@ -47,12 +47,12 @@ class Reference:
 
     Attributes:
         id: Unique in the corpus, without white space.
-        voice: eSpeak voice; None for a recording.
+        voice: eSpeak voice; empty for a recording.
         source: The sentence, or the recording's path relative to the folder of clean speech.
     """
 
     id: str
-    voice: str | None
+    voice: str
     source: str
 
 
@@ -130,7 +130,7 @@ def _recorded(clean: Path) -> list[Reference]:
     if not clean.is_dir():
         raise ValueError(f"{clean}: no such folder of clean speech")
     paths = sorted(p.relative_to(clean).as_posix() for p in clean.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
-    references = [Reference(re.sub(r"[^\w.+-]", "_", os.path.splitext(path)[0]), None, path) for path in paths]
+    references = [Reference(re.sub(r"[^\w.+-]", "_", os.path.splitext(path)[0]), "", path) for path in paths]
     named: dict[str, str] = {}
     for reference in references:
         if named.setdefault(reference.id, reference.source) != reference.source:

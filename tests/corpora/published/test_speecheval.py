@@ -68,10 +68,10 @@ def test_a_key_that_comes_twice(root, capsys):
     line = (root / "preference" / "test.jsonl").read_text().splitlines()[0]
     with (root / "preference" / "test.jsonl").open("a") as file:
         file.write(line + "\n")
-    assert 'test.jsonl:5: key "k1" is that of line 1 too' in refused(capsys, "speecheval", root)
+    assert 'test.jsonl:5: key "k1" is already used on line 1' in refused(capsys, "speecheval", root)
     build(root)
     file = root / "rawdata" / "data" / "test-00000-of-00001.parquet"
     rows = datasets.Dataset.from_parquet(str(file))
     datasets.concatenate_datasets([rows, rows.select([2])]).to_parquet(f"{file}.new")
     Path(f"{file}.new").replace(file)
-    assert "(test):6: key 'k3' is that of" in refused(capsys, "speecheval", root)
+    assert "(test):6: key 'k3' is already used at" in refused(capsys, "speecheval", root)

@@ -54,4 +54,4 @@ def test_an_index_that_comes_twice(root, capsys):
     made = [write_recording(root.parent / "made" / f"{n}.wav", 0.5).read_bytes() for n in range(2)]
     columns = {"index": [5, 5], "audioA": made, "audioB": made[::-1], "naturalness_label": ["A", "B"]}
     write_parquet(next((root / "data").glob("dev-*")), columns, ("audioA", "audioB"))
-    assert "(dev):1: index 5 is that of" in refused(capsys, "speechjudge", root)
+    assert "(dev):1: index 5 is already used at" in refused(capsys, "speechjudge", root)

@@ -40,7 +40,7 @@ def test_a_sample_that_comes_twice(root, capsys):
     made = [write_recording(root.parent / "made" / f"{n}.wav", 0.5).read_bytes() for n in range(2)]
     columns = {"sample_id": ["x_1", "x_1"], "system_id": ["s_1", "s_1"], "audio": made, "mos": [3.0, 3.0]}
     write_parquet(next((root / "data").glob("blind_test_mos-*")), columns, ("audio",))
-    words = "(blind_test_mos):1: system_id 's_1', sample_id 'x_1' are those of"
+    words = "(blind_test_mos):1: system_id 's_1', sample_id 'x_1' are already used at"
     assert words in refused(capsys, "urgent2024-sqa", root)
 
 

@@ -39,7 +39,7 @@ def read(tree: Tree, split: Split) -> None:
         paths = (row["path"], row["path_B"])
         split.add_pair(
             place,
-            tuple(escape_id(path) for path in paths),
+            (escape_id(row["path"]), escape_id(row["path_B"])),
             [tree.audio(f"rawdata/{path}") for path in paths],
             _LABELS[preference],
             {"key": row["key"]},
@@ -56,7 +56,7 @@ def _preferences(path: Path, split: Split) -> dict[Any, tuple[Place, Any]]:
             split.fault(place, entry if isinstance(entry, str) else "give a key and a preference")
         elif entry["key"] in found:
             first = found[entry["key"]][0].line
-            split.fault(place, f"key {json.dumps(entry['key'])} is that of line {first} too")
+            split.fault(place, f"key {json.dumps(entry['key'])} is already used on line {first}")
         else:
             found[entry["key"]] = place, entry["preference"]
     return found

@@ -18,9 +18,11 @@ def read(tree: Tree, split: Split) -> None:
             split.dropped[f"label {row['naturalness_label']!r}"] += 1
             continue
         # Splits may number their rows alike; ids must differ.
-        uids = tuple(f"{split.name}-{escape_id(str(row['index']))}_{side}" for side in "ab")
+        stem = f"{split.name}-{escape_id(str(row['index']))}"
         paths = [extract(row[f"audio{side}"], tree.extracted, f"{row['index']}_{side.lower()}") for side in "AB"]
-        split.add_pair(place, uids, paths, _LABELS[row["naturalness_label"]], {"index": row["index"]})
+        split.add_pair(
+            place, (f"{stem}_a", f"{stem}_b"), paths, _LABELS[row["naturalness_label"]], {"index": row["index"]}
+        )
 
 
 CORPUS = Corpus(
