@@ -1,4 +1,4 @@
-"""`urgentmos prepare`: a corpus, or recordings with ratings of one's own -> manifests."""
+"""`urgentmos prepare`: a published corpus, or your own recordings and ratings -> manifests."""
 
 import argparse
 import sys
@@ -15,21 +15,23 @@ _MAX_BAD_FRACTION = 0.01
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the subcommand."""
-    parser.add_argument("--list", action=_List, nargs=0, help="the corpora: what they hold, licence, size, where from")
+    parser.add_argument("--list", action=_List, nargs=0, help="list the corpora: content, licence, size, origin")
     corpora = parser.add_subparsers(dest="corpus", required=True, metavar="CORPUS")
-    custom = corpora.add_parser("custom", help="recordings and ratings of your own, in a CSV file or a folder of them")
-    _add_shared(custom, "a table, or a folder with data/train.csv, data/dev.csv, data/test.csv", "gets the manifest")
+    custom = corpora.add_parser("custom", help="your own recordings and ratings, in a CSV file or a folder")
+    _add_shared(
+        custom, "a table, or a folder with data/train.csv, data/dev.csv, data/test.csv", "folder for the manifest"
+    )
     _add_published(custom)
     _add_custom(custom)
     for name in NAMES:
         own = corpora.add_parser(name, help=f"the corpus {name}")
-        _add_shared(own, "folder of the corpus, as its archive unpacks", "gets SPLIT/data.jsonl, SPLIT/report.json")
-        own.add_argument("--download", action="store_true", help="first fetch into --source what can be fetched")
+        _add_shared(own, "folder of the corpus, as unpacked", "folder for SPLIT/data.jsonl and SPLIT/report.json")
+        own.add_argument("--download", action="store_true", help="first download into --source what can be downloaded")
         _add_published(own)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prepares."""
+    """Prepares a corpus and prints what was kept."""
     try:
         if arguments.corpus == "custom" and not arguments.source.is_dir():
             reports = {"": _custom(arguments)}
@@ -53,34 +55,36 @@ class _List(argparse.Action):
             print(f"  licence: {corpus.licence}; from {corpus.home}")
             if corpus.by_hand:
                 print(f"  by hand: {corpus.by_hand}")
-        print("custom\n  recordings and ratings of your own: urgentmos prepare custom --help")
+        print("custom\n  your own recordings and ratings: urgentmos prepare custom --help")
         parser.exit()
 
 
 def _add_shared(parser: argparse.ArgumentParser, source: str, output: str) -> None:
     parser.add_argument("--source", type=Path, required=True, metavar="PATH", help=source)
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help=output)
-    parser.add_argument("--audio-root", type=Path, metavar="DIR", help="where recordings are looked up, after --source")
+    parser.add_argument(
+        "--audio-root", type=Path, metavar="DIR", help="where to look for recordings that are not below --source"
+    )
     parser.add_argument(
         "--skip-bad", type=_share, nargs="?", const=_MAX_BAD_FRACTION, default=0.0, metavar="SHARE",
-        help=f"leave out and list recordings that cannot be opened, up to this share (default: {_MAX_BAD_FRACTION})",
+        help=f"list and leave out recordings that cannot be opened, up to this share (bare: {_MAX_BAD_FRACTION})",
     )  # fmt: skip
 
 
 def _add_published(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--splits", metavar="A,B", help="some of the splits (default: all)")
+    parser.add_argument("--splits", metavar="A,B", help="only these splits (default: all)")
     parser.add_argument(
         "--side-files",
         type=Path,
         metavar="DIR",
-        help="the authors' vmc2026-track1-meta: metrics by id, .scp and .jsonl",
+        help="the authors' vmc2026-track1-meta: metrics by id in .scp and .jsonl files",
     )
     parser.add_argument(
         "--hold-out",
         type=_share,
         default=0.0,
         metavar="SHARE",
-        help="of train, as dev, where a corpus has no dev split",
+        help="share of train to hold out as dev, for a corpus without a dev split",
     )
 
 
@@ -139,7 +143,7 @@ def _summary(folder: Path, report: dict[str, Any]) -> list[str]:
     lines += [f"{note}: {count}" for note, count in report["notes"].items()]
     lines += [f"left out, line {bad['line']}: {bad['error']}" for bad in report["bad_audio"]]
     if unknown := report["not_in_catalogue"]:
-        lines.append(f"no known metrics, so their range is not checked: {', '.join(unknown)}")
+        lines.append(f"unknown metrics, whose range is not checked: {', '.join(unknown)}")
     for file, found in report.get("side_files", {}).items():
         text = f"{found['matched']} matched, {found['not_in_corpus']} ids not in the corpus"
         lines.append(f"side file {file}: {text}, {found['without']} utterances without")
@@ -153,21 +157,27 @@ def _counted(counts: dict[str, int]) -> str:
 
 
 def _add_custom(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--audio", metavar="COLUMN", help="paths of the recordings; a table needs it")
+    parser.add_argument("--audio", metavar="COLUMN", help="paths of the recordings; required for a table")
     parser.add_argument("--system", metavar="COLUMN", help="what produced them")
     parser.add_argument("--reference", metavar="COLUMN", help="what they say; shared by systems that say the same")
     parser.add_argument(
         "--metric", action="append", default=[], metavar="METRIC=COLUMN",
-        help="ratings, one or several a cell; repeat for each. With --metric-column: METRIC=what stands there",
+        help="ratings, one or several a cell; repeat for each metric. With --metric-column: METRIC=its name there",
     )  # fmt: skip
-    parser.add_argument("--metric-column", metavar="COLUMN", help="where a row names its metric (long form)")
-    parser.add_argument("--score-column", metavar="COLUMN", help="where such a row has its rating")
+    parser.add_argument("--metric-column", metavar="COLUMN", help="the metric of each row (long form)")
+    parser.add_argument("--score-column", metavar="COLUMN", help="the rating of each row (long form)")
     parser.add_argument(
-        "--scale", action="append", default=[], metavar="[METRIC=]FROM-TO:FROM-TO", help="maps ratings: 0-100:1-5"
+        "--scale",
+        action="append",
+        default=[],
+        metavar="[METRIC=]FROM-TO:FROM-TO",
+        help="map ratings, such as 0-100:1-5",
     )
-    parser.add_argument("--std", action="append", default=[], metavar="[METRIC=]COLUMN", help="kept in meta")
+    parser.add_argument(
+        "--std", action="append", default=[], metavar="[METRIC=]COLUMN", help="standard deviations, kept in meta"
+    )
     parser.add_argument("--listeners", metavar="COLUMN", help="who rated, kept in meta")
-    parser.add_argument("--delimiter", metavar="C", help="one character, or tab (default: what finds the columns)")
+    parser.add_argument("--delimiter", metavar="C", help="one character, or tab (default: detected)")
 
 
 def _custom(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -176,13 +186,13 @@ def _custom(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.splits or arguments.side_files or arguments.hold_out:
         raise UsageError("--splits, --side-files and --hold-out are for a folder of tables; --source is one table")
     if arguments.audio is None:
-        raise UsageError("--audio COLUMN is missing: which column of the table has the paths of the recordings")
+        raise UsageError("--audio COLUMN is missing: name the column with the paths of the recordings")
     delimiter = {"tab": "\t", "\\t": "\t"}.get(arguments.delimiter, arguments.delimiter)
     if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n '):
         raise UsageError(f"--delimiter {delimiter!r}: give one character, or tab")
     ratings = _named(arguments.metric, "--metric")
     if "" in ratings:
-        raise UsageError(f"--metric {ratings['']!r}: give METRIC=COLUMN, as mos_overall={ratings['']}")
+        raise UsageError(f"--metric {ratings['']!r}: give METRIC=COLUMN, such as mos_overall={ratings['']}")
     try:
         columns = Columns(
             audio=arguments.audio,
