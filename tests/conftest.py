@@ -8,7 +8,9 @@ os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
 # Compiling is most of the time these small models take. `.ci/run` runs the golden tests with full optimisation too.
 # With the other scheduler, eight devices on two busy cores can wait for each other for ever (seen with jax 0.11).
 os.environ.setdefault(
-    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_enable_concurrency_optimized_scheduler=false"
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+    " --xla_cpu_enable_concurrency_optimized_scheduler=false",
 )
 
 import jax
