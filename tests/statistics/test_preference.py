@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from urgentmos_jax.statistics import ranks
-from urgentmos_jax.statistics.preference import PAIR_FIGURES, preference_with_intervals, sign_accuracy
+from urgentmos_jax.statistics.preference import PAIR_STATISTICS, preference_with_intervals, sign_accuracy
 
 #            right   right  wrong: 0  left out  tie, tie  wrong  tie, A
 LABELS = [1.0, -0.6, 0.7, 0.0, 0.5, -0.2, -0.5]
@@ -16,8 +16,8 @@ PREDICTED = [0.4, -0.9, 0.0, 2.0, 0.5, 0.1, 0.6]
 
 def test_accuracies_by_hand():
     found = preference_with_intervals(PREDICTED, LABELS)
-    values = {name: one.value for name, one in found.figures.items()}
-    assert found.n == found.units == 7
+    values = {name: one.value for name, one in found.intervals.items()}
+    assert found.n == found.clusters == 7
     # Signs: all but the label 0; right are 1.0, -0.6 and 0.5. Clear: 1.0, -0.6, 0.7, 0.5, -0.5.
     assert found.counts == {"sign_acc@0": 6, "sign_acc@0.5": 5, "tie3_acc@0.5": 7}
     assert values["sign_acc@0"] == pytest.approx(3 / 6) and values["sign_acc@0.5"] == pytest.approx(3 / 5)
@@ -31,7 +31,7 @@ def test_accuracies_by_hand():
 def test_both_orders_of_the_pairs_give_the_same():
     one = preference_with_intervals(PREDICTED, LABELS)
     other = preference_with_intervals([-x for x in PREDICTED], [-y for y in LABELS])
-    assert one.figures == other.figures and tuple(one.figures) == PAIR_FIGURES
+    assert one.intervals == other.intervals and tuple(one.intervals) == PAIR_STATISTICS
 
 
 @pytest.mark.parametrize(
@@ -40,14 +40,14 @@ def test_both_orders_of_the_pairs_give_the_same():
         ([], [], ("few_items", "no_clear_pairs"), ()),
         ([0.3, 0.1], [0.0, 0.0], ("few_items", "no_clear_pairs"), ("tie3_acc@0.5",)),
         ([0.3, 0.1, 0.2], [0.4, -0.1, 0.2], ("no_clear_pairs",), ("sign_acc@0", "tie3_acc@0.5", "pair_srcc")),
-        ([0.3, 0.3, 0.3], [1.0, -1.0, 2.0], ("constant_predictions",), PAIR_FIGURES[:3]),
+        ([0.3, 0.3, 0.3], [1.0, -1.0, 2.0], ("constant_predictions",), PAIR_STATISTICS[:3]),
     ],
 )
 def test_what_is_not_defined_has_a_name(predicted, true, named, defined):
     found = preference_with_intervals(predicted, true)
     assert found.warnings == named
-    assert tuple(name for name, one in found.figures.items() if not math.isnan(one.value)) == defined
-    assert all(one.as_json()["value"] is None for name, one in found.figures.items() if name not in defined)
+    assert tuple(name for name, one in found.intervals.items() if not math.isnan(one.value)) == defined
+    assert all(one.as_json()["value"] is None for name, one in found.intervals.items() if name not in defined)
 
 
 def test_pairs_of_one_reference_are_drawn_together():
@@ -58,10 +58,10 @@ def test_pairs_of_one_reference_are_drawn_together():
     references = [(f"r{place // 10}",) * 2 for place in range(50)]
     together = preference_with_intervals(right * labels, labels, references)
     alone = preference_with_intervals(right * labels, labels)
-    assert together.units == 5 and alone.units == 50
+    assert together.clusters == 5 and alone.clusters == 50
 
     def width(found):
-        return found.figures["sign_acc@0"].high - found.figures["sign_acc@0"].low
+        return found.intervals["sign_acc@0"].high - found.intervals["sign_acc@0"].low
 
     assert width(together) > 2.5 * width(alone)
 
@@ -69,10 +69,10 @@ def test_pairs_of_one_reference_are_drawn_together():
 def test_references_of_pairs_across_them():
     labels = np.random.default_rng(1).normal(size=6)
     ring = [("a", "b"), ("b", "c"), ("c", "a")] * 2
-    assert preference_with_intervals(labels, labels, ring).units == 3
+    assert preference_with_intervals(labels, labels, ring).clusters == 3
     # Those that meet no others count once; a pair without references, or with one, by what it has.
     mixed = [("a", "b"), ("b", "a"), (None, None), (None, None), ("c", None), ("c", "c")]
-    assert preference_with_intervals(labels, labels, mixed).units == 4
+    assert preference_with_intervals(labels, labels, mixed).clusters == 4
 
 
 def test_resamples_without_any_pair_are_left_out(monkeypatch):
@@ -80,11 +80,11 @@ def test_resamples_without_any_pair_are_left_out(monkeypatch):
     labels = np.random.default_rng(1).normal(size=12)
     ring = [("a", "b"), ("b", "c"), ("c", "a")] * 4
     for limit in (1000, 0):
-        monkeypatch.setattr(ranks, "_EXACT_UNITS", limit)
+        monkeypatch.setattr(ranks, "_EXACT_CLUSTERS", limit)
         with np.errstate(all="raise"):
             found = preference_with_intervals(labels + 0.5, labels, ring)
-        assert all(math.isfinite(one.low) for one in found.figures.values())
-        assert np.isnan(found.drawn["pair_srcc"]).sum() > 50
+        assert all(math.isfinite(one.low) for one in found.intervals.values())
+        assert np.isnan(found.resamples["pair_srcc"]).sum() > 50
 
 
 def _coverage(tests: int, across: bool) -> dict[str, float]:
@@ -98,7 +98,7 @@ def _coverage(tests: int, across: bool) -> dict[str, float]:
         labels = rng.choice([-1.0, 1.0], 240)
         right = rng.random(240) < (easy[a] + easy[b]) / 2
         names = [(str(one), str(other)) for one, other in zip(a, b, strict=True)]
-        found = preference_with_intervals(np.where(right, labels, -labels), labels, names, seed=seed).figures
+        found = preference_with_intervals(np.where(right, labels, -labels), labels, names, seed=seed).intervals
         for name in covered:
             covered[name] += found[name].low <= 0.8 <= found[name].high
     return {name: count / tests for name, count in covered.items()}

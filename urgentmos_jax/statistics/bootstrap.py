@@ -1,4 +1,7 @@
-"""Bootstrap intervals: how far a figure would move had other recordings or systems been tested (Efron 1979)."""
+"""Bootstrap intervals: how far a statistic would move had other recordings or systems been tested (Efron 1979).
+
+Shapes: R resamples, C clusters (references, systems, or items by themselves), which are resampled as wholes.
+"""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,20 +13,21 @@ from scipy.special import ndtr, ndtri, stdtrit
 
 __all__ = [
     "CONFIDENCE",
-    "DRAWS",
+    "RESAMPLES",
     "Difference",
+    "Estimates",
     "Interval",
-    "Judged",
     "average",
     "bca_interval",
-    "judged",
+    "cluster_numbers",
+    "estimates",
+    "expanded_interval",
     "paired_differences",
     "percentile_interval",
     "resampled_counts",
-    "unit_numbers",
 ]
 
-DRAWS = 1000
+RESAMPLES = 1000
 CONFIDENCE = 0.95
 
 # Elements of one piece of resampled counts: memory stays bounded however many items there are.
@@ -32,7 +36,7 @@ _PIECE = 2_000_000
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A figure and its bootstrap interval; NaN where it is not defined."""
+    """A statistic and its bootstrap interval; NaN where it is not defined."""
 
     value: float
     low: float = math.nan
@@ -51,10 +55,10 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How far two predictors are apart by a figure, on the same items and resamples.
+    """Difference of a statistic between two models, on the same items and resamples.
 
     Attributes:
-        interval: The difference, the other minus the first.
+        interval: The other model minus the first.
         p: Two-sided: twice the share of resamples on the far side of 0, at most 1; NaN where it is not defined.
     """
 
@@ -70,151 +74,174 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Judged:
-    """Figures of a predictor on a set of items.
+class Estimates:
+    """Statistics of one model's predictions of a set of items.
 
     Attributes:
         n: Items.
-        units: How many units were resampled: references, systems, or items by themselves.
-        figures: {figure: value and interval}.
-        counts: {figure: items it is of}, where that is not all of them.
-        warnings: Names of what makes figures undefined.
-        drawn: {figure: [draws]} figures of the resamples.
-        influence: {figure: [units]}, as `bca_interval` takes it.
+        clusters: Number of clusters that were resampled.
+        intervals: {statistic: value and interval}.
+        counts: {statistic: items it is computed from}, where that is not all of them.
+        warnings: Names of what makes statistics undefined.
+        resamples: {statistic: [R]} its values on the resamples.
+        influence: {statistic: [C]}, as `bca_interval` takes it.
     """
 
     n: int
-    units: int
-    figures: dict[str, Interval]
+    clusters: int
+    intervals: dict[str, Interval]
     counts: dict[str, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
-    drawn: dict[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
+    resamples: dict[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
     influence: dict[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
 
 
-def percentile_interval(value: float, drawn: np.ndarray) -> Interval:
-    """Interval between the percentiles of a figure over resamples.
+def percentile_interval(value: float, resampled: np.ndarray) -> Interval:
+    """Interval between the percentiles of a statistic over resamples.
 
     Args:
         value: Of the sample itself.
-        drawn: [draws] figures of the resamples; those not defined (NaN) are left out.
+        resampled: [R] values on the resamples; those not defined (NaN) are left out.
     """
-    return bca_interval(value, drawn, None)
+    return bca_interval(value, resampled, None)
 
 
-def bca_interval(value: float, drawn: np.ndarray, influence: np.ndarray | None) -> Interval:
-    """Bias-corrected and accelerated interval (Efron 1987): percentiles moved by the bias and the skewness of a figure.
+def bca_interval(value: float, resampled: np.ndarray, influence: np.ndarray | None) -> Interval:
+    """Bias-corrected and accelerated interval (Efron 1987): percentiles moved by the statistic's bias and skewness.
 
     The percentiles start from Student's t in place of the normal distribution, for small samples (Hesterberg 2015).
 
     Args:
         value: Of the sample itself.
-        drawn: [draws] figures of the resamples; those not defined (NaN) are left out.
-        influence: [units] derivative of the figure by the weight of each unit (the infinitesimal jackknife), whose
+        resampled: [R] values on the resamples; those not defined (NaN) are left out.
+        influence: [C] derivative of the statistic by the weight of each cluster (the infinitesimal jackknife), whose
             skewness gives the acceleration; None: the plain percentile interval.
     """
-    defined = drawn[np.isfinite(drawn)]
+    defined = resampled[np.isfinite(resampled)]
     if math.isnan(value) or not len(defined):
         return Interval(value)
     levels = np.array([(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     if influence is not None and (spread := float(np.sum(influence**2))) > 0:
-        # Half of the draws that equal the value are below it; one draw at least is on each side, so that it is finite.
+        # Half of the resamples equal to the value count as below it; at least one is on each side, so that the bias
+        # is finite.
         below, least = np.mean(defined < value) + np.mean(defined == value) / 2, 1 / (len(defined) + 1)
         bias = ndtri(np.clip(below, least, 1 - least))
         acceleration = float(np.sum(influence**3)) / (6 * spread**1.5)
-        units = len(influence)
-        moved = bias + stdtrit(units - 1, levels) * math.sqrt(units / (units - 1))
+        clusters = len(influence)
+        moved = bias + stdtrit(clusters - 1, levels) * math.sqrt(clusters / (clusters - 1))
         levels = ndtr(bias + moved / np.maximum(1 - acceleration * moved, least))
     low, high = np.percentile(defined, 100 * levels)
     return Interval(value, float(low), float(high))
 
 
-def judged(
+def expanded_interval(value: float, resampled: np.ndarray, clusters: int) -> Interval:
+    """Expanded percentile interval (Hesterberg 2015, Am. Stat. 69): as wide as Student's for few clusters.
+
+    Args:
+        value: Of the sample itself.
+        resampled: [R] values on the resamples; those not defined (NaN) are left out.
+        clusters: Number of clusters that the value is computed from; there is no interval for fewer than two.
+    """
+    from scipy import stats  # Slow to import.
+
+    defined = resampled[np.isfinite(resampled)]
+    if clusters < 2 or math.isnan(value) or not len(defined):
+        return Interval(value)
+    freedom = clusters - 1
+    tail = 100 * stats.norm.sf(stats.t.isf((1 - CONFIDENCE) / 2, freedom) * math.sqrt(1 + 1 / freedom))
+    return Interval(value, *np.percentile(defined, [tail, 100 - tail]).tolist())
+
+
+def estimates(
     n: int,
-    units: int,
+    clusters: int,
     values: Mapping[str, float],
-    drawn: Mapping[str, np.ndarray],
+    resamples: Mapping[str, np.ndarray],
     influence: Mapping[str, np.ndarray] = {},
     *,
     counts: Mapping[str, int] = {},
     warnings: Sequence[str] = (),
-) -> Judged:
-    """Figures with their intervals: bias-corrected and accelerated where there are influences, else percentile ones."""
+) -> Estimates:
+    """Statistics with their intervals: bias-corrected and accelerated where influences are given, else percentile."""
     intervals = {
-        name: bca_interval(value, drawn[name], influence.get(name)) if name in drawn else Interval(value)
+        name: bca_interval(value, resamples[name], influence.get(name)) if name in resamples else Interval(value)
         for name, value in values.items()
     }
-    return Judged(n, units, intervals, dict(counts), tuple(warnings), dict(drawn), dict(influence))
+    return Estimates(n, clusters, intervals, dict(counts), tuple(warnings), dict(resamples), dict(influence))
 
 
-def average(parts: Sequence[Judged], figure: str) -> Interval:
-    """Mean of a figure over independent sets of items, each counted alike, with its interval.
+def average(parts: Sequence[Estimates], statistic: str) -> Interval:
+    """Mean of a statistic over independent sets of items, each weighted alike, with its interval.
 
     Args:
-        parts: Sets of items, in each of which the figure is defined, drawn with different seeds.
-        figure: Name.
+        parts: Sets of items, in each of which the statistic is defined, resampled with different seeds.
+        statistic: Name.
     """
-    value = float(np.mean([part.figures[figure].value for part in parts]))
-    if any(figure not in part.drawn for part in parts):
+    value = float(np.mean([part.intervals[statistic].value for part in parts]))
+    if any(statistic not in part.resamples for part in parts):
         return Interval(value)
-    drawn = np.mean([part.drawn[figure] for part in parts], axis=0)
-    moves = [part.influence[figure] / len(parts) for part in parts if figure in part.influence]
-    return bca_interval(value, drawn, np.concatenate(moves) if moves else None)
+    resampled = np.mean([part.resamples[statistic] for part in parts], axis=0)
+    moves = [part.influence[statistic] / len(parts) for part in parts if statistic in part.influence]
+    return bca_interval(value, resampled, np.concatenate(moves) if moves else None)
 
 
-def paired_differences(first: Judged, other: Judged) -> dict[str, Difference]:
-    """The paired bootstrap: both predictors judged on the same resamples of the same items.
+def paired_differences(first: Estimates, other: Estimates) -> dict[str, Difference]:
+    """The paired bootstrap: both models on the same resamples of the same items.
 
     Args:
-        first, other: Judged on the same items in the same order, with the same units, draws and seed.
+        first, other: Of the same items in the same order, with the same clusters, resamples and seed.
 
     Returns:
-        {figure: the other minus the first}, with its percentile interval.
+        {statistic: the other minus the first}, with its percentile interval.
+
+    Raises:
+        ValueError: They are not of the same number of items and clusters.
     """
-    if (first.n, first.units) != (other.n, other.units):
-        raise ValueError(f"{first.n} items in {first.units} units against {other.n} in {other.units}; give the same")
+    if (first.n, first.clusters) != (other.n, other.clusters):
+        text = f"{first.n} items in {first.clusters} clusters against {other.n} in {other.clusters}"
+        raise ValueError(f"{text}; give the same")
     found = {}
-    for name, interval in first.figures.items():
-        value = other.figures[name].value - interval.value
-        if math.isnan(value) or name not in first.drawn:
+    for name, interval in first.intervals.items():
+        value = other.intervals[name].value - interval.value
+        if math.isnan(value) or name not in first.resamples:
             found[name] = Difference(Interval(value))
             continue
-        drawn = other.drawn[name] - first.drawn[name]
-        drawn = drawn[np.isfinite(drawn)]
-        # The sample itself counts as a draw, so that p is never 0.
-        least = min(int(np.sum(drawn <= 0)), int(np.sum(drawn >= 0)))
-        found[name] = Difference(percentile_interval(value, drawn), min(1.0, 2 * (least + 1) / (len(drawn) + 1)))
+        moved = other.resamples[name] - first.resamples[name]
+        moved = moved[np.isfinite(moved)]
+        # The sample itself counts as a resample, so that p is never 0.
+        least = min(int(np.sum(moved <= 0)), int(np.sum(moved >= 0)))
+        found[name] = Difference(percentile_interval(value, moved), min(1.0, 2 * (least + 1) / (len(moved) + 1)))
     return found
 
 
-def unit_numbers(names: Sequence[str | None]) -> np.ndarray:
-    """[N] which unit each item belongs to: items of one name are resampled together, one without a name by itself."""
+def cluster_numbers(names: Sequence[str | None]) -> np.ndarray:
+    """[N] cluster of each item: items of one name are resampled together, one without a name by itself."""
     numbers: dict[Any, int] = {}
     return np.array(
-        [numbers.setdefault(place if name is None else name, len(numbers)) for place, name in enumerate(names)],
+        [numbers.setdefault(index if name is None else name, len(numbers)) for index, name in enumerate(names)],
         np.int64,
     )
 
 
 def resampled_counts(
-    units: int, *, draws: int = DRAWS, seed: int | Sequence[int] = 0, width: int | None = None
+    clusters: int, *, resamples: int = RESAMPLES, seed: int | Sequence[int] = 0, width: int | None = None
 ) -> Iterator[np.ndarray]:
-    """How often each unit comes in each resample of as many units, in pieces of draws.
+    """How often each cluster comes in each resample of as many clusters, some resamples at a time.
 
     Args:
-        units: What is drawn with replacement: references, or systems.
-        draws: Resamples in all.
-        seed: Of the draws. The draws do not depend on `width`.
-        width: Numbers that a draw is spread to by the caller, if more than `units`: pieces are the smaller.
+        clusters: C, what is sampled with replacement.
+        resamples: R in all.
+        seed: Of the resamples, which do not depend on `width`.
+        width: Numbers that the caller needs for one resample, if more than `clusters`: pieces are the smaller.
 
     Yields:
-        [some draws, units] float64; each row sums to `units`.
+        [part of R, C] float64; each row sums to C.
     """
     rng = np.random.default_rng(seed)
-    most = max(1, _PIECE // max(units, width or 0))
-    for start in range(0, draws, most):
-        rows = min(most, draws - start)
-        # Counting drawn numbers is faster than multinomial numbers where there are many units.
-        numbers = rng.integers(units, size=(rows, units), dtype=np.int32)
-        numbers += (units * np.arange(rows, dtype=np.int32))[:, None]
-        yield np.bincount(numbers.ravel(), minlength=rows * units).reshape(rows, units).astype(np.float64)
+    most = max(1, _PIECE // max(clusters, width or 0))
+    for start in range(0, resamples, most):
+        rows = min(most, resamples - start)
+        # Counting sampled numbers is faster than multinomial numbers where there are many clusters.
+        numbers = rng.integers(clusters, size=(rows, clusters), dtype=np.int32)
+        numbers += (clusters * np.arange(rows, dtype=np.int32))[:, None]
+        yield np.bincount(numbers.ravel(), minlength=rows * clusters).reshape(rows, clusters).astype(np.float64)

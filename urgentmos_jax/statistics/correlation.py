@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from urgentmos_jax.statistics.bootstrap import DRAWS, Judged, judged, resampled_counts, unit_numbers
+from urgentmos_jax.statistics.bootstrap import RESAMPLES, Estimates, cluster_numbers, estimates, resampled_counts
 from urgentmos_jax.statistics.ranks import kendall, resampled_kendall, resampled_spearman, spearman
 
-__all__ = ["FIGURES", "LOWER_IS_BETTER", "agreement", "agreement_with_intervals", "faults_of_sides", "system_means"]
+__all__ = ["LOWER_IS_BETTER", "STATISTICS", "agreement", "agreement_with_intervals", "faults_of_sides", "system_means"]
 
-FIGURES = ("mse", "lcc", "srcc", "ktau", "rmse_mapped")
+STATISTICS = ("mse", "lcc", "srcc", "ktau", "rmse_mapped")
 LOWER_IS_BETTER = ("mse", "rmse_mapped")
 
 # Under so many items a correlation says nothing, and the mapped RMSE has no freedom left.
@@ -39,42 +39,42 @@ def agreement(predicted: Sequence[float], true: Sequence[float]) -> dict[str, fl
 def agreement_with_intervals(
     predicted: Sequence[float],
     true: Sequence[float],
-    units: Sequence[str | None] | None = None,
+    clusters: Sequence[str | None] | None = None,
     *,
-    draws: int = DRAWS,
+    resamples: int = RESAMPLES,
     seed: int | Sequence[int] = 0,
-) -> Judged:
+) -> Estimates:
     """`agreement` with bootstrap intervals.
 
     SRCC and KTAU have percentile intervals. Those of MSE and mapped RMSE would lie too low, and that of LCC would be
     too narrow for few items, so these are bias-corrected and accelerated. All cover in 92 to 98 % of simulated tests
-    from 100 units on; of fewer units those of the errors cover less often (`test_coverage_of_small_samples` counts).
-    SRCC and KTAU of a resample are exact for up to 1,000 units and 5,000 items, and to first order beyond.
+    from 100 clusters on; with fewer, those of the errors cover less often (`test_coverage_of_small_samples`).
+    SRCC and KTAU of a resample are exact for up to 1,000 clusters and 5,000 items, and to first order beyond.
 
     Args:
         predicted, true: [N] scores of the same items, finite.
-        units: [N] names of what is resampled, the reference of each item; an item without a name is resampled by
+        clusters: [N] names of what is resampled, the reference of each item; an item without a name is resampled by
             itself. None: all are.
-        draws: Resamples.
-        seed: Of the resamples. Two predictors with the same units and seed meet the same resamples.
+        resamples: R.
+        seed: Of the resamples. Two models with the same clusters and seed meet the same resamples.
 
     Returns:
-        The figures of `FIGURES`. Warnings: `few_items` (fewer than three), `constant_predictions`, `constant_labels`,
-        each with all figures undefined but `mse`; `one_unit`, without intervals.
+        Of `STATISTICS`. Warnings: `few_items` (fewer than three), `constant_predictions`, `constant_labels`, each with
+        all statistics undefined but `mse`; `one_cluster`, without intervals.
     """
     x, y = _sides(predicted, true)
-    unit = np.arange(len(x)) if units is None else unit_numbers(units)
+    cluster = np.arange(len(x)) if clusters is None else cluster_numbers(clusters)
     point = _all_but_ktau(x, y)
-    count = int(unit.max()) + 1 if len(x) else 0
+    count = int(cluster.max()) + 1 if len(x) else 0
     faults = faults_of_sides(x, y)
-    warnings = [*faults, *(["one_unit"] if count == 1 else [])]
-    values = {name: point[name] for name in FIGURES}
+    warnings = [*faults, *(["one_cluster"] if count == 1 else [])]
+    values = {name: point[name] for name in STATISTICS}
     if not faults:
-        ranked = {"srcc": resampled_spearman(x, y, unit), "ktau": resampled_kendall(x, y, unit)}
+        ranked = {"srcc": resampled_spearman(x, y, cluster), "ktau": resampled_kendall(x, y, cluster)}
         # Costly for many items, and known to what resamples it.
         values["ktau"] = float(ranked["ktau"](np.ones((1, count)))[0])
     if count < 2:
-        return judged(len(x), count, values, {}, warnings=warnings)
+        return estimates(len(x), count, values, {}, warnings=warnings)
     squared = np.square(x - y)
     columns, influence = [np.ones(len(x)), squared], {"mse": (squared - point["mse"]) / len(x)}
     if not faults:
@@ -84,20 +84,20 @@ def agreement_with_intervals(
         left = np.square(b - lcc * a)
         share = left / left.mean() if lcc**2 < 1 - _ROUNDING else np.ones(len(x))
         influence["rmse_mapped"] = (share - 1) * point["rmse_mapped"] / (2 * len(x))
-    sums = np.stack([np.bincount(unit, column, count) for column in columns], axis=1)
-    drawn: dict[str, list[np.ndarray]] = {name: [] for name in (("mse",) if faults else FIGURES)}
-    for counts in resampled_counts(count, draws=draws, seed=seed, width=len(x)):
+    sums = np.stack([np.bincount(cluster, column, count) for column in columns], axis=1)
+    pieces: dict[str, list[np.ndarray]] = {name: [] for name in (("mse",) if faults else STATISTICS)}
+    for counts in resampled_counts(count, resamples=resamples, seed=seed, width=len(x)):
         n, error, *moments = (counts @ sums).T
-        drawn["mse"].append(error / n)
+        pieces["mse"].append(error / n)
         if not faults:
             lcc, rmse = _from_moments(n, *moments)
-            drawn["lcc"].append(lcc)
-            drawn["rmse_mapped"].append(y.std() * rmse)
+            pieces["lcc"].append(lcc)
+            pieces["rmse_mapped"].append(y.std() * rmse)
             for name, of_counts in ranked.items():
-                drawn[name].append(of_counts(counts))
-    found = {name: np.concatenate(parts) for name, parts in drawn.items()}
-    by_unit = {name: np.bincount(unit, moves, count) for name, moves in influence.items()}
-    return judged(len(x), count, values, found, by_unit, warnings=warnings)
+                pieces[name].append(of_counts(counts))
+    found = {name: np.concatenate(parts) for name, parts in pieces.items()}
+    by_cluster = {name: np.bincount(cluster, moves, count) for name, moves in influence.items()}
+    return estimates(len(x), count, values, found, by_cluster, warnings=warnings)
 
 
 def faults_of_sides(predicted: np.ndarray, true: np.ndarray) -> list[str]:
@@ -116,8 +116,8 @@ def system_means(
     Returns:
         Two arrays [S], systems in order of their names.
     """
-    known = np.array([place for place, system in enumerate(systems) if system is not None], np.int64)
-    names, group = np.unique([systems[place] for place in known], return_inverse=True)
+    known = np.array([index for index, system in enumerate(systems) if system is not None], np.int64)
+    names, group = np.unique([systems[index] for index in known], return_inverse=True)
     # Rounded, so that means that differ by the order of summing alone are tied.
     both = (np.bincount(group, np.asarray(side, np.float64)[known], len(names)) for side in (predicted, true))
     sizes = np.bincount(group, minlength=len(names))
@@ -128,14 +128,14 @@ def system_means(
 def _sides(predicted: Sequence[float], true: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
     x, y = np.asarray(predicted, np.float64), np.asarray(true, np.float64)
     if x.shape != y.shape or x.ndim != 1:
-        raise ValueError(f"predicted has shape {x.shape}, true {y.shape}; wanted are two lists of one length")
+        raise ValueError(f"predicted has shape {x.shape}, true {y.shape}; expected two lists of one length")
     return x, y
 
 
 def _all_but_ktau(x: np.ndarray, y: np.ndarray) -> dict[str, float]:
     found = {"n": len(x), "mse": float(np.mean(np.square(x - y))) if len(x) else math.nan}
     if faults_of_sides(x, y):
-        return found | dict.fromkeys(FIGURES[1:], math.nan)
+        return found | dict.fromkeys(STATISTICS[1:], math.nan)
     a, b = _standardised(x), _standardised(y)
     lcc = float(a @ b / len(x))
     lcc = math.copysign(1.0, lcc) if abs(lcc) > 1 - _ROUNDING else lcc
@@ -150,7 +150,7 @@ def _standardised(values: np.ndarray) -> np.ndarray:
 def _from_moments(
     n: np.ndarray, a: np.ndarray, b: np.ndarray, aa: np.ndarray, bb: np.ndarray, ab: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """LCC and mapped RMSE of resamples, [draws] each, from their sums; NaN where a side is constant."""
+    """LCC and mapped RMSE of resamples, [R] each, from their sums; NaN where a side is constant."""
     in_a, in_b, both = aa - a * a / n, bb - b * b / n, ab - a * b / n
     defined = (n > _FEW - 1) & (np.minimum(in_a, in_b) > _ROUNDING * n)
     in_a, in_b, freedom = (np.where(defined, side, 1.0) for side in (in_a, in_b, n - 2))

@@ -13,15 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from urgentmos_jax.statistics.bootstrap import DRAWS, Judged, judged, resampled_counts, unit_numbers
+from urgentmos_jax.statistics.bootstrap import RESAMPLES, Estimates, cluster_numbers, estimates, resampled_counts
 from urgentmos_jax.statistics.correlation import faults_of_sides
 from urgentmos_jax.statistics.ranks import resampled_spearman, spearman, spearman_influence
 
-__all__ = ["CLEAR", "PAIR_FIGURES", "preference_with_intervals", "sign_accuracy"]
+__all__ = ["CLEAR", "PAIR_STATISTICS", "preference_with_intervals", "sign_accuracy"]
 
 # Labels nearer than this are ties to listeners.
 CLEAR = 0.5
-PAIR_FIGURES = ("sign_acc@0", "sign_acc@0.5", "tie3_acc@0.5", "pair_srcc")
+PAIR_STATISTICS = ("sign_acc@0", "sign_acc@0.5", "tie3_acc@0.5", "pair_srcc")
 
 
 def sign_accuracy(predicted: Sequence[float], true: Sequence[float], threshold: float = 0.0) -> dict[str, float]:
@@ -45,62 +45,66 @@ def preference_with_intervals(
     true: Sequence[float],
     references: Sequence[tuple[str | None, str | None]] | None = None,
     *,
-    draws: int = DRAWS,
+    resamples: int = RESAMPLES,
     seed: int | Sequence[int] = 0,
-) -> Judged:
+) -> Estimates:
     """Accuracies by the rules above and Spearman's correlation over pairs, with percentile bootstrap intervals.
 
-    References are resampled. A pair within one reference comes as often as it is drawn, a pair across two as often as
-    both are (the product of their counts; Owen 2007), a pair without references as often as it is drawn itself. Two
-    references that meet no others are drawn as one. The product counts what is a pair's own three times, so that draws
-    are moved nearer to the figure by what its variance over pairs of shared references says (Aronow et al. 2015).
-    Where every pair is right the interval has no width, which says that there are few mistakes, not that there are
-    none.
+    References are resampled. A pair within one reference counts as often as it is sampled, a pair across two as often
+    as both are (the product of their counts; Owen 2007), a pair without references as often as it is sampled itself.
+    Two references that only meet each other are one cluster. The product counts what is a pair's own three times, so
+    resampled values are moved nearer to the statistic by what its variance over pairs of shared references says
+    (Aronow et al. 2015). Where every pair is right the interval has no width, which says that mistakes are few, not
+    that there are none.
 
     Args:
         predicted: [P] CMOS or differences of scores, positive = A better.
         true: [P] labels.
         references: [P] those of A and B. None: no pair has any.
-        draws: Resamples.
+        resamples: R.
         seed: Of the resamples.
 
     Returns:
-        The figures of `PAIR_FIGURES`. Warnings: `no_clear_pairs` (no label of at least 0.5), and as
+        Of `PAIR_STATISTICS`. Warnings: `no_clear_pairs` (no label of at least 0.5), and as
         `correlation.agreement_with_intervals`.
     """
     x, y = np.asarray(predicted, np.float64), np.asarray(true, np.float64)
     if x.shape != y.shape or x.ndim != 1:
-        raise ValueError(f"predicted has shape {x.shape}, true {y.shape}; wanted are two lists of one length")
-    a, b = _units([(None, None)] * len(x) if references is None else references)
-    units = int(max(a.max(), b.max())) + 1 if len(x) else 0
-    of_figure = {
+        raise ValueError(f"predicted has shape {x.shape}, true {y.shape}; expected two lists of one length")
+    a, b = _clusters([(None, None)] * len(x) if references is None else references)
+    clusters = int(max(a.max(), b.max())) + 1 if len(x) else 0
+    of_statistic = {
         "sign_acc@0": _signs(x, y, 0.0),
         "sign_acc@0.5": _signs(x, y, CLEAR),
         "tie3_acc@0.5": (np.ones(len(x), bool), _class(x) == _class(y)),
     }
-    counts = {name: int(counted.sum()) for name, (counted, _) in of_figure.items()}
-    values = {name: float(_quotient(right.sum(), counts[name])) for name, (_, right) in of_figure.items()}
+    counts = {name: int(counted.sum()) for name, (counted, _) in of_statistic.items()}
+    values = {name: float(_quotient(right.sum(), counts[name])) for name, (_, right) in of_statistic.items()}
     faults = faults_of_sides(x, y)
     values["pair_srcc"] = math.nan if faults else spearman(x, y)
-    warnings = [*faults, *(["one_unit"] if units == 1 else []), *([] if counts["sign_acc@0.5"] else ["no_clear_pairs"])]
-    if units < 2:
-        return judged(len(x), units, values, {}, counts=counts, warnings=warnings)
+    warnings = [
+        *faults,
+        *(["one_cluster"] if clusters == 1 else []),
+        *([] if counts["sign_acc@0.5"] else ["no_clear_pairs"]),
+    ]
+    if clusters < 2:
+        return estimates(len(x), clusters, values, {}, counts=counts, warnings=warnings)
     ranked = None if faults else resampled_spearman(x, y, np.arange(len(x)))
     influence = {
-        name: (right - values[name] * counted) / max(1, counts[name]) for name, (counted, right) in of_figure.items()
+        name: (right - values[name] * counted) / max(1, counts[name]) for name, (counted, right) in of_statistic.items()
     }
     influence["pair_srcc"] = None if faults else spearman_influence(x, y)
-    columns = np.stack([part for pair in of_figure.values() for part in pair], axis=1).astype(np.float64)
-    drawn: dict[str, Any] = {name: [] for name, value in values.items() if not math.isnan(value)}
-    for drawn_counts in resampled_counts(units, draws=draws, seed=seed, width=len(x)):
-        weights = drawn_counts[:, a] * np.where(a == b, 1.0, drawn_counts[:, b])
-        sums = dict(zip(of_figure, np.split(weights @ columns, len(of_figure), axis=1), strict=True))
-        for name, parts in drawn.items():
+    columns = np.stack([part for pair in of_statistic.values() for part in pair], axis=1).astype(np.float64)
+    resampled: dict[str, Any] = {name: [] for name, value in values.items() if not math.isnan(value)}
+    for sampled in resampled_counts(clusters, resamples=resamples, seed=seed, width=len(x)):
+        weights = sampled[:, a] * np.where(a == b, 1.0, sampled[:, b])
+        sums = dict(zip(of_statistic, np.split(weights @ columns, len(of_statistic), axis=1), strict=True))
+        for name, parts in resampled.items():
             parts.append(ranked(weights) if name == "pair_srcc" else _quotient(*sums[name].T[::-1]))
-    for name, parts in drawn.items():
+    for name, parts in resampled.items():
         joined = np.concatenate(parts)
-        drawn[name] = values[name] + _shrinkage(influence[name], a, b) * (joined - values[name])
-    return judged(len(x), units, values, drawn, counts=counts, warnings=warnings)
+        resampled[name] = values[name] + _shrinkage(influence[name], a, b) * (joined - values[name])
+    return estimates(len(x), clusters, values, resampled, counts=counts, warnings=warnings)
 
 
 def _signs(predicted: np.ndarray, true: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
@@ -120,7 +124,7 @@ def _quotient(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 
 
 def _shrinkage(influence: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
-    """What makes the spread of draws weighted by products that of pairs which share references; 1 without such pairs.
+    """Factor from the spread of resamples weighted by products to that of pairs which share references.
 
     With s the sum over references of the squared sum of its pairs' influences, and g that over pairs of references,
     products have the variance s + g (s holds each g twice); pairs that share references have s - g.
@@ -128,24 +132,24 @@ def _shrinkage(influence: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
     across = a != b
     if not across.any():
         return 1.0
-    units = int(max(a.max(), b.max())) + 1
-    sums = np.bincount(a, influence, units) + np.bincount(b[across], influence[across], units)
+    clusters = int(max(a.max(), b.max())) + 1
+    sums = np.bincount(a, influence, clusters) + np.bincount(b[across], influence[across], clusters)
     _, dyad = np.unique(np.sort(np.stack([a, b], 1)[across], axis=1), axis=0, return_inverse=True)
     s, g = float(np.sum(sums**2)), float(np.sum(np.bincount(dyad.ravel(), influence[across]) ** 2))
     # No less than independent pairs of references would have.
     return math.sqrt(max(s - g, g) / (s + g)) if s + g > 0 else 1.0
 
 
-def _units(references: Sequence[tuple[str | None, str | None]]) -> tuple[np.ndarray, np.ndarray]:
-    """[P] and [P] numbers of the units of A and B; the same where one draw decides about the pair."""
+def _clusters(references: Sequence[tuple[str | None, str | None]]) -> tuple[np.ndarray, np.ndarray]:
+    """[P] and [P] numbers of the clusters of A and B; the same where one cluster decides about the pair."""
     partners: dict[str, set[str]] = {}
     for one, other in references:
         if one is not None and other is not None and one != other:
             partners.setdefault(one, set()).add(other)
             partners.setdefault(other, set()).add(one)
-    names = [unit for sides in references for unit in _names(*sides, partners)]
-    numbers = unit_numbers(names).reshape(-1, 2)
-    alone = [names[2 * place] is None for place in range(len(references))]
+    names = [cluster for sides in references for cluster in _names(*sides, partners)]
+    numbers = cluster_numbers(names).reshape(-1, 2)
+    alone = [names[2 * index] is None for index in range(len(references))]
     a, b = numbers.T
     b = np.where(alone, a, b)
     return tuple(np.unique(np.stack([a, b]), return_inverse=True)[1].reshape(2, -1))

@@ -14,11 +14,11 @@ __all__ = [
     "spearman_influence",
 ]
 
-# [draws, units] counts -> [draws] figures.
+# [R, C] counts of clusters in resamples -> [R] statistics.
 OfCounts = Callable[[np.ndarray], np.ndarray]
 
-# A resample is computed exactly up to so many units and items, and to first order beyond.
-_EXACT_UNITS, _EXACT_ITEMS = 1000, 5000
+# A resample is computed exactly up to so many clusters and items, and to first order beyond.
+_EXACT_CLUSTERS, _EXACT_ITEMS = 1000, 5000
 # Elements of one piece of a matrix of items by items.
 _PIECE = 1_000_000
 
@@ -93,49 +93,49 @@ def concordance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return _below(x, y) + _below(-x, -y) - _below(x, -y) - _below(-x, y)
 
 
-def resampled_spearman(x: np.ndarray, y: np.ndarray, unit: np.ndarray) -> OfCounts:
-    """Spearman's correlation of resampled units.
+def resampled_spearman(x: np.ndarray, y: np.ndarray, cluster: np.ndarray) -> OfCounts:
+    """Spearman's correlation of resampled clusters.
 
-    Exact for up to 1,000 units and 5,000 items; beyond, the first-order (Hoeffding) projection: the correlation plus
-    the mean influence of the items drawn, whose error is small beside the width of the interval.
+    Exact for up to 1,000 clusters and 5,000 items; beyond, the first-order (Hoeffding) projection: the correlation plus
+    the mean influence of the sampled items, whose error is small beside the width of the interval.
 
     Args:
         x, y: [N], neither constant.
-        unit: [N] number of the unit of each item, each from 0 on at least once.
+        cluster: [N] number of the cluster of each item, each from 0 on at least once.
 
     Returns:
-        Function of counts [draws, units] that gives [draws], NaN where a side is constant.
+        Function of counts [R, C] that gives [R], NaN where a side is constant.
     """
     ranks = Ranks(x), Ranks(y)
-    if _is_exact(unit):
-        return lambda counts: _spearman(*ranks, counts[:, unit])
-    return _first_order(spearman(x, y), spearman_influence(x, y), unit)
+    if _is_exact(cluster):
+        return lambda counts: _spearman(*ranks, counts[:, cluster])
+    return _first_order(spearman(x, y), spearman_influence(x, y), cluster)
 
 
-def resampled_kendall(x: np.ndarray, y: np.ndarray, unit: np.ndarray) -> OfCounts:
-    """Kendall's tau-b of resampled units; as `resampled_spearman`, in which is said what is exact."""
-    if _is_exact(unit):
-        tables = _concordance_of_units(x, y, unit)
+def resampled_kendall(x: np.ndarray, y: np.ndarray, cluster: np.ndarray) -> OfCounts:
+    """Kendall's tau-b of resampled clusters; exact as far as `resampled_spearman` is."""
+    if _is_exact(cluster):
+        tables = _concordance_of_clusters(x, y, cluster)
         return lambda counts: _ratio(*(np.einsum("du,du->d", counts @ table, counts) for table in tables))
     ones = np.ones(len(x))
     both, in_x, in_y = concordance(x, y).astype(np.float64), Ranks(x).different(ones), Ranks(y).different(ones)
     scale = np.sqrt(in_x.sum() * in_y.sum())
     tau = float(both.sum() / scale)
     influence = 2 * both / scale - tau * (in_x / in_x.sum() + in_y / in_y.sum())
-    return _first_order(tau, influence, unit)
+    return _first_order(tau, influence, cluster)
 
 
-def _is_exact(unit: np.ndarray) -> bool:
-    return len(unit) <= _EXACT_ITEMS and unit.max() < _EXACT_UNITS
+def _is_exact(cluster: np.ndarray) -> bool:
+    return len(cluster) <= _EXACT_ITEMS and cluster.max() < _EXACT_CLUSTERS
 
 
-def _first_order(value: float, influence: np.ndarray, unit: np.ndarray) -> OfCounts:
-    """A figure that moves by the mean influence of the items drawn; influences [N] are derivatives by weight."""
-    sums = np.stack([np.bincount(unit, influence), np.bincount(unit)], axis=1)
+def _first_order(value: float, influence: np.ndarray, cluster: np.ndarray) -> OfCounts:
+    """A statistic that moves by the mean influence of the sampled items; influences [N] are derivatives by weight."""
+    sums = np.stack([np.bincount(cluster, influence), np.bincount(cluster)], axis=1)
 
     def of_counts(counts: np.ndarray) -> np.ndarray:
         moves, items = (counts @ sums).T
-        return value + len(unit) * np.divide(moves, items, out=np.full(len(items), np.nan), where=items > 0)
+        return value + len(cluster) * np.divide(moves, items, out=np.full(len(items), np.nan), where=items > 0)
 
     return of_counts
 
@@ -157,11 +157,11 @@ def _below(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     # Tied in x: the greater y comes first, so that the earlier and smaller are smaller in both.
     order = np.lexsort((-y, x))
     ranks = np.unique(y[order], return_inverse=True)[1].astype(np.int64)
-    places, by_rank = np.arange(len(x)), np.argsort(ranks, kind="stable")
+    index, by_rank = np.arange(len(x)), np.argsort(ranks, kind="stable")
     counts = np.zeros(len(x), np.int64)
     for level in range(max(1, len(x) - 1).bit_length()):
-        # Blocks of 2 << level places: each item of the right half counts the smaller ones of the left half.
-        block, right = places >> (level + 1), (places >> level) & 1
+        # Blocks of 2 << level items: each item of the right half counts the smaller ones of the left half.
+        block, right = index >> (level + 1), (index >> level) & 1
         key = (block * (len(x) + 1) + ranks) * 2 + (1 - right)
         inner = by_rank[np.argsort(key[by_rank], kind="stable")]
         smaller = np.cumsum(1 - right[inner]) - (block[inner] << level)
@@ -171,16 +171,16 @@ def _below(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return found
 
 
-def _concordance_of_units(x: np.ndarray, y: np.ndarray, unit: np.ndarray) -> np.ndarray:
-    """[3, units, units] sums over the items of two units: concordant less discordant, unlike in x, unlike in y."""
-    order = np.argsort(unit, kind="stable")
-    x, y, unit = x[order], y[order], unit[order]
-    starts = np.flatnonzero(np.diff(unit, prepend=-1))
+def _concordance_of_clusters(x: np.ndarray, y: np.ndarray, cluster: np.ndarray) -> np.ndarray:
+    """[3, C, C] sums over the items of two clusters: concordant less discordant, unlike in x, unlike in y."""
+    order = np.argsort(cluster, kind="stable")
+    x, y, cluster = x[order], y[order], cluster[order]
+    starts = np.flatnonzero(np.diff(cluster, prepend=-1))
     tables = np.zeros((3, len(starts), len(starts)))
     most = max(1, _PIECE // len(x))
     for start in range(0, len(x), most):
         rows = slice(start, start + most)
         signs_x, signs_y = np.sign(x[rows, None] - x), np.sign(y[rows, None] - y)
         for table, signs in zip(tables, (signs_x * signs_y, signs_x**2, signs_y**2), strict=True):
-            np.add.at(table, unit[rows], np.add.reduceat(signs, starts, axis=1))
+            np.add.at(table, cluster[rows], np.add.reduceat(signs, starts, axis=1))
     return tables
