@@ -15,20 +15,19 @@ _METRIC = "mos_overall"
 _EVALUATE = """
 import json, resource, sys, time
 from pathlib import Path
-from urgentmos_jax.evaluation.evaluating import evaluate_corpora
-from urgentmos_jax.evaluation.predicting import join, read_corpora
-from urgentmos_jax.evaluation.predictions import read_predictions
+from urgentmos_jax.evaluation.datasets import read_datasets
+from urgentmos_jax.evaluation.evaluating import evaluate
+from urgentmos_jax.evaluation.predictions import join, read_predictions
 started = time.perf_counter()
-corpora = read_corpora([Path(sys.argv[1])], check_files=False)
-for path in sys.argv[2:]:
-    corpora[0].predicted[path], = join(corpora, read_predictions(path))
+datasets = read_datasets([Path(sys.argv[1])], check_files=False)
+predictions = {path: join(datasets, read_predictions(path)) for path in sys.argv[2:]}
 read = time.perf_counter()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-results = evaluate_corpora(corpora).results
+results = evaluate(datasets, predictions).results
 done = time.perf_counter()
 after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 levels = [level for one in results for level in one.levels.values()]
-assert all(interval.low < interval.value < interval.high for level in levels for interval in level.figures.values())
+assert all(interval.low < interval.value < interval.high for level in levels for interval in level.intervals.values())
 print(json.dumps([read - started, done - read, before, after]))
 """
 

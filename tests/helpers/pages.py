@@ -98,7 +98,7 @@ def ranked(clips: list[Utterance], predictions: dict[str, dict[str, float]], met
         if clips[a].reference_id == clips[b].reference_id and clips[a].system_id != clips[b].system_id
     ]
     pairs = np.array(same, np.int64).reshape(-1, 2)
-    return rank(clips, scores, pairs, wins_by_score(clips, scores, pairs, metric), metric=metric, draws=100)
+    return rank(clips, scores, pairs, wins_by_score(clips, scores, pairs, metric), metric=metric, resamples=100)
 
 
 def sources(page: Page) -> list[str]:

@@ -7,13 +7,11 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from scipy import optimize
 
 from urgentmos_jax.manifests.reading import Utterance
 from urgentmos_jax.ranking.rank import Ranking, rank, wins_by_score
 from urgentmos_jax.ranking.systems import possible_pairs, shared_pairs
 from urgentmos_jax.statistics.bradley_terry import bradley_terry
-from urgentmos_jax.statistics.grouping import letters, told_apart
 
 
 def recording(system: str, reference: str | None, take: int = 0) -> Utterance:
@@ -41,92 +39,7 @@ def everybody(count: int) -> np.ndarray:
     return ~np.eye(count, dtype=bool)
 
 
-# Strengths.
-
-
-def test_strengths_of_two_systems_have_a_closed_form():
-    wins = np.array([[[0, 7.0], [3.0, 0]], [[0, 12.0], [0, 0]]])
-    found = bradley_terry(wins, everybody(2))
-    np.testing.assert_allclose(found[:, 0] - found[:, 1], np.log([7.5 / 3.5, 12.5 / 0.5]), atol=1e-9)
-    plain = bradley_terry(wins[0], everybody(2), added_ties=0)
-    np.testing.assert_allclose(plain, [math.log(7 / 3) / 2, -math.log(7 / 3) / 2], atol=1e-9)
-
-
-def test_strengths_of_three_systems_by_hand():
-    # Strengths ln 1, ln 2 and ln 4: the chances are 1/3, 1/5 and 1/3; wins are just as expected.
-    wins = np.array([[0, 1.0, 2.0], [2.0, 0, 5.0], [8.0, 10.0, 0]])
-    found = bradley_terry(wins, everybody(3), added_ties=0)
-    np.testing.assert_allclose(found, np.log([1, 2, 4]) - math.log(2), atol=1e-9)
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_strengths_equal_those_of_a_general_optimiser(seed: int):
-    rng = np.random.default_rng(seed)
-    count = 6
-    meetings = np.triu(rng.integers(0, 9, (count, count)), 1)
-    meetings[np.arange(count - 1), np.arange(1, count)] += 1  # Joined, but not everybody has met.
-    wins = np.zeros((4, count, count))
-    for table in wins:
-        table += np.triu(rng.binomial(meetings, 0.5) + rng.random(meetings.shape) * (meetings > 0) / 3, 1)
-        table += np.triu(meetings - np.triu(table), 1).T
-    compared = meetings + meetings.T > 0
-    found = bradley_terry(wins, compared)
-    assert found.shape == (4, count)
-    for table, strengths in zip(wins + compared / count, found, strict=True):  # 2/S ties: 1/S wins for each.
-
-        def loss(free: np.ndarray, table: np.ndarray = table) -> float:
-            theta = np.append(free, -free.sum())
-            return float((table * np.logaddexp(0, theta[None, :] - theta[:, None])).sum())
-
-        wanted = optimize.minimize(loss, np.zeros(count - 1), method="BFGS", options={"gtol": 1e-9}).x
-        np.testing.assert_allclose(strengths[:-1], wanted, atol=1e-5)
-        assert strengths.sum() == pytest.approx(0, abs=1e-9)
-
-
-def test_a_system_that_wins_everything_has_a_finite_strength_with_added_ties_alone():
-    wins = np.array([[0, 20.0, 20.0], [0, 0, 9.0], [0, 11.0, 0]])
-    found = bradley_terry(wins, everybody(3))
-    assert np.isfinite(found).all() and 2.5 < found[0] < 3
-    with pytest.raises(ValueError, match="no finite strengths"):
-        bradley_terry(wins, everybody(3), added_ties=0)
-
-
 # Tie groups.
-
-
-def test_letters_by_hand():
-    # 1 is alone; 2 and 3 cannot be told apart, nor 3 and 4, but 2 and 4 can.
-    apart = np.zeros((4, 4), bool)
-    for one, other in ((0, 1), (0, 2), (0, 3), (1, 3)):
-        apart[one, other] = apart[other, one] = True
-    assert letters(apart) == ["A", "B", "BC", "C"]
-    assert letters(np.zeros((3, 3), bool)) == ["A", "A", "A"]
-    assert letters(everybody(28))[25:] == ["Z", "A2", "B2"]
-    assert letters(np.zeros((0, 0), bool)) == []
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_systems_share_a_letter_just_where_they_cannot_be_told_apart(seed: int):
-    rng = np.random.default_rng(seed)
-    apart = np.triu(rng.random((9, 9)) < rng.uniform(0.1, 0.9), 1)
-    apart |= apart.T
-    found = [set(group) for group in letters(apart)]
-    for one, other in itertools.combinations(range(9), 2):
-        assert bool(found[one] & found[other]) != apart[one, other]
-    # No letter says what another says already.
-    members = [{n for n in range(9) if letter in found[n]} for letter in set().union(*found)]
-    assert not any(one < other for one in members for other in members)
-
-
-def test_told_apart_uses_the_same_resamples_of_both():
-    # Both figures move with the reference by 1, their difference by 0.01: it is clear though the intervals overlap.
-    rng = np.random.default_rng(0)
-    together = rng.normal(0, 1, 500)
-    drawn = np.stack([together + rng.normal(0, 0.01, 500), together + 0.1 + rng.normal(0, 0.01, 500)], 1)
-    assert told_apart(np.array([0, 0.1]), drawn, np.array([30, 30]))[0, 1]
-    alone = np.stack([together, rng.permutation(together) + 0.1], 1)
-    assert not told_apart(np.array([0, 0.1]), alone, np.array([30, 30])).any()
-    assert not told_apart(np.array([0, 0.1]), drawn, np.array([5, 30])).any(), "five references are too few"
 
 
 def test_equal_systems_are_one_group():
@@ -237,7 +150,7 @@ def test_one_system():
 def test_intervals_of_means_are_those_of_the_bootstrap():
     scores = simulated(np.array([3.0, 4.0]), 400, seed=5)
     values = np.array([x for (system, _), x in scores.items() if system == "s01"])
-    found = by_scores(scores, draws=4000).systems[0].mean
+    found = by_scores(scores, resamples=4000).systems[0].mean
     rng = np.random.default_rng(9)
     means = rng.choice(values, (4000, 400)).mean(1)
     # Percentiles of 4,000 draws vary by a twentieth of the deviation.
@@ -261,7 +174,7 @@ def coverage(qualities: np.ndarray, references: int, simulations: int) -> tuple[
         rng = np.random.default_rng(seed)
         scores = dict(zip((r.uid for r in recordings), simulated(qualities, references, seed).values(), strict=True))
         shares = (rng.random(len(pairs)) < chance).astype(float)
-        found = rank(recordings, scores, pairs, shares, metric="mos_overall", seed=seed, draws=300)
+        found = rank(recordings, scores, pairs, shares, metric="mos_overall", seed=seed, resamples=300)
         for system in found.systems:
             truth = qualities[int(system.name[1:])]
             held[0] += system.mean.low <= truth <= system.mean.high
@@ -290,7 +203,7 @@ def test_equal_systems_are_seldom_told_apart(systems: int, references: int):
     told = [
         any(
             system.group != "A"
-            for system in by_scores(simulated(np.zeros(systems), references, seed), draws=300).systems
+            for system in by_scores(simulated(np.zeros(systems), references, seed), resamples=300).systems
         )
         for seed in range(300)
     ]

@@ -51,14 +51,14 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--metrics", metavar="A,B", help="some of the model's metrics")
 
 
-def load(arguments: argparse.Namespace) -> "Model":
-    """Loads --model, or the default; what can be wrong with it is wrong usage."""
+def load(arguments: argparse.Namespace, source: str | None = None) -> "Model":
+    """Loads `source`, else --model, else the default; what can be wrong with it is wrong usage."""
     from urgentmos_jax.scoring.loading import load_model
     from urgentmos_jax.weights.encoder_folder import ModelNotFound
 
     if arguments.batch_seconds is not None and not 0 < arguments.batch_seconds < math.inf:
         raise UsageError(f"--batch-seconds is {arguments.batch_seconds}, give a number above 0")
-    source = arguments.model or DEFAULT_MODEL
+    source = source or arguments.model or DEFAULT_MODEL
     try:
         return load_model(source, precision=arguments.precision, batch_seconds=arguments.batch_seconds)
     except ModelNotFound as error:

@@ -3,9 +3,8 @@
 import argparse
 import json
 import sys
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,18 +14,20 @@ from urgentmos_jax.files import summarise_errors
 from urgentmos_jax.manifests.reading import ManifestError
 
 if TYPE_CHECKING:
-    from urgentmos_jax.evaluation.evaluating import Evaluation
-    from urgentmos_jax.evaluation.predicting import Corpus
+    from urgentmos_jax.evaluation.datasets import Dataset
+    from urgentmos_jax.evaluation.predictions import Values
+    from urgentmos_jax.evaluation.results import Evaluation
     from urgentmos_jax.scoring.model import Model
 
 
-@dataclass(frozen=True)
-class Evaluated:
-    """An evaluation, {uid: why} of what could not be scored, and the first model, if models made the predictions."""
+@dataclass
+class _Predicted:
+    """{model: predictions} and {model: metrics it predicts}; {uid: why} of what failed; the first model, if any."""
 
-    evaluation: "Evaluation"
-    failed: dict[str, str]
-    model: "Model | None"
+    predictions: "dict[str, list[list[Values]]]" = field(default_factory=dict)
+    metrics: dict[str, Sequence[str]] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    model: "Model | None" = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,93 +38,133 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_model_arguments(parser, several=True)
     parser.add_argument(
-        "--metrics", metavar="A,B", help="some of the metrics with labels (default: those that all predict)"
+        "--metrics", metavar="A,B", help="some of the metrics with labels (default: those that every model predicts)"
     )
     parser.add_argument("--corpus-column", metavar="KEY", help="key of meta that names the corpus of each line")
     parser.add_argument(
-        "--allow-missing", action="store_true", help="leave out and count what has no prediction, instead of stopping"
+        "--allow-missing",
+        action="store_true",
+        help="leave out and count labels without a prediction",
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the resamples (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the bootstrap (default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="F", help="write everything with full precision")
     parser.add_argument("--markdown", type=Path, metavar="F", help="write the tables as Markdown")
     add_report_arguments(parser)
-    parser.add_argument("--audio-root", type=Path, metavar="DIR", help="where relative paths are looked up as well")
+    parser.add_argument("--audio-root", type=Path, metavar="DIR", help="where else relative paths are looked up")
     parser.add_argument("--allow-outside", action="store_true", help="let relative paths lead out of both folders")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Evaluates; 1 where a recording failed, unless that is allowed."""
+    from urgentmos_jax.evaluation.evaluating import EvaluationError, MissingPredictions
+    from urgentmos_jax.evaluation.tables import as_json, as_markdown, as_text
+
     check_report(arguments.report, arguments.embed_mb)
-    found = evaluated(arguments)
-    evaluation, failed = found.evaluation, [f"{uid}: {message}" for uid, message in found.failed.items()]
-    print(evaluation.as_text(), end="")
+    metrics = _check(arguments)
+    try:
+        datasets, predicted, evaluation = _evaluated(arguments, metrics)
+    except MissingPredictions as error:
+        raise UsageError(f"{error}\n--allow-missing leaves them out and counts them") from None
+    except (ManifestError, EvaluationError) as error:
+        raise UsageError(str(error)) from None
+    print(as_text(evaluation), end="")
     if arguments.json:
-        text = json.dumps(evaluation.as_json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        text = json.dumps(as_json(evaluation), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         write_text("--json", arguments.json, text)
     if arguments.markdown:
-        write_text("--markdown", arguments.markdown, evaluation.as_markdown())
+        write_text("--markdown", arguments.markdown, as_markdown(evaluation))
     if arguments.report:
-        _report(arguments, found)
+        _report(arguments, datasets, predicted, evaluation)
+    failed = [f"{uid}: {message}" for uid, message in predicted.failed.items()]
     if failed:
         print(summarise_errors(failed, "recordings or pairs failed, and count as missing"), file=sys.stderr)
     return 1 if failed and not arguments.allow_missing else 0
 
 
-def evaluated(arguments: argparse.Namespace) -> Evaluated:
-    """The evaluation that the arguments ask for."""
-    from urgentmos_jax.evaluation.evaluating import (
-        EvaluationError,
-        MissingPredictions,
-        evaluate_corpora,
-        labelled_metrics,
-    )
-    from urgentmos_jax.evaluation.predicting import read_corpora
-
+def _check(arguments: argparse.Namespace) -> list[str] | None:
+    """--metrics as a list; refuses what makes no sense before anything is read."""
     if arguments.seed < 0:
         raise UsageError(f"--seed is {arguments.seed}, give one of 0 or more")
     if arguments.predictions and arguments.model:
         raise UsageError("give --predictions or --model, not both; `urgentmos score` makes predictions of a model")
-    metrics = None
-    if arguments.metrics is not None:
-        metrics = [name.strip() for name in arguments.metrics.split(",") if name.strip()]
-        if not metrics:
-            raise UsageError("--metrics names none")
+    for flag in ("predictions", "model"):
+        sources = [str(source) for source in getattr(arguments, flag) or ()]
+        if twice := [source for source in sources if sources.count(source) > 1]:
+            raise UsageError(f"--{flag} {twice[0]} is given twice")
     if missing := [str(path) for path in arguments.data if not path.is_file()]:
         raise UsageError(f"{', '.join(missing)}: no such file")
-    try:
-        corpora = read_corpora(
-            list(dict.fromkeys(arguments.data)),
-            column=arguments.corpus_column,
-            audio_root=arguments.audio_root,
-            allow_outside=arguments.allow_outside,
-            check_files=not arguments.predictions,
-        )
-        wanted = labelled_metrics(corpora, metrics)
-        if arguments.report and all(corpus.pairs for corpus in corpora):
-            raise UsageError("--report shows recordings and their labels; name a manifest of utterances too")
-        join_or_predict = _join if arguments.predictions else _predict
-        failed, model, predicted = join_or_predict(arguments, corpora, wanted)
-        if metrics is None and (left_out := [name for name in wanted if name not in predicted]):
-            wanted = [name for name in wanted if name in predicted]
-            if not wanted:
-                raise UsageError(f"nothing to judge: labels are of {', '.join(left_out)}, which not all predict")
+    if arguments.metrics is None:
+        return None
+    metrics = [name.strip() for name in arguments.metrics.split(",") if name.strip()]
+    if not metrics:
+        raise UsageError("--metrics names none")
+    return metrics
+
+
+def _evaluated(
+    arguments: argparse.Namespace, metrics: list[str] | None
+) -> "tuple[list[Dataset], _Predicted, Evaluation]":
+    from urgentmos_jax.evaluation.datasets import read_datasets
+    from urgentmos_jax.evaluation.evaluating import evaluate, labelled_metrics, predicted_metrics
+
+    datasets = read_datasets(
+        list(dict.fromkeys(arguments.data)),
+        column=arguments.corpus_column,
+        audio_root=arguments.audio_root,
+        allow_outside=arguments.allow_outside,
+        check_files=not arguments.predictions,
+    )
+    wanted = labelled_metrics(datasets, metrics)
+    if arguments.report and all(dataset.pairs for dataset in datasets):
+        raise UsageError("--report shows recordings and their labels; name a manifest of utterances too")
+    predicted = (_from_files if arguments.predictions else _from_models)(arguments, datasets, wanted)
+    if metrics is None:
+        wanted, left_out = predicted_metrics(wanted, predicted.metrics)
+        if left_out:
             print(f"left out, not predicted: {', '.join(left_out)}", file=sys.stderr)
-        # What a model fails at is told and counted: the other scores may have taken hours.
-        allowed = arguments.allow_missing or bool(failed)
-        evaluation = evaluate_corpora(corpora, metrics=wanted, allow_missing=allowed, seed=arguments.seed)
-        return Evaluated(evaluation, failed, model)
-    except MissingPredictions as error:
-        raise UsageError(f"{error}\n--allow-missing leaves them out and counts them") from None
-    except (ManifestError, EvaluationError) as error:
-        raise UsageError(str(error)) from None
+    # What a model fails at is reported and counted: the other scores may have taken hours.
+    allowed = arguments.allow_missing or bool(predicted.failed)
+    evaluation = evaluate(datasets, predicted.predictions, metrics=wanted, allow_missing=allowed, seed=arguments.seed)
+    return datasets, predicted, evaluation
 
 
-def _report(arguments: argparse.Namespace, found: Evaluated) -> None:
-    from urgentmos_jax.report import clips_of
+def _from_files(arguments: argparse.Namespace, datasets: "Sequence[Dataset]", _: Sequence[str]) -> _Predicted:
+    from urgentmos_jax.evaluation.predictions import join, read_predictions, short_names
 
-    metrics = dict.fromkeys(one.metric for one in found.evaluation.results if not one.pairs)
-    clips, predictions, failures = clips_of(found.evaluation, found.failed)
-    about = metadata(found.model) if found.model else {"predictions": arguments.predictions[0]}
+    found = _Predicted()
+    for name, path in short_names(arguments.predictions).items():
+        predictions = read_predictions(path)
+        found.predictions[name], found.metrics[name] = join(datasets, predictions), predictions.metrics
+    return found
+
+
+def _from_models(arguments: argparse.Namespace, datasets: "Sequence[Dataset]", metrics: Sequence[str]) -> _Predicted:
+    from urgentmos_jax.evaluation.predicting import predict
+    from urgentmos_jax.evaluation.predictions import short_names
+
+    found = _Predicted()
+    for name, source in short_names(arguments.model or [DEFAULT_MODEL]).items():
+        model = load(arguments, str(source))
+        unknown = [metric for metric in metrics if metric not in model.metrics]
+        if arguments.metrics and not arguments.allow_missing and unknown:
+            text = f"the model predicts {', '.join(model.metrics)}; --allow-missing leaves the others out"
+            raise UsageError(f"--metrics {', '.join(unknown)}: not of --model {source}; {text}")
+        found.model = found.model or model
+        found.predictions[name], failed = predict(model, datasets, metrics)
+        found.metrics[name] = model.metrics
+        found.failed |= failed
+    return found
+
+
+def _report(
+    arguments: argparse.Namespace, datasets: "Sequence[Dataset]", predicted: _Predicted, evaluation: "Evaluation"
+) -> None:
+    from urgentmos_jax.report.agreement import clips_of
+
+    metrics = dict.fromkeys(one.metric for one in evaluation.results if not one.pairs)
+    first = predicted.predictions[evaluation.models[0]]
+    clips, predictions, failures = clips_of(datasets, first, list(metrics), predicted.failed)
+    about = metadata(predicted.model) if predicted.model else {"predictions": arguments.predictions[0]}
     save_report(
         arguments.report,
         clips,
@@ -131,59 +172,7 @@ def _report(arguments: argparse.Namespace, found: Evaluated) -> None:
         metric="mos_overall" if "mos_overall" in metrics else next(iter(metrics)),
         **about_page(arguments.data, about),
         failures=failures,
-        evaluation=found.evaluation,
-        model=found.model,
+        evaluation=evaluation,
+        model=predicted.model,
         embed_mb=arguments.embed_mb,
     )
-
-
-def _join(
-    arguments: argparse.Namespace, corpora: "Sequence[Corpus]", metrics: Sequence[str]
-) -> tuple[dict[str, str], None, list[str]]:
-    """As `_predict`, of files: none of which tells why something failed."""
-    from urgentmos_jax.evaluation.predicting import join
-    from urgentmos_jax.evaluation.predictions import read_predictions
-
-    predicted = list(metrics)
-    for name, path in _named(arguments.predictions, "--predictions").items():
-        predictions = read_predictions(path)
-        predicted = [metric for metric in predicted if metric in predictions.metrics]
-        for corpus, values in zip(corpora, join(corpora, predictions), strict=True):
-            corpus.predicted[name] = values
-    return {}, None, predicted
-
-
-def _predict(
-    arguments: argparse.Namespace, corpora: "Sequence[Corpus]", metrics: Sequence[str]
-) -> "tuple[dict[str, str], Model | None, list[str]]":
-    """Scores and compares with each model.
-
-    Returns:
-        {uid: why} of what failed, the first model, and the metrics that all of them predict.
-    """
-    from urgentmos_jax.evaluation.predicting import predict
-
-    failed: dict[str, str] = {}
-    predicted = list(metrics)
-    first = None
-    for name, source in _named(arguments.model or [DEFAULT_MODEL], "--model").items():
-        model = load(argparse.Namespace(**{**vars(arguments), "model": source}))
-        predicted = [metric for metric in predicted if metric in model.metrics]
-        if arguments.metrics and not arguments.allow_missing and len(predicted) < len(metrics):
-            unknown = ", ".join(metric for metric in metrics if metric not in model.metrics)
-            text = f"the model predicts {', '.join(model.metrics)}; --allow-missing leaves the others out"
-            raise UsageError(f"--metrics {unknown}: not of --model {source}; {text}")
-        first = first or model
-        found, why = predict(model, corpora, metrics)
-        for corpus, values in zip(corpora, found, strict=True):
-            corpus.predicted[name] = values
-        failed |= why
-    return failed, first, predicted
-
-
-def _named(sources: Sequence[Path | str], flag: str) -> dict[str, Path | str]:
-    """Sources by the last part of their name, or by all of it where that comes twice."""
-    if twice := [str(source) for source, count in Counter(sources).items() if count > 1]:
-        raise UsageError(f"{flag} {twice[0]} is given twice")
-    short = Counter(Path(source).name for source in sources)
-    return {name if short[name := Path(source).name] == 1 else str(source): source for source in sources}

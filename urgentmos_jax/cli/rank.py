@@ -61,16 +61,18 @@ def add_judging_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Ranks; 1 where a recording has no score."""
+    from urgentmos_jax.ranking.table import as_markdown, as_text
+
     check_report(arguments.report, arguments.embed_mb)
     found = ranked(arguments)
     ranking, failed = found.ranking, found.judgement.failed
-    print(ranking.as_text(), end="")
+    print(as_text(ranking), end="")
     if arguments.output:
         content = {**found.about, **ranking.as_json(), "failed": failed}
         text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         write_text("--output", arguments.output, text)
     if arguments.markdown:
-        write_text("--markdown", arguments.markdown, ranking.as_markdown())
+        write_text("--markdown", arguments.markdown, as_markdown(ranking))
     if arguments.report:
         save_page("--report", arguments.report, found, arguments)
     return tell_failed(failed)

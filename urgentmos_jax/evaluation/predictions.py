@@ -1,15 +1,19 @@
-"""Predictions in files: what `urgentmos score` and `urgentmos compare` write, or a table of one's own."""
+"""Predictions in files, as `urgentmos score` and `urgentmos compare` write them or a table of your own, by record."""
 
 import csv
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from urgentmos_jax.manifests.reading import ManifestError, json_lines
+from urgentmos_jax.evaluation.datasets import Dataset, record_name, some_names
+from urgentmos_jax.manifests.reading import ManifestError, Pair, Utterance, json_lines
 
-__all__ = ["Predictions", "PredictionsError", "read_predictions"]
+__all__ = ["Predictions", "PredictionsError", "Values", "join", "read_predictions", "short_names"]
+
+Values = dict[str, float]  # {metric: value}
 
 # Columns of the two CSV files that are no metric.
 _ABOUT = {
@@ -86,6 +90,69 @@ def read_predictions(path: str | os.PathLike) -> Predictions:
     return found
 
 
+def join(datasets: Sequence[Dataset], predictions: Predictions) -> list[list[Values]]:
+    """Finds the prediction of each record: by uid, else by path.
+
+    The comparison of a pair is the prediction `A B` of its two uids (or paths), else the difference of the scores of A
+    and B, metric by metric: A less B, as `urgentmos pairs` makes labels.
+
+    Args:
+        datasets: All that the predictions are of.
+        predictions: Of scores or comparisons.
+
+    Returns:
+        For each dataset [N] {metric: value}, empty where there is none.
+
+    Raises:
+        PredictionsError: A uid stands for two recordings, or predictions belong to no record.
+    """
+    if not predictions:
+        raise PredictionsError([f"{predictions.name}: holds none"])
+    keys = {(uid, paths) for dataset in datasets for record in dataset.records for uid, paths in _keys(record)}
+    shared = {uid for uid, count in Counter(uid for uid, _ in keys).items() if count > 1}
+    used: set[str] = set()
+    faults: dict[str, None] = {}
+
+    def find(uid: str, paths: tuple[str, ...]) -> Values | None:
+        known = predictions.uids.get(paths) if uid in shared or uid not in predictions else uid
+        if known is None:
+            if uid in predictions:
+                advice = "give predictions with paths, or evaluate the manifests one by one"
+                faults[f"{predictions.name}: uid {uid!r} is of several recordings; {advice}"] = None
+            return None
+        used.add(known)
+        return predictions[known]
+
+    found: list[list[Values]] = []
+    for dataset in datasets:
+        found.append([])
+        for record in dataset.records:
+            whole, *sides = (find(*key) for key in _keys(record))
+            if whole is None and sides and None not in sides:
+                a, b = sides
+                whole = {metric: a[metric] - b[metric] for metric in a if metric in b}
+            found[-1].append(whole or {})
+    wanted = next((record_name(record) for dataset in datasets for record in dataset.records), "")
+    # Scores of clips that no pair has are no mistake.
+    unknown = [uid for uid in predictions if uid not in used]
+    if not faults and unknown and not any(dataset.pairs for dataset in datasets):
+        hint = "" if used else f"; uids of the manifests are as {wanted!r}"
+        advice = f"take them out, or name their manifest too{hint}"
+        faults[f"{predictions.name}: {len(unknown)} uids are in no manifest, {some_names(unknown)}; {advice}"] = None
+    if not faults and not used:
+        text = f"no prediction of any record; uids are as {unknown[0]!r}, expected as {wanted!r}"
+        faults[f"{predictions.name}: {text}"] = None
+    if faults:
+        raise PredictionsError(list(faults))
+    return found
+
+
+def short_names(sources: Sequence[Path | str]) -> dict[str, Path | str]:
+    """Sources of predictions by the last part of their path, or by all of it where two end alike."""
+    count = Counter(Path(source).name for source in sources)
+    return {name if count[name := Path(source).name] == 1 else str(source): source for source in sources}
+
+
 def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
     """(line number, `uid`, `values` {metric: not yet checked} and `paths`; or what is wrong)."""
     try:
@@ -137,6 +204,17 @@ def _metric_columns(columns: list[str]) -> dict[str, str]:
     beside = {metric + ending for metric in compared for ending in (_CMOS, *_PROBABILITIES)}
     plain = [column for column in columns if column not in _ABOUT | beside]
     return {metric: metric + _CMOS for metric in compared} | {metric: metric for metric in plain}
+
+
+def _keys(record: Utterance | Pair) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """(uid, paths) a prediction of the record may have; of a pair also those of its sides."""
+    if isinstance(record, Utterance):
+        yield record.uid, (os.path.abspath(record.audio_path),)
+        return
+    paths = tuple(map(os.path.abspath, record.audio_paths))
+    yield " ".join(record.uids), paths
+    for uid, path in zip(record.uids, paths, strict=True):
+        yield uid, (path,)
 
 
 def _number(metric: str, value: Any) -> float:

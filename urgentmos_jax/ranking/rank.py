@@ -1,4 +1,4 @@
-"""Ranking of systems by mean scores and by pairwise comparisons, with the systems that cannot be told apart."""
+"""Ranking of systems by mean scores and by pairwise comparisons, with groups that do not differ significantly."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,24 +10,24 @@ import numpy as np
 from urgentmos_jax.manifests.reading import Utterance
 from urgentmos_jax.metrics import CATALOGUE
 from urgentmos_jax.ranking.system_table import SystemTable
-from urgentmos_jax.statistics.bootstrap import CONFIDENCE, DRAWS, Interval, resampled_counts
-from urgentmos_jax.statistics.grouping import LEAST_REFERENCES, letters, told_apart
+from urgentmos_jax.statistics.bootstrap import RESAMPLES, Interval, expanded_interval, resampled_counts
+from urgentmos_jax.statistics.grouping import MIN_REFERENCES, compact_letters, significantly_different
 
 __all__ = ["RankedSystem", "Ranking", "higher_is_better", "rank", "wins_by_score"]
 
 
 @dataclass(frozen=True)
 class RankedSystem:
-    """Place of one system.
+    """One system of a ranking.
 
-    Args:
+    Attributes:
         name: Of the system.
         clips: Recordings of it that have a score.
         mean: Mean score.
         strength: Of Bradley and Terry, natural logarithm, centred at 0 over the systems; NaN where it is not defined.
         win_rate: Mean share of wins over the other systems, ties half.
-        group: Letters of its tie groups, "A" the best; systems that share a letter cannot be told apart at 95 %. Empty
-            without a score.
+        group: Letters of its tie groups, "A" the best; systems that share a letter do not differ significantly at 95 %.
+            Empty without a score.
     """
 
     name: str
@@ -42,7 +42,7 @@ class RankedSystem:
 class Ranking:
     """Systems in order, and what the order rests on.
 
-    Args:
+    Attributes:
         metric: Name of the score.
         systems: Best first.
         wins: [S, S] share of the shared references where the system of the row beats that of the column, ties half;
@@ -95,18 +95,6 @@ class Ranking:
             "notes": list(self.notes),
         }
 
-    def as_text(self) -> str:
-        """A table within 120 columns, and below it what is missing and the notes."""
-        from urgentmos_jax.ranking.table import as_text
-
-        return as_text(self)
-
-    def as_markdown(self) -> str:
-        """The same for a Markdown file."""
-        from urgentmos_jax.ranking.table import as_markdown
-
-        return as_markdown(self)
-
 
 def higher_is_better(metric: str) -> bool:
     """Direction of a metric; up for one that the catalogue does not know."""
@@ -135,14 +123,14 @@ def rank(
     shares: np.ndarray,
     *,
     metric: str,
-    draws: int = DRAWS,
+    resamples: int = RESAMPLES,
     seed: int = 0,
     notes: Sequence[str] = (),
 ) -> Ranking:
     """Ranks systems.
 
     Strengths decide if the comparisons join all systems that have a score, else means do. Intervals are expanded
-    percentiles over resamples of the references, the same resamples for all systems and figures.
+    percentiles over resamples of the references, the same resamples for all systems and statistics.
 
     Args:
         recordings: N, each with `system_id`.
@@ -150,17 +138,17 @@ def rank(
         pairs: [P, 2] numbers of recordings that share a reference, of different systems.
         shares: [P] how much of a win each is for the first: 1, 0.5 for a tie, 0, or between; NaN where it failed.
         metric: Name of the score.
-        draws: Resamples.
+        resamples: Number of them.
         seed: Of the resamples.
         notes: On where scores and comparisons come from.
     """
     table = SystemTable(recordings, _values(recordings, scores), pairs, shares)
-    sample = {name: drawn[0] for name, drawn in table.figures(np.ones((1, table.references))).items()}
+    sample = {name: found[0] for name, found in table.statistics(np.ones((1, table.references))).items()}
     pieces = [
-        table.figures(counts)
-        for counts in resampled_counts(table.references, draws=draws, seed=seed, width=len(table.names) ** 2)
+        table.statistics(counts)
+        for counts in resampled_counts(table.references, resamples=resamples, seed=seed, width=len(table.names) ** 2)
     ]
-    resamples = {name: np.concatenate([piece[name] for piece in pieces]) for name in sample}
+    resampled = {name: np.concatenate([piece[name] for piece in pieces]) for name in sample}
     rests_on = {"mean": table.scored_references, "strength": table.compared_references}
     rests_on["win_rate"] = rests_on["strength"]
 
@@ -171,15 +159,15 @@ def rank(
     deciding = np.nan_to_num(sample[decided_by] * (1 if upward else -1), nan=-np.inf)
     order = np.array(sorted(range(len(scored)), key=lambda number: (-deciding[number].round(9), table.names[number])))
     known = order[scored[order]]
-    judged_by = _chances if by_strength else np.asarray
-    apart = told_apart(
-        judged_by(sample[decided_by][known]), judged_by(resamples[decided_by][:, known]), rests_on[decided_by][known]
+    compared = _chances if by_strength else np.asarray
+    different = significantly_different(
+        compared(sample[decided_by][known]), compared(resampled[decided_by][:, known]), rests_on[decided_by][known]
     )
-    groups = dict(zip(known.tolist(), letters(apart), strict=True))
+    groups = dict(zip(known.tolist(), compact_letters(different), strict=True))
 
     def interval(name: str, number: int) -> Interval:
         value = float(sample[name][number])
-        return _expanded_interval(value, resamples[name][:, number], int(rests_on[name][number]))
+        return expanded_interval(value, resampled[name][:, number], int(rests_on[name][number]))
 
     return Ranking(
         metric=metric,
@@ -195,7 +183,7 @@ def rank(
         wins=table.wins[np.ix_(order, order)],
         shared=table.shared[np.ix_(order, order)],
         missing=table.missing(),
-        notes=(*notes, *_notes(table, decided_by, draws)),
+        notes=(*notes, *_notes(table, decided_by, resamples)),
         decided_by=decided_by,
         references=table.references,
     )
@@ -204,45 +192,33 @@ def rank(
 def _chances(strengths: np.ndarray) -> np.ndarray:
     """Mean chance [..., S] of a win over the systems, itself included: in the order of the strengths [..., S].
 
-    Systems are told apart by these: a system that nearly always wins has a strength that varies without bound.
+    Differences of these are tested: a system that nearly always wins has a strength that varies without bound.
     """
     return (1 / (1 + np.exp(strengths[..., None, :] - strengths[..., :, None]))).mean(-1)
-
-
-def _expanded_interval(value: float, drawn: np.ndarray, references: int) -> Interval:
-    """Expanded percentile interval (Hesterberg 2015, Am. Stat. 69): for few references as wide as Student's."""
-    from scipy import stats
-
-    drawn = drawn[np.isfinite(drawn)]
-    if references < 2 or math.isnan(value) or not len(drawn):  # One reference resampled is always itself.
-        return Interval(value)
-    freedom = references - 1
-    tail = 100 * stats.norm.sf(stats.t.isf((1 - CONFIDENCE) / 2, freedom) * math.sqrt(1 + 1 / freedom))
-    return Interval(value, *np.percentile(drawn, [tail, 100 - tail]).tolist())
 
 
 def _values(recordings: Sequence[Utterance], scores: Mapping[str, float]) -> np.ndarray:
     return np.array([scores.get(recording.uid, np.nan) for recording in recordings], np.float64)
 
 
-def _notes(table: SystemTable, decided_by: str, draws: int) -> list[str]:
+def _notes(table: SystemTable, decided_by: str, resamples: int) -> list[str]:
     count = len(table.names)
     notes = []
     if not table.comparisons:
         notes.append("No comparisons of systems on a shared reference: the order is that of the means.")
     elif decided_by == "mean":
-        apart = [name for number, name in enumerate(table.names) if number not in table.joined and table.clips[number]]
-        notes.append(f"The order is that of the means: no shared references join {_listed(apart)} to the others.")
+        alone = [name for number, name in enumerate(table.names) if number not in table.joined and table.clips[number]]
+        notes.append(f"The order is that of the means: no shared references join {_listed(alone)} to the others.")
     if count > 1:
         notes.append(
-            f"Intervals: 95 %, {draws:,} resamples of the references. Systems that share a group letter cannot be told "
-            f"apart by {'strength' if decided_by == 'strength' else 'mean'} at 95 % for all pairs together."
+            f"Intervals: 95 %, {resamples:,} resamples of the references. Systems that share a group letter do not "
+            f"differ significantly by {decided_by}, at 95 % for all pairs together."
         )
     fewest = (table.compared_references if decided_by == "strength" else table.scored_references)[table.clips > 0]
-    if len(fewest) and fewest.min() < LEAST_REFERENCES:
+    if len(fewest) and fewest.min() < MIN_REFERENCES:
         notes.append(
-            f"Fewest references of a system: {fewest.min()}. With fewer than {LEAST_REFERENCES} intervals are too "
-            "narrow, and nothing is told apart."
+            f"Fewest references of a system: {fewest.min()}. With fewer than {MIN_REFERENCES} intervals are too "
+            "narrow, and no difference is significant."
         )
     return notes
 

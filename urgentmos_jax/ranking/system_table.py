@@ -1,4 +1,4 @@
-"""Scores by reference and system, and wins by reference and pair of systems: what figures are computed from."""
+"""Scores by reference and system, and wins by reference and pair of systems: what statistics are computed from."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from urgentmos_jax.manifests.reading import Utterance
-from urgentmos_jax.statistics.bootstrap import unit_numbers
+from urgentmos_jax.statistics.bootstrap import cluster_numbers
 from urgentmos_jax.statistics.bradley_terry import bradley_terry
 
 __all__ = ["SystemTable"]
@@ -44,11 +44,11 @@ class SystemTable:
         self.names = sorted({recording.system_id for recording in recordings})
         count, numbers = len(self.names), {name: number for number, name in enumerate(self.names)}
         system = np.array([numbers[recording.system_id] for recording in recordings], np.int64)
-        unit = unit_numbers([recording.reference_id for recording in recordings])
-        self.references = int(unit.max()) + 1
+        cluster = cluster_numbers([recording.reference_id for recording in recordings])
+        self.references = int(cluster.max()) + 1
         self._recordings, self._scored = recordings, np.isfinite(scores)
 
-        cells = unit[self._scored], system[self._scored]
+        cells = cluster[self._scored], system[self._scored]
         sums = csr_array((scores[self._scored], cells), shape=(self.references, count))
         clips = csr_array((np.ones(len(cells[0])), cells), shape=(self.references, count))
         self.clips = clips.sum(0).astype(int)
@@ -62,7 +62,7 @@ class SystemTable:
         pairs, shares = pairs[np.isfinite(shares)], shares[np.isfinite(shares)]
         self.comparisons = len(pairs)
         first, second = system[pairs[:, 0]], system[pairs[:, 1]]
-        cells = unit[pairs[:, 0]], number_of[np.minimum(first, second), np.maximum(first, second)]
+        cells = cluster[pairs[:, 0]], number_of[np.minimum(first, second), np.maximum(first, second)]
         shape = (self.references, len(self._upper[0]))
         won = csr_array((np.where(first < second, shares, 1 - shares), cells), shape=shape)
         met = csr_array((np.ones(len(shares)), cells), shape=shape)
@@ -83,11 +83,11 @@ class SystemTable:
         parts = [np.flatnonzero(part == number) for number in range(part.max() + 1)]
         self.joined = max(parts, key=lambda members: (len(members), self.clips[members].sum()))
 
-    def figures(self, counts: np.ndarray) -> dict[str, np.ndarray]:
-        """`mean`, `strength` and `win_rate` of each system, [draws, S] each, NaN where not defined.
+    def statistics(self, counts: np.ndarray) -> dict[str, np.ndarray]:
+        """`mean`, `strength` and `win_rate` of each system, [R, S] each, NaN where not defined.
 
         Args:
-            counts: [draws, references] how often each reference counts.
+            counts: [R, references] how often each reference counts.
         """
         clips = counts @ self._clips
         won, met = self._tables(counts)
@@ -114,7 +114,7 @@ class SystemTable:
         return tuple(sorted(lost))
 
     def _tables(self, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Wins of the system of the row, and meetings, [draws, S, S] each."""
+        """Wins of the system of the row, and meetings, [R, S, S] each."""
         upper, both = counts @ self._won, counts @ self._met
         won, met = (np.zeros((len(counts), len(self.names), len(self.names))) for _ in range(2))
         rows, columns = self._upper

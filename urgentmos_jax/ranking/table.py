@@ -1,4 +1,4 @@
-"""Rankings to read: a text table, and a Markdown one."""
+"""Rankings as text and as Markdown tables."""
 
 import itertools
 import math
@@ -49,18 +49,18 @@ def _cells(ranking: Ranking) -> tuple[list[str], list[list[str]]]:
 
 
 def _aligned(intervals: list[Interval], sign: str = "") -> list[str]:
-    """Figures with two decimals, one below the other, and their intervals."""
-    figures = [_number(one.value, sign) for one in intervals]
+    """Values with two decimals, one below the other, and their intervals."""
+    values = [_number(one.value, sign) for one in intervals]
     sides = [[_number(side, sign) for side in (one.low, one.high)] for one in intervals]
     widths = [max(len(pair[place]) for pair in sides) for place in (0, 1)]
     known = any(not math.isnan(one.low) for one in intervals)
     return [
-        figure
+        value
         if not known
-        else figure + " " * (sum(widths) + 5)
+        else value + " " * (sum(widths) + 5)
         if math.isnan(one.low)
-        else f"{figure} [{low:>{widths[0]}}, {high:>{widths[1]}}]"
-        for one, figure, (low, high) in zip(intervals, figures, sides, strict=True)
+        else f"{value} [{low:>{widths[0]}}, {high:>{widths[1]}}]"
+        for one, value, (low, high) in zip(intervals, values, sides, strict=True)
     ]
 
 

@@ -1,12 +1,14 @@
 """Tables of a page: predictions against labels."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from urgentmos_jax.evaluation.evaluating import Evaluation
-from urgentmos_jax.evaluation.evaluation_tables import TITLES, sections
+from urgentmos_jax.evaluation.datasets import Dataset
+from urgentmos_jax.evaluation.predictions import Values
+from urgentmos_jax.evaluation.results import Evaluation
+from urgentmos_jax.evaluation.tables import TITLES, sections
 from urgentmos_jax.manifests.reading import Utterance
 from urgentmos_jax.statistics.bootstrap import CONFIDENCE, Interval
 
@@ -33,61 +35,65 @@ class Table:
 
 
 def agreement_tables(evaluation: Evaluation) -> list[Table]:
-    """A table a corpus, a line for each metric, predictor and level; averages over corpora and predictors compared."""
+    """A table for each dataset, a line for each metric, model and level; averages over datasets; models compared."""
     found = []
-    several = len(evaluation.predictors) > 1
-    for corpus, group in groupby(evaluation.results, lambda one: one.corpus):
+    several = len(evaluation.models) > 1
+    for dataset, group in groupby(evaluation.results, lambda one: one.dataset):
         results = list(group)
-        figures = list(dict.fromkeys(name for one in results for of in one.levels.values() for name in of.figures))
+        statistics = list(dict.fromkeys(name for one in results for of in one.levels.values() for name in of.intervals))
         rows = [
             [
                 one.metric,
-                *([one.predictor] if several else []),
+                *([one.model] if several else []),
                 _LEVELS[level],
                 of.n,
                 one.missing if level != "system" else None,
-                *(of.figures.get(name) for name in figures),
+                *(of.intervals.get(name) for name in statistics),
             ]
             for one in results
             for level, of in one.levels.items()
         ]
-        head = ["Metric", *(["Predictor"] if several else []), "By", "n", "Missing"]
-        notes = [f"{one.metric}, {one.predictor}: {', '.join(one.warnings)}." for one in results if one.warnings]
-        found.append(Table(corpus, [*head, *(TITLES.get(name, name) for name in figures)], rows, notes))
+        head = ["Metric", *(["Model"] if several else []), "By", "n", "Missing"]
+        notes = [f"{one.metric}, {one.model}: {', '.join(one.warnings)}." for one in results if one.warnings]
+        found.append(Table(dataset, [*head, *(TITLES.get(name, name) for name in statistics)], rows, notes))
     if found:
-        percent, draws = f"{100 * CONFIDENCE:.0f}", f"{evaluation.draws:,}"
-        found[-1].notes.append(f"In brackets {percent} % bootstrap intervals, {draws} draws.")
-    corpora = len(found)
-    found += [Table(one.title, one.header, one.rows, one.notes) for one in sections(evaluation)[corpora:]]
+        percent, resamples = f"{100 * CONFIDENCE:.0f}", f"{evaluation.resamples:,}"
+        found[-1].notes.append(f"In brackets {percent} % bootstrap intervals, {resamples} resamples.")
+    datasets = len(found)
+    found += [Table(one.title, one.header, one.rows, one.notes) for one in sections(evaluation)[datasets:]]
     return found
 
 
 def clips_of(
-    evaluation: Evaluation, failed: Mapping[str, str] = {}
-) -> tuple[dict[str, list[Utterance]], dict[str, dict[str, float]], dict[str, str]]:
+    datasets: Sequence[Dataset],
+    predictions: Sequence[Sequence[Values]],
+    metrics: Collection[str],
+    failed: Mapping[str, str] = {},
+) -> tuple[dict[str, list[Utterance]], dict[str, Values], dict[str, str]]:
     """Recordings of an evaluation as `write_report` takes them.
 
     Args:
-        evaluation: Of one corpus at least that is not of pairs.
+        datasets: At least one of them of utterances.
+        predictions: For each dataset, for each record, {metric: value}.
+        metrics: Those evaluated; a record without a label or a prediction of any was not asked for, and is left out.
         failed: {uid: why it has no score}.
 
     Returns:
-        {corpus: clips}, what the first predictor says of them, and why it does not. If there are several corpora, uids
-        and systems are named after them too.
+        {dataset: clips}; {uid: predictions}; {uid: why there is none}. If there are several datasets, uids and systems
+        are prefixed with their names.
     """
-    corpora = [corpus for corpus in evaluation.corpora if not corpus.pairs]
-    metrics = {one.metric for one in evaluation.results}
-    clips: dict[str, list[Utterance]] = {corpus.name: [] for corpus in corpora}
-    predictions, failures = {}, {}
-    for corpus in corpora:
-        before = f"{corpus.name}: " if len(corpora) > 1 else ""
-        for one, values in zip(corpus.records, corpus.predicted[evaluation.predictors[0]], strict=True):
-            if not values and not metrics & one.metrics.keys():
-                continue  # It was not asked for.
+    parts = [(one, values) for one, values in zip(datasets, predictions, strict=True) if not one.pairs]
+    clips: dict[str, list[Utterance]] = {dataset.name: [] for dataset, _ in parts}
+    found, failures = {}, {}
+    for dataset, of_dataset in parts:
+        before = f"{dataset.name}: " if len(parts) > 1 else ""
+        for one, values in zip(dataset.records, of_dataset, strict=True):
+            if not values and not set(metrics) & one.metrics.keys():
+                continue
             system = None if one.system_id is None else before + one.system_id
             clip = dataclasses.replace(one, uid=before + one.uid, system_id=system)
-            clips[corpus.name].append(clip)
-            predictions[clip.uid] = values
+            clips[dataset.name].append(clip)
+            found[clip.uid] = values
             if one.uid in failed:
                 failures[clip.uid] = failed[one.uid]
-    return clips, predictions, failures
+    return clips, found, failures

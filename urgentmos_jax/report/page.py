@@ -9,7 +9,9 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from urgentmos_jax.evaluation.evaluating import Evaluation, evaluate
+from urgentmos_jax.evaluation.datasets import Dataset
+from urgentmos_jax.evaluation.evaluating import evaluate
+from urgentmos_jax.evaluation.results import Evaluation
 from urgentmos_jax.files import write_text
 from urgentmos_jax.manifests.reading import Utterance
 from urgentmos_jax.metrics import CATALOGUE
@@ -37,7 +39,7 @@ class Panel:
     name: str
     level: str
     plot: Scatter
-    figures: dict[str, float]
+    statistics: dict[str, float]
 
 
 def write_report(
@@ -87,7 +89,8 @@ def write_report(
     both = {name for one in utterances for name in one.metrics if name in known.get(one.uid, ())}
     labelled = [name for name in metrics if name in both]
     if evaluation is None and labelled:
-        evaluation = evaluate(utterances, known, metrics=labelled, allow_missing=True)
+        predicted = {"predictions": [[known.get(one.uid, {}) for one in utterances]]}
+        evaluation = evaluate([Dataset("all", False, utterances)], predicted, metrics=labelled, allow_missing=True)
     others = [(name, kind) for name in metrics[1:] for kind in ("", "label") if not kind or name in both]
     clips = best_first(utterances, known, metric, others, failures)
     groups = to_look_at(clips)

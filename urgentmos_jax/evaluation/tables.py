@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from urgentmos_jax.evaluation.evaluating import Evaluation, Result
+from urgentmos_jax.evaluation.results import Evaluation, Result
 from urgentmos_jax.statistics.bootstrap import CONFIDENCE
 from urgentmos_jax.tables import markdown_table, text_table
 
@@ -26,20 +26,20 @@ class Section:
 
 
 def sections(evaluation: Evaluation) -> list[Section]:
-    """A table a corpus, one of averages where there are several, one of distances to the best predictor."""
+    """A table for each dataset, one of averages where there are several, one of distances to the best model."""
     found = []
-    for corpus, results in groupby(evaluation.results, lambda one: one.corpus):
-        found.append(_of_corpus(corpus, list(results), evaluation.predictors))
-    names = list(evaluation.predictors)
+    for dataset, results in groupby(evaluation.results, lambda one: one.dataset):
+        found.append(_of_dataset(dataset, list(results), evaluation.models))
+    names = list(evaluation.models)
     if averages := evaluation.averages:
-        rows = _by_figure(averages, names, lambda one: str(one.interval))
+        rows = _by_statistic(averages, names, lambda one: str(one.interval))
         found.append(
-            Section("average over corpora, each counted alike", ["metric", "figure", "corpora", "n", *names], rows)
+            Section("average over corpora, each counted alike", ["metric", "statistic", "corpora", "n", *names], rows)
         )
     if best := evaluation.best_scores:
-        rows = _by_figure(best, names, lambda one: f"{_number(one.difference, '+')}, {_number(one.ratio)}")
+        rows = _by_statistic(best, names, lambda one: f"{_number(one.difference, '+')}, {_number(one.ratio)}")
         title = "difference to the best score, and ratio, averaged over corpora"
-        found.append(Section(title, ["metric", "figure", "corpora", "n", *names], rows))
+        found.append(Section(title, ["metric", "statistic", "corpora", "n", *names], rows))
     return found
 
 
@@ -64,17 +64,17 @@ def as_markdown(evaluation: Evaluation) -> str:
 def as_json(evaluation: Evaluation) -> dict[str, Any]:
     """Everything with full precision; null for what is not defined."""
     return {
-        "predictors": list(evaluation.predictors),
-        "draws": evaluation.draws,
+        "predictors": list(evaluation.models),
+        "draws": evaluation.resamples,
         "seed": evaluation.seed,
         "confidence": CONFIDENCE,
         "results": [_result_json(one) for one in evaluation.results],
         "averages": [
             {
                 "metric": one.metric,
-                "figure": one.figure,
-                "predictor": one.predictor,
-                "corpora": one.corpora,
+                "figure": one.statistic,
+                "predictor": one.model,
+                "corpora": one.datasets,
                 "n": one.n,
                 **one.interval.as_json(),
             }
@@ -83,9 +83,9 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
         "best_scores": [
             {
                 "metric": one.metric,
-                "figure": one.figure,
-                "predictor": one.predictor,
-                "corpora": one.corpora,
+                "figure": one.statistic,
+                "predictor": one.model,
+                "corpora": one.datasets,
                 "n": one.n,
                 "difference": one.difference,
                 "ratio": None if math.isnan(one.ratio) else one.ratio,
@@ -98,9 +98,9 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
 def _result_json(one: Result) -> dict[str, Any]:
     counts = {level: found.counts for level, found in one.levels.items()}
     return {
-        "corpus": one.corpus,
+        "corpus": one.dataset,
         "metric": one.metric,
-        "predictor": one.predictor,
+        "predictor": one.model,
         "kind": "pairs" if one.pairs else "utterances",
         "n": one.n,
         "missing": one.missing,
@@ -109,13 +109,13 @@ def _result_json(one: Result) -> dict[str, Any]:
         "levels": {
             level: {
                 "n": found.n,
-                "resampled": found.units,
+                "resampled": found.clusters,
                 "figures": {
                     name: interval.as_json() | ({"n": counts[level][name]} if name in counts[level] else {})
-                    for name, interval in found.figures.items()
+                    for name, interval in found.intervals.items()
                 },
                 **(
-                    {"minus_first": {name: apart.as_json() for name, apart in one.differences[level].items()}}
+                    {"minus_first": {name: difference.as_json() for name, difference in one.differences[level].items()}}
                     if one.differences
                     else {}
                 ),
@@ -126,19 +126,19 @@ def _result_json(one: Result) -> dict[str, Any]:
     }
 
 
-def _of_corpus(corpus: str, results: Sequence[Result], predictors: Sequence[str]) -> Section:
-    others = [f"{name} - {predictors[0]}" for name in predictors[1:]]
+def _of_dataset(dataset: str, results: Sequence[Result], models: Sequence[str]) -> Section:
+    others = [f"{name} - {models[0]}" for name in models[1:]]
     rows, notes = [], []
     for metric, group in groupby(results, lambda one: one.metric):
         same = list(group)
         for title, *cells in _rows(same):
             rows.append([metric, title, *cells])
-        notes += [f"{metric}, {one.predictor}: {', '.join(one.warnings)}" for one in same if one.warnings]
-    return Section(corpus, ["metric", "figure", *predictors, *others], rows, notes)
+        notes += [f"{metric}, {one.model}: {', '.join(one.warnings)}" for one in same if one.warnings]
+    return Section(dataset, ["metric", "statistic", *models, *others], rows, notes)
 
 
 def _rows(same: Sequence[Result]) -> Iterator[list[str]]:
-    """Title, a cell a predictor, a cell a difference."""
+    """Title, a cell for each model, a cell for each difference."""
     none = [""] * (len(same) - 1)
 
     def counted(title: str, counts: Sequence[int]) -> list[str]:
@@ -150,27 +150,27 @@ def _rows(same: Sequence[Result]) -> Iterator[list[str]]:
     if not same[0].pairs:
         yield counted("systems", [one.systems for one in same])
     for level in dict.fromkeys(level for one in same for level in one.levels):
-        for name in next(one.levels[level] for one in same if level in one.levels).figures:
-            cells, apart = [], []
+        for name in next(one.levels[level] for one in same if level in one.levels).intervals:
+            cells, differences = [], []
             for one in same:
                 found = one.levels.get(level)
-                cell = "n/a" if found is None else str(found.figures[name])
+                cell = "n/a" if found is None else str(found.intervals[name])
                 if found is not None and found.counts.get(name, found.n) != found.n:
                     cell += f" of {found.counts[name]:,}"
                 cells.append(cell)
             for one in same[1:]:
                 difference = one.differences.get(level, {}).get(name)
-                apart.append("n/a" if difference is None else str(difference))
+                differences.append("n/a" if difference is None else str(difference))
             title = TITLES.get(name, name)
-            yield [f"system {title}" if level == "system" else title, *cells, *apart]
+            yield [f"system {title}" if level == "system" else title, *cells, *differences]
 
 
-def _by_figure(items: Sequence[Any], predictors: Sequence[str], cell: Any) -> list[list[str]]:
+def _by_statistic(items: Sequence[Any], models: Sequence[str], cell: Any) -> list[list[str]]:
     rows: dict[tuple[str, str], list[str]] = {}
     for one in items:
-        name = one.figure.removeprefix("system_")
-        title = ("system " if name != one.figure else "") + TITLES.get(name, name)
-        rows.setdefault((one.metric, title), [one.metric, title, str(one.corpora), f"{one.n:,}"]).append(cell(one))
+        name = one.statistic.removeprefix("system_")
+        title = ("system " if name != one.statistic else "") + TITLES.get(name, name)
+        rows.setdefault((one.metric, title), [one.metric, title, str(one.datasets), f"{one.n:,}"]).append(cell(one))
     return list(rows.values())
 
 
@@ -185,8 +185,8 @@ def _without_repeats(rows: Sequence[Sequence[str]]) -> list[list[str]]:
 
 
 def _below(evaluation: Evaluation) -> str:
-    drawn = f"{evaluation.draws:,} draws, seed {evaluation.seed}"
-    text = f"In brackets {100 * CONFIDENCE:.0f} % bootstrap intervals ({drawn})"
+    how = f"{evaluation.resamples:,} resamples, seed {evaluation.seed}"
+    text = f"In brackets {100 * CONFIDENCE:.0f} % bootstrap intervals ({how})"
     if any(one.differences for one in evaluation.results):
         text += "; differences are paired, p is two-sided"
     return text + "."

@@ -1,0 +1,91 @@
+"""Datasets: records of manifests that are evaluated together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from urgentmos_jax.manifests.checking import corpus_name, lists_pairs
+from urgentmos_jax.manifests.reading import ManifestError, Pair, Utterance, read_pairs, read_utterances
+
+__all__ = ["Dataset", "read_datasets", "record_name", "references", "some_names"]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Records that are evaluated together.
+
+    Attributes:
+        name: `corpus/split`, with ` (pairs)` for pairs, or a value of a column.
+        pairs: Whether the records are pairs.
+        records: Utterances or pairs.
+    """
+
+    name: str
+    pairs: bool
+    records: Sequence[Utterance] | Sequence[Pair]
+
+
+def read_datasets(
+    manifests: Sequence[Path],
+    *,
+    column: str | None = None,
+    audio_root: Path | None = None,
+    allow_outside: bool = False,
+    check_files: bool = True,
+) -> list[Dataset]:
+    """Reads manifests of utterances and of pairs.
+
+    Args:
+        manifests: Each a dataset, named after its folders by `corpus_name`.
+        column: Key of `meta` whose values name the datasets instead.
+        audio_root, allow_outside, check_files: See `read_utterances`.
+
+    Raises:
+        ManifestError: A manifest cannot be used, or a record has no such key.
+    """
+    found: dict[tuple[str, bool], list[Any]] = {}
+    faults = []
+    names = [(corpus_name(path), lists_pairs(path)) for path in manifests]
+    for path, (folders, pairs) in zip(manifests, names, strict=True):
+        # Two datasets of one name are distinguished by their paths.
+        folders = folders if names.count((folders, pairs)) == 1 else str(path)
+        read = read_pairs if pairs else read_utterances
+        records, _ = read(path, audio_root=audio_root, allow_outside=allow_outside, check_files=check_files)
+        values = [folders if column is None else record.meta.get(column) for record in records]
+        lacking = [record_name(record) for record, value in zip(records, values, strict=True) if value in (None, "")]
+        if lacking:
+            text = f"{len(lacking)} of {len(records)} records have no {column!r} in meta, {some_names(lacking)}"
+            faults.append(f"{path}: {text}")
+        for record, value in zip(records, values, strict=True):
+            found.setdefault((str(value), pairs), []).append(record)
+    if faults:
+        raise ManifestError(faults)
+    return [Dataset(name + (" (pairs)" if pairs else ""), pairs, records) for (name, pairs), records in found.items()]
+
+
+def references(dataset: Dataset) -> list[str | None] | list[tuple[str | None, str | None]]:
+    """[N] reference of each utterance, or those of A and B of each pair."""
+    found: list[Any] = []
+    for record in dataset.records:
+        found.append(
+            record.reference_id if isinstance(record, Utterance) else _two_names(record.meta.get("reference_ids"))
+        )
+    return found
+
+
+def record_name(record: Utterance | Pair) -> str:
+    """The uid of an utterance, the two uids of a pair."""
+    return record.uid if isinstance(record, Utterance) else " ".join(record.uids)
+
+
+def some_names(names: Sequence[str]) -> str:
+    """The first three of them, for a message."""
+    return ", ".join(map(repr, names[:3])) + (", ..." if len(names) > 3 else "")
+
+
+def _two_names(found: Any) -> tuple[str | None, str | None]:
+    if not isinstance(found, list) or len(found) != 2:
+        return None, None
+    a, b = (one if isinstance(one, str) and one else None for one in found)
+    return a, b

@@ -1,0 +1,160 @@
+"""What an evaluation found: statistics by dataset, metric and model; averages; distances to the best model."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from urgentmos_jax.statistics.bootstrap import Difference, Estimates, Interval, average
+from urgentmos_jax.statistics.correlation import LOWER_IS_BETTER
+
+__all__ = ["Average", "BestScore", "Evaluation", "Result"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One model on the labels of one metric in one dataset.
+
+    Attributes:
+        dataset, metric, model: Names.
+        pairs: Whether the dataset lists pairs.
+        n: Utterances or pairs with a label and a prediction.
+        missing: Labels without a prediction.
+        references: Number of references among the n; 0 where there are none.
+        systems: Likewise.
+        levels: {"utterance", "system" or "pair": estimates}; without "system" where no utterance has one.
+        differences: {level: {statistic: this model minus the first}}, on what both predict; empty for the first.
+        warnings: What makes statistics undefined, and `no_system`: how many utterances have none.
+    """
+
+    dataset: str
+    metric: str
+    model: str
+    pairs: bool
+    n: int
+    missing: int
+    references: int
+    systems: int
+    levels: dict[str, Estimates]
+    differences: dict[str, dict[str, Difference]] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def intervals(self) -> dict[str, Interval]:
+        """{statistic: value and interval}; those of systems as `system_mse`."""
+        return {
+            f"system_{name}" if level == "system" else name: interval
+            for level, found in self.levels.items()
+            for name, interval in found.intervals.items()
+        }
+
+    def estimates(self, statistic: str) -> tuple[Estimates, str]:
+        """The estimates that hold a statistic, which may be named as `system_mse`, and its name there."""
+        name = statistic.removeprefix("system_")
+        level = "system" if name != statistic else "pair" if self.pairs else "utterance"
+        return self.levels[level], name
+
+    def defines(self, statistic: str) -> bool:
+        """Whether a statistic has a value."""
+        return statistic in self.intervals and not math.isnan(self.intervals[statistic].value)
+
+
+@dataclass(frozen=True)
+class Average:
+    """One statistic of one model, averaged over the datasets where all models have it, each weighted alike.
+
+    Attributes:
+        metric, statistic, model: Names.
+        datasets: Number of them.
+        n: Clips, systems or pairs in all of them.
+        interval: The average.
+    """
+
+    metric: str
+    statistic: str
+    model: str
+    datasets: int
+    n: int
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class BestScore:
+    """Distance of one model to the best of the compared ones (Huang et al. 2024, MOS-Bench).
+
+    Attributes:
+        metric, statistic, model: Names.
+        datasets: Number of them where all models have the statistic.
+        n: Clips, systems or pairs in all of them.
+        difference: Value less that of the best model of the dataset, averaged over the datasets; 0 is best.
+        ratio: Value over that of the best (best over value for MSE and RMSE), likewise; 1 is best. NaN where a best
+            value is not above 0.
+    """
+
+    metric: str
+    statistic: str
+    model: str
+    datasets: int
+    n: int
+    difference: float
+    ratio: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All that was found.
+
+    Attributes:
+        models: Names; the others are compared with the first.
+        results: By dataset, metric and model.
+        resamples, seed: Of the bootstrap.
+    """
+
+    models: Sequence[str]
+    results: Sequence[Result]
+    resamples: int
+    seed: int
+
+    @property
+    def averages(self) -> list[Average]:
+        """Over datasets, of each metric that at least two of them have."""
+        found = []
+        for metric, statistic, sets in self._common():
+            for model in self.models if len(sets) > 1 else ():
+                parts, names = zip(*(results[model].estimates(statistic) for results in sets), strict=True)
+                n = sum(part.n for part in parts)
+                found.append(Average(metric, statistic, model, len(sets), n, average(parts, names[0])))
+        return found
+
+    @property
+    def best_scores(self) -> list[BestScore]:
+        """Of each statistic, where there is more than one model."""
+        found = []
+        for metric, statistic, sets in self._common() if len(self.models) > 1 else ():
+            values = np.array([[results[name].intervals[statistic].value for name in self.models] for results in sets])
+            lower = statistic.removeprefix("system_") in LOWER_IS_BETTER
+            best = values.min(1) if lower else values.max(1)
+            differences = (values - best[:, None]).mean(0)
+            over = (best[:, None], values) if lower else (values, best[:, None])
+            ratios = np.full(len(self.models), math.nan)
+            if (over[1] > 0).all():
+                ratios = (over[0] / over[1]).mean(0)
+            for name, difference, ratio in zip(self.models, differences, ratios, strict=True):
+                n = sum(results[name].estimates(statistic)[0].n for results in sets)
+                found.append(BestScore(metric, statistic, name, len(sets), n, float(difference), float(ratio)))
+        return found
+
+    def _common(self) -> Iterator[tuple[str, str, list[dict[str, Result]]]]:
+        """(metric, statistic, [{model: result}] of the datasets where all models have it)."""
+        by_metric: dict[tuple[str, bool], dict[str, dict[str, Result]]] = {}
+        for one in self.results:
+            by_metric.setdefault((one.metric, one.pairs), {}).setdefault(one.dataset, {})[one.model] = one
+        for (metric, _), datasets in by_metric.items():
+            statistics = dict.fromkeys(
+                name for sets in datasets.values() for one in sets.values() for name in one.intervals
+            )
+            for statistic in statistics:
+                sets = [sets for sets in datasets.values() if all(one.defines(statistic) for one in sets.values())]
+                if sets:
+                    yield metric, statistic, sets
