@@ -11,6 +11,7 @@ import pytest
 from urgentmos_jax.manifests.reading import Utterance
 from urgentmos_jax.ranking.rank import Ranking, rank, wins_by_score
 from urgentmos_jax.ranking.systems import possible_pairs, shared_pairs
+from urgentmos_jax.ranking.table import as_markdown, as_text
 from urgentmos_jax.statistics.bradley_terry import bradley_terry
 
 
@@ -246,14 +247,14 @@ def test_the_text_fits_and_says_what_is_missing():
     }
     del long[next(iter(long))]
     found = by_scores(long, notes=["Said before."])
-    text = found.as_text()
+    text = as_text(found)
     lines = text.splitlines()
     assert max(map(len, lines)) <= 120 and len(lines) < 60
     assert len({line.split()[1] for line in lines[1:41]}) == 40, "names that are cut still differ"
     assert any(system.group.startswith("ABCD") for system in found.systems)
     assert "  A-" in text, "long lists of letters are shown as ranges"
     assert "no score: 1\n" in text and "r000" in text and "Said before." in text
-    markdown = found.as_markdown()
+    markdown = as_markdown(found)
     assert markdown.count("\n|") == 41 and found.systems[0].name in markdown
 
 
@@ -264,4 +265,4 @@ def test_json_has_null_for_what_is_not_defined():
     assert content["systems"][0]["strength"] == {"value": None, "low": None, "high": None}
     assert content["wins"] == [[None] * 3] * 3 and content["shared"] == [[0] * 3] * 3
     assert {"system": "a", "reference": "r2"} in content["missing"] and len(content["missing"]) == 7
-    assert "n/a" not in found.as_text().splitlines()[1]
+    assert "n/a" not in as_text(found).splitlines()[1]

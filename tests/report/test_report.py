@@ -14,8 +14,8 @@ import pytest
 import soundfile
 
 from tests.helpers.corpus import speech_like
+from tests.helpers.evaluations import evaluate_records
 from tests.helpers.pages import NONE, REFERENCES, Page, corpus, full_report, predicted, ranked, sources
-from urgentmos_jax.evaluation.evaluating import evaluate
 from urgentmos_jax.evaluation.predictions import Predictions
 from urgentmos_jax.manifests.reading import Utterance
 from urgentmos_jax.report import write_report
@@ -47,7 +47,7 @@ def test_page_holds_what_was_found(written, clips):
     assert [row[1:] for row in pairs[1:]] == [["", "100", "100"], ["0", "", "100"], ["0", "0", ""]]
     first, *others = ranked(clips, predictions).systems
     level = [other.name for other in others if set(first.group) & set(other.group)]
-    apart = f", and cannot be told apart from {', '.join(level)} at 95 %" if level else ""
+    apart = f", not significantly better than {', '.join(level)} at 95 %" if level else ""
     ends = f"[{first.mean.low:.2f}, {first.mean.high:.2f}]"
     lead = f"clean leads with a mean mos_overall of {first.mean.value:.2f} {ends}{apart}."
     assert level and lead.replace(" ", "") in page.text.replace(" ", "")
@@ -71,12 +71,12 @@ def test_agreement_is_there_with_its_intervals(written, clips, tmp_path):
             [wanted[name] for name in ("mse", "lcc", "srcc")], abs=6e-4
         )
     assert all(re.fullmatch(r"[\d.]+ \[[\d.]+, [\d.]+\]", cell) for cell in table[1][4:])
-    # Of several predictors and corpora.
+    # Of several models and datasets.
     both = [
         Predictions(predictions, "one"),
         Predictions({uid: {"mos_overall": 3.0} for uid in predictions}, "constant"),
     ]
-    found = evaluate({"first": clips[:8], "second": clips[8:]}, both)
+    found = evaluate_records({"first": clips[:8], "second": clips[8:]}, both)
     write_report(tmp_path / "r.html", clips, predictions, metric="mos_overall", evaluation=found)
     page = Page(tmp_path / "r.html")
     first, second, *compared = page.tables["agreement"]

@@ -136,7 +136,7 @@ def write_report(
 
 
 def _level_with_first(ranking: Ranking | None) -> list[str]:
-    """Systems that cannot be told apart from the first."""
+    """Systems that do not differ significantly from the first."""
     first, *others = ranking.systems if ranking else (None,)
     return [other.name for other in others if set(other.group) & set(first.group)]
 
