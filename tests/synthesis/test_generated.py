@@ -57,6 +57,7 @@ def recordings(tmp_path_factory):
     return clean
 
 
+@pytest.mark.slow
 def test_the_same_bytes_with_two_processes(folder, tmp_path):
     environment = dict(os.environ)
     generate(tmp_path / "two", PLAN, processes=2, progress=False)
@@ -136,6 +137,7 @@ def test_somebody_elses_corpus_is_left_alone(tmp_path):
     assert (tmp_path / "data.jsonl").read_text() == "{}\n"
 
 
+@pytest.mark.slow
 def test_clean_recordings_in_place_of_espeak_and_a_stopped_run(recordings, tmp_path):
     plan = dataclasses.replace(PLAN, voices=("not spoken",), sentences=(), references=2, withheld=0.0)
     broken = recordings.with_name("broken")
