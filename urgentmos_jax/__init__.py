@@ -8,9 +8,12 @@
 
 from typing import Any
 
+from urgentmos_jax import _moved
 from urgentmos_jax.version import __version__
 
 __all__ = ["AudioError", "Model", "__version__", "load_model"]
+
+_moved.install()
 
 
 def __getattr__(name: str) -> Any:
