@@ -14,7 +14,6 @@ SHOWN = {
     "corpora.pairs": ("make_pairs",),
     "evaluation.bootstrap": ("Judged", "judged", "paired_differences"),
     "evaluation.correlation": ("agreement_with_intervals", "system_means"),
-    "evaluation.evaluating": ("evaluate_corpora",),
     "evaluation.joining": ("predict", "read_corpora"),
     "evaluation.judging": ("judge",),
     "evaluation.plots": ("frame_scores", "predicted_against_true"),

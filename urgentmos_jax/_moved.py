@@ -17,7 +17,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "encoders.pretrained": ("weights.encoder_folder",),
     "evaluation.bootstrap": ("statistics.bootstrap",),
     "evaluation.correlation": ("statistics.correlation",),
-    "evaluation.joining": ("evaluation.predicting",),
+    "evaluation.joining": ("evaluation.predicting", "evaluation.predictions", "evaluation.datasets"),
     "evaluation.judging": ("ranking.comparisons",),
     "evaluation.preference": ("statistics.preference",),
     "evaluation.ranking": ("ranking.rank",),
@@ -31,7 +31,12 @@ MODULES: dict[str, tuple[str, ...]] = {
     "torch_file": ("weights.torch_zip",),
 }
 # (Old module, old name) -> name now.
-NAMES: dict[tuple[str, str], str] = {}
+NAMES: dict[tuple[str, str], str] = {
+    ("evaluation.bootstrap", "Judged"): "Estimates",
+    ("evaluation.bootstrap", "judged"): "estimates",
+    ("evaluation.joining", "Corpus"): "Dataset",
+    ("evaluation.joining", "read_corpora"): "read_datasets",
+}
 
 
 class _Finder(MetaPathFinder, Loader):

@@ -10,7 +10,8 @@ from launch.benchmark.clips import recordings
 from launch.benchmark.measuring import in_rounds, timed
 from launch.benchmark.models import model_files
 from launch.benchmark.settings import Settings
-from urgentmos_jax.evaluation.predicting import predict, read_corpora
+from urgentmos_jax.evaluation.datasets import read_datasets
+from urgentmos_jax.evaluation.predicting import predict
 from urgentmos_jax.manifests.reading import Pair, Utterance, measure_durations, write_pairs, write_utterances
 from urgentmos_jax.scoring.model import Model
 from urgentmos_jax.weights.model_folder import load_folder
@@ -47,7 +48,7 @@ def measure(settings: Settings) -> dict[str, Any]:
     manifests = [settings.scratch / "data.jsonl", settings.scratch / "data_pairs.jsonl"]
     write_utterances(manifests[0], clips)
     write_pairs(manifests[1], pairs)
-    alone, both = read_corpora(manifests[:1]), read_corpora(manifests)
+    alone, both = read_datasets(manifests[:1]), read_datasets(manifests)
     turns = {"clips": lambda: predict(model, alone, [name]), "clips_and_pairs": lambda: predict(model, both, [name])}
     cold = {f"{turn}_first_seconds": timed(run)[0] for turn, run in turns.items()}  # Compiles.
     times = [taken for taken, _ in in_rounds(turns, settings.rounds)]
