@@ -9,7 +9,6 @@ from urgentmos_jax._moved import MODULES, NAMES
 
 # What the README and the notebooks of 0.1.0 imported, or named.
 SHOWN = {
-    "audio": ("SAMPLE_RATE_HZ", "load_audio"),
     "authors": ("read_checkpoint",),
     "corpora.pairs": ("make_pairs",),
     "evaluation.bootstrap": ("Judged", "judged", "paired_differences"),
@@ -28,7 +27,6 @@ SHOWN = {
     "model.pooling": ("AttentivePooling", "MeanPooling", "MetricTokenPooling"),
     "model.released": ("load_folder", "save_folder"),
     "model.urgentmos": ("ModelConfig", "UrgentMOS"),
-    "scoring": ("Model",),
 }
 
 
