@@ -15,7 +15,7 @@ from launch.benchmark.trainings import Ours, Theirs, agreement
 from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ
 from urgentmos_jax.data.loader import LoadedBatches
 from urgentmos_jax.manifests.reading import measure_durations
-from urgentmos_jax.scoring.model import least_samples
+from urgentmos_jax.scoring.engine import min_samples
 from urgentmos_jax.weights.model_folder import load_folder
 
 # On a CPU, where the published batch would take gigabytes and minutes.
@@ -42,7 +42,7 @@ def measure(settings: Settings) -> dict[str, Any]:
     batch_seconds = settings.batch_seconds
     if batch_seconds is None:
         batch_seconds = CPU_BATCH_SECONDS if jax.default_backend() == "cpu" else RECIPE.batch.seconds
-    shortest = least_samples(module.config)
+    shortest = min_samples(module.config)
     data = random_set([str(path) for path in paths], np.asarray(seconds), module.config.metrics)
     plan = make_plan(data, "corpus", batch_seconds, shortest)
     count = len(plan.epoch(0))

@@ -10,11 +10,13 @@ import pytest
 import soundfile
 
 from tests.helpers.corpus import speech_like
+from tests.helpers.counting import count_encoded
 from urgentmos_jax.challenges import vmc2026 as submission
 from urgentmos_jax.challenges.vmc2026 import ACR, CCR, Item, predict, read_items
 from urgentmos_jax.cli import main
 from urgentmos_jax.scoring.loading import load_model
 from urgentmos_jax.scoring.model import Model
+from urgentmos_jax.scoring.rows import Compared, Scored
 
 datasets = pytest.importorskip("datasets")
 
@@ -135,35 +137,15 @@ def test_the_authors_order(source, expected, model_folder, tmp_path):
     assert found["p22"] != 0 and found["p01"] != -found["p10"]
 
 
-@pytest.mark.parametrize(("pairs", "most_bytes"), [(64, 1 << 30), (2, 0), (1, 1)])
-def test_each_recording_is_encoded_once(source, expected, model_folder, tmp_path, monkeypatch, pairs, most_bytes):
+@pytest.mark.parametrize("max_feature_bytes", [1 << 30, 10_000, 0])
+def test_each_recording_is_encoded_once(source, expected, model_folder, tmp_path, max_feature_bytes):
     model = load_model(model_folder, compile_cache=False)
-    lengths = []
-    encode = model._encode
-
-    def counting(params, waveform, samples, **flags):
-        lengths.extend(int(count) for count in np.asarray(samples) if count)
-        return encode(params, waveform, samples, **flags)
-
-    monkeypatch.setattr(model, "_encode", counting)
-    monkeypatch.setattr(model, "_score", None)
-    monkeypatch.setattr(submission, "_PAIRS", pairs)
-    predictions = predict(model, read_items(source, tmp_path), scratch=tmp_path, most_bytes=most_bytes)
-    assert sorted(lengths) == sorted(round(seconds * 16000) for seconds in SECONDS)
+    encoded = count_encoded(model)
+    predictions = predict(model, read_items(source, tmp_path), scratch=tmp_path, max_feature_bytes=max_feature_bytes)
+    assert sorted(encoded) == sorted(round(seconds * 16000) for seconds in SECONDS)
     assert {one.item.sample_id: one.value for one in predictions} == pytest.approx(expected["both"], abs=TOLERANCE)
-    # Features that lay on disk are gone after their last pair.
-    assert len(list(tmp_path.iterdir())) == len(SECONDS) and not list(tmp_path.glob("*.features"))
-
-
-def test_features_over_the_limit_lie_on_disk(source, model, tmp_path, monkeypatch):
-    written = []
-    dumps = submission.pickle.dumps
-    monkeypatch.setattr(submission.pickle, "dumps", lambda one: written.append(one) or dumps(one))
-    items = read_items(source, tmp_path)
-    predict(model, items, scratch=tmp_path)
-    assert not written
-    predict(model, items, scratch=tmp_path, most_bytes=10_000)
-    assert 0 < len(written) < 4
+    # Features that lay on disk are gone.
+    assert len(list(tmp_path.iterdir())) == len(SECONDS)
 
 
 def test_a_folder_of_recordings_and_tables(expected, model_folder, tmp_path, capsys):
@@ -207,13 +189,11 @@ class Judge:
     def __init__(self, scores: list[float], cmos: list[float]):
         self.scores, self.cmos = iter(scores), iter(cmos)
 
-    def iter_encoded(self, paths):
-        for score in self.scores:
-            yield type("Encoded", (), {"scores": {"mos_overall": score}, "windows": []})()
-
-    def compare_encoded(self, pairs, *, order, metrics):
-        for cmos, _ in zip(self.cmos, pairs, strict=False):
-            yield {"comparison": {"mos_overall": {"cmos": cmos}}, "error": None}
+    def assess(self, paths, pairs, **options):
+        for index, score in enumerate(self.scores):
+            yield Scored(index, {"scores": {"mos_overall": score}, "error": None})
+        for index, (cmos, _) in enumerate(zip(self.cmos, pairs, strict=False)):
+            yield Compared(index, {"comparison": {"mos_overall": {"cmos": cmos}}, "error": None})
 
 
 def test_predictions_stay_in_their_range(tmp_path):

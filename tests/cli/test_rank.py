@@ -9,10 +9,10 @@ import pytest
 import soundfile
 
 from tests.helpers.corpus import speech_like
+from tests.helpers.counting import count_encoded
 from tests.launch.test_rated_sets import COLUMNS, DATA
 from urgentmos_jax.cli import main, rank
 from urgentmos_jax.manifests.reading import Utterance, write_utterances
-from urgentmos_jax.ranking import comparisons as judging
 from urgentmos_jax.scoring.loading import load_model
 
 NOISE = {"clean": 0.0, "some": 0.1, "much": 0.5}
@@ -41,25 +41,18 @@ def model(model_folder):
 
 
 @pytest.fixture
-def encoded(monkeypatch) -> list[int]:
-    """Number of rows that the model of the command has computed so far, by call."""
-    counts: list[int] = []
+def encoded(monkeypatch) -> list[list[int]]:
+    """Samples of each window that the model of the command encodes."""
+    lengths: list[list[int]] = []
     load = rank.load
-
-    def counting(compute):
-        def counted(params, waveform, lengths, **flags):
-            counts.append(int((np.asarray(lengths) > 0).sum()))
-            return compute(params, waveform, lengths, **flags)
-
-        return counted
 
     def watched(arguments):
         model = load(arguments)
-        model._encode, model._score = counting(model._encode), counting(model._score)
+        lengths.append(count_encoded(model))
         return model
 
     monkeypatch.setattr(rank, "load", watched)
-    return counts
+    return lengths
 
 
 def ranked(output: Path, *arguments: object, status: int = 0) -> dict:
@@ -71,7 +64,7 @@ def test_folders_are_scored_and_compared_and_each_clip_is_encoded_once(
     folders, model_folder, model, encoded, tmp_path, capsys
 ):
     found = ranked(tmp_path / "F.json", *folders, "--model", model_folder)
-    assert sum(encoded) == 11
+    assert len(encoded[0]) == 11
     text = capsys.readouterr().out
     systems = {system["name"]: system for system in found["systems"]}
     assert set(systems) == set(NOISE) and [systems[name]["clips"] for name in NOISE] == [4, 4, 3]
@@ -96,24 +89,6 @@ def test_folders_are_scored_and_compared_and_each_clip_is_encoded_once(
         assert found["wins"][other][one] == pytest.approx(1 - wanted, abs=1e-5)
 
 
-def test_few_recordings_are_held_at_a_time(folders, model, monkeypatch):
-    monkeypatch.setattr(judging, "_PAIRS", 1)
-    recordings = rank.list_recordings(parsed(*folders))
-    most, compare = 0, model.compare_encoded
-
-    def watched(pairs, **options):
-        nonlocal most
-        most = max(most, len({id(side) for pair in pairs for side in pair}))
-        return compare(pairs, **options)
-
-    monkeypatch.setattr(model, "compare_encoded", watched)
-    together = judging.judge(model, recordings, "mos_overall")
-    assert most <= 3, "the recordings of one reference"
-    assert np.isfinite(together.shares).all() and len(together.scores) == 11
-    monkeypatch.setattr(judging, "_PAIRS", 1000)
-    np.testing.assert_allclose(judging.judge(model, recordings, "mos_overall").shares, together.shares, atol=1e-5)
-
-
 def parsed(*arguments: object) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     rank.add_arguments(parser)
@@ -124,7 +99,7 @@ def test_scores_only_and_a_metric_without_cmos_head_compare_scores(folders, mode
     for flags in (["--scores-only"], ["--metric", "utmos"]):
         encoded.clear()
         found = ranked(tmp_path / "F.json", *folders, "--model", model_folder, *flags)
-        assert sum(encoded) == 11 and "10 comparisons of the scores" in found["notes"][0]
+        assert len(encoded[0]) == 11 and "10 comparisons of the scores" in found["notes"][0]
         thirds_and_quarters = {None, *(n / d for d in (3, 4) for n in range(d + 1))}
         assert {share for row in found["wins"] for share in row} <= thirds_and_quarters
 
@@ -132,7 +107,7 @@ def test_scores_only_and_a_metric_without_cmos_head_compare_scores(folders, mode
 def test_most_pairs_are_drawn_and_said(folders, model_folder, tmp_path):
     found = ranked(tmp_path / "F.json", *folders, "--model", model_folder, "--most-pairs", 5, "--seed", 3)
     assert sum(map(sum, found["shared"])) == 10 and found["seed"] == 3
-    assert "5 comparisons, drawn of 10 (seed 3" in found["notes"][0]
+    assert "5 comparisons, sampled from 10 (seed 3" in found["notes"][0]
 
 
 def test_a_broken_recording_is_told_and_counted(folders, model_folder, tmp_path, capsys):

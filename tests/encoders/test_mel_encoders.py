@@ -90,7 +90,7 @@ def test_estimated_memory_is_near_what_xla_plans():
     model = on_one_device(module)
     rows, samples = 4, 160000
     batch = (jax.ShapeDtypeStruct((rows, samples), jnp.float32), jax.ShapeDtypeStruct((rows,), jnp.int32))
-    planned = model._score.lower(model.params, *batch, frames=False).compile().memory_analysis()
+    planned = model.engine.encode.lower(model.params, *batch, frames=False, features=False).compile().memory_analysis()
     estimate = scoring_bytes(config, rows, samples)
     assert 0.4 < estimate / (planned.temp_size_in_bytes + planned.argument_size_in_bytes) < 2.5
 
@@ -199,8 +199,8 @@ def test_longer_clips_are_cut_into_windows_and_flagged():
     """A Whisper of 2 s: a clip of 5 s is three windows, and never cut without a word."""
     module = random_module("whisper")
     model = Model(module, devices=jax.devices()[:1], batch_seconds=2.0)
-    model._buckets = (32000,)
-    assert model.window_samples == 32000
+    model.engine.bucket_sizes = (32000,)
+    assert model.engine.window_samples == 32000
     clip = speech_like(3, 80000)
     whole, *pieces = model.score([clip, clip[:32000], clip[32000:64000], clip[64000:]], sample_rate=16000)
     assert whole["windows"] == 3 and whole["flags"] == ["windowed"] and pieces[0]["flags"] == []
@@ -215,7 +215,7 @@ def test_longer_clips_are_cut_into_windows_and_flagged():
 
 def test_rows_are_as_few_as_the_padding_to_the_window_asks_for():
     model = Model(random_module("whisper"), devices=jax.devices()[:1], batch_seconds=8.0)
-    assert {batch.rows for batch in model._plan([8000] * 8)} == {4}
+    assert {batch.rows for batch in model.engine.plan([8000] * 8)} == {4}
 
 
 def test_bfloat16_encoder_in_a_model_folder(tmp_path: Path):

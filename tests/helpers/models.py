@@ -79,5 +79,5 @@ def random_module(config: str | ModelConfig, seed: int = 0) -> UrgentMOS:
 def on_one_device(module: UrgentMOS) -> Model:
     """Few buckets, as every shape takes seconds to compile."""
     model = Model(module, devices=jax.devices()[:1], batch_seconds=2.0)
-    model._buckets = (8000, 20000)
+    model.engine.bucket_sizes = (8000, 20000)
     return model

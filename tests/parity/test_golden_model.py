@@ -24,7 +24,7 @@ class Case:
         self.meta = json.loads((folder / "meta.json").read_text())
         # One shape for all clips: each is padded, and must score as it does alone.
         self.model = Model(self.module, devices=jax.devices()[:1], batch_seconds=1.5)
-        self.model._buckets = (24000,)
+        self.model.engine.bucket_sizes = (24000,)
         names = sorted(key for key in self.expected if key.startswith("wav"))
         self.clips = [self.expected[name] for name in names]
 

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from urgentmos_jax.scoring.batching import bucket_of, ladder, plan_batches
+from urgentmos_jax.scoring.batching import bucket_of, bucket_sizes, plan_batches
 
-SIZES = ladder(8000, 960000, multiple=1600)
+SIZES = bucket_sizes(8000, 960000, multiple=1600)
 
 
-def test_ladder():
+def test_sizes():
     assert SIZES[0] == 8000 and SIZES[-1] == 960000 and len(SIZES) < 45
     assert all(size % 1600 == 0 for size in SIZES)
     assert all(b <= max(1.15 * a, a + 1600) and b > a for a, b in itertools.pairwise(SIZES))

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.helpers.corpus import speech_like
+from tests.helpers.counting import count_encoded
 from tests.helpers.models import FUSED, SAMPLES, on_one_device, random_module
 from urgentmos_jax.encoders.wav2vec2 import TimeNorm
 from urgentmos_jax.scoring.model import Model
@@ -31,7 +32,7 @@ def table(rows: list[dict]) -> np.ndarray:
 
 
 def batch_table(model: Model, waveform: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    found = model._score(model.params, waveform, lengths, frames=False)
+    found = model.engine.encode(model.params, waveform, lengths, frames=False, features=False)[0]
     return np.stack([np.asarray(found[name][0]) for name in model.metrics], 1)
 
 
@@ -72,8 +73,8 @@ def test_random_partitions(model: Model, clips: list[np.ndarray], reference: np.
 def test_one_device_equals_eight(clips: list[np.ndarray]):
     module = random_module("group")
     eight, one = Model(module), on_one_device(module)
-    assert (eight._devices, one._devices) == (8, 1)
-    eight._buckets = (20000,)
+    assert (eight.engine.device_count, one.engine.device_count) == (8, 1)
+    eight.engine.bucket_sizes = (20000,)
     eight = table(eight.score(clips, sample_rate=16000))
     np.testing.assert_allclose(table(one.score(clips, sample_rate=16000)), eight, rtol=0, atol=TOLERANCE)
 
@@ -122,17 +123,9 @@ def test_comparison_does_not_depend_on_the_other_pairs(model: Model, clips: list
 
 def test_each_recording_is_encoded_once(clips: list[np.ndarray]):
     model = on_one_device(random_module("layer"))
-    seen = 0
-    encode = model._encode
-
-    def counting(params, waveform, lengths, **flags):
-        nonlocal seen
-        seen += int((np.asarray(lengths) > 0).sum())
-        return encode(params, waveform, lengths, **flags)
-
-    model._encode = counting
+    encoded = count_encoded(model)
     model.compare([(a, b) for a in clips for b in clips], sample_rate=16000)
-    assert seen == len(clips)
+    assert len(encoded) == len(clips)
 
 
 def test_gradient_with_respect_to_the_waveform(model: Model, clips: list[np.ndarray]):
@@ -151,5 +144,5 @@ def test_few_shapes_are_compiled(clips: list[np.ndarray]):
     rng = np.random.default_rng(1)
     many = [speech_like(i, int(n)) for i, n in enumerate(rng.integers(8000, 16000, 60))]
     rows = model.score(many, sample_rate=16000)
-    assert len(rows) == 60 and model._score._cache_size() <= 3 * len(model._buckets)
-    assert model._score._cache_size() < 20
+    assert len(rows) == 60 and len(model.compiled_shapes) <= 3 * len(model.engine.bucket_sizes)
+    assert len(model.compiled_shapes) < 20

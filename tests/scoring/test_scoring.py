@@ -14,7 +14,7 @@ from urgentmos_jax.weights.model_folder import load_folder
 def model(model_folder) -> Model:
     module, _ = load_folder(model_folder)
     model = Model(module, devices=jax.devices()[:1])
-    model._buckets = (8000, 16000)
+    model.engine.bucket_sizes = (8000, 16000)
     return model
 
 
@@ -23,7 +23,7 @@ def windowed(model_folder) -> Model:
     """The same model with windows of one second."""
     module, _ = load_folder(model_folder)
     model = Model(module, window_seconds=1.0, devices=jax.devices()[:1], batch_seconds=2.0)
-    model._buckets = (16000,)
+    model.engine.bucket_sizes = (16000,)
     return model
 
 

@@ -7,23 +7,21 @@ recordings a row, to be compared. One file holds the predictions of both.
 import csv
 import hashlib
 import math
-import pickle
 import re
-from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from urgentmos_jax.audio.loading import AudioError
 from urgentmos_jax.corpora.hub_tables import extract, hub_rows
 from urgentmos_jax.corpora.split import Split
 from urgentmos_jax.files import atomic_write, file_hash, progress
 from urgentmos_jax.manifests.reading import ManifestError, locate
 from urgentmos_jax.manifests.tables import CsvFile, Place, number
+from urgentmos_jax.scoring.rows import Order, Scored
 
 if TYPE_CHECKING:
-    from urgentmos_jax.scoring.model import Encoded, Model
+    from urgentmos_jax.scoring.model import Model
 
 __all__ = ["METRIC", "PARTS", "Item", "Part", "Prediction", "check", "predict", "read_items", "write"]
 
@@ -31,8 +29,6 @@ METRIC = "mos_overall"
 HEADER = ("sample_id", "pred_score")
 DECIMALS = 4
 
-_PAIRS = 64  # Compared at a time.
-_MOST_BYTES = 1 << 30  # Of features in memory.
 _PLAIN = re.compile(rf"[-+]?\d+(\.\d{{1,{DECIMALS}}})?")
 
 
@@ -71,7 +67,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What is predicted of an item; `error` says why its recordings could not be judged, and `value` then stands in."""
+    """What is predicted of an item; `error` says why there is no prediction, and `value` then stands in."""
 
     item: Item
     value: float
@@ -115,52 +111,45 @@ def predict(
     items: Sequence[Item],
     *,
     scratch: Path,
-    order: Literal["both", "ab"] = "both",
-    most_bytes: int = _MOST_BYTES,
+    order: Order = "both",
+    max_feature_bytes: int = 1 << 30,
 ) -> list[Prediction]:
     """Predicts every item; each recording is encoded once, for its score and for all of its pairs.
 
-    Where a recording cannot be judged, the mean of the other predictions stands in for its score (3 if there is none),
+    Where a recording cannot be scored, the mean of the other predictions stands in for its score (3 if there is none),
     and 0, neither is better, for its comparisons.
 
     Args:
         model: With `mos_overall`, also among its comparative metrics.
         items: What `read_items` gave.
-        scratch: Folder for features of recordings that wait for a partner, over `most_bytes`.
+        scratch: Folder for features of recordings that wait for a partner, over `max_feature_bytes`.
         order: See `Model.compare`.
-        most_bytes: Of features in memory.
+        max_feature_bytes: Of features in memory.
 
     Returns:
         One for each item, in order, within the range of its part.
     """
-    scores: dict[str, float | AudioError] = {}
-    comparisons: dict[str, dict[str, Any]] = {}
+    scores: dict[str, float | str] = {}
+    comparisons: dict[str, float] = {}
     pairs = [item for item in items if item.part is CCR and None not in item.recordings]
-    pairs_of: dict[str, list[Item]] = defaultdict(list)
-    for pair in pairs:
-        for path in dict.fromkeys(pair.recordings):
-            pairs_of[path].append(pair)
-    # Recordings in the order of the pairs, so that few of them wait for a partner.
-    paths = list(dict.fromkeys([*pairs_of, *(path for item in items for path in item.recordings if path)]))
-    shelf = _Shelf(scratch, Counter(path for pair in pairs for path in pair.recordings), most_bytes)
-    ready: list[Item] = []
-
-    def compare() -> None:
-        found = [[shelf.take(path) for path in pair.recordings] for pair in ready]
-        for pair, row in zip(ready, model.compare_encoded(found, order=order, metrics=[METRIC]), strict=True):
-            comparisons[pair.sample_id] = row
-        ready.clear()
-
-    bar = progress(paths, len(paths), "file", "recordings")
-    for path, recording in zip(bar, model.iter_encoded(paths), strict=True):
-        scores[path] = recording if isinstance(recording, AudioError) else recording.scores[METRIC]
-        shelf.put(path, recording)
-        for pair in pairs_of[path]:
-            if all(side in scores for side in pair.recordings):
-                ready.append(pair)
-                if len(ready) == _PAIRS:
-                    compare()
-    compare()
+    paths = list(dict.fromkeys(path for item in items for path in item.recordings if path))
+    numbers = {path: number for number, path in enumerate(paths)}
+    with progress(None, len(paths), "file", "recordings") as bar:
+        for result in model.assess(
+            paths,
+            [(numbers[a], numbers[b]) for a, b in (pair.recordings for pair in pairs)],
+            order=order,
+            metrics=[METRIC],
+            comparative_metrics=[METRIC],
+            max_feature_bytes=max_feature_bytes,
+            spill_dir=scratch,
+        ):
+            if isinstance(result, Scored):
+                bar.update()
+                row = result.row
+                scores[paths[result.index]] = row["error"]["message"] if row["error"] else row["scores"][METRIC]
+            elif result.row["comparison"]:
+                comparisons[pairs[result.index].sample_id] = result.row["comparison"][METRIC]["cmos"]
     return _predictions(items, [_outcome(item, scores, comparisons, scratch) for item in items])
 
 
@@ -244,61 +233,17 @@ def _file(recording: dict[str, Any] | None, scratch: Path, contents: dict[str, s
         return path  # Whoever decodes it says why.
 
 
-class _Shelf:
-    """Encoded recordings until their last pair; those that memory has no room for lie on disk."""
-
-    def __init__(self, folder: Path, uses: Mapping[str, int], most_bytes: int):
-        self._folder, self._uses, self._most_bytes = folder, dict(uses), most_bytes
-        self._held: dict[str, Encoded | AudioError | Path] = {}
-        self._bytes = 0
-
-    def put(self, path: str, recording: "Encoded | AudioError") -> None:
-        if not self._uses.get(path):
-            return
-        size = _size(recording)
-        if self._bytes + size > self._most_bytes:
-            file = self._folder / f"{hashlib.sha256(path.encode(errors='surrogateescape')).hexdigest()}.features"
-            file.write_bytes(pickle.dumps(recording))
-            self._held[path] = file
-            return
-        self._bytes += size
-        self._held[path] = recording
-
-    def take(self, path: str) -> "Encoded | AudioError":
-        held = self._held[path]
-        recording = pickle.loads(held.read_bytes()) if isinstance(held, Path) else held
-        self._uses[path] -= 1
-        if not self._uses[path]:
-            del self._held[path]
-            if isinstance(held, Path):
-                held.unlink()
-            else:
-                self._bytes -= _size(recording)
-        return recording
-
-
-def _size(recording: "Encoded | AudioError") -> int:
-    if isinstance(recording, AudioError):
-        return 0
-    return sum(x.nbytes for _, features in recording.windows for x in features.values())
-
-
 def _outcome(
-    item: Item,
-    scores: Mapping[str, float | AudioError],
-    comparisons: Mapping[str, Mapping[str, Any]],
-    scratch: Path,
+    item: Item, scores: Mapping[str, float | str], comparisons: Mapping[str, float], scratch: Path
 ) -> float | str:
     """What the model says of an item, or why it says nothing."""
     for column, path in zip(item.part.audio, item.recordings, strict=True):
         if path is None:
             return f"{column}: no recording in the row"
-        if isinstance(error := scores[path], AudioError):
+        if isinstance(error := scores[path], str):
             # A file of our own is gone when this is read.
-            return error.message.replace(path, column) if Path(path).parent == scratch else error.message
-    value = (
-        scores[item.recordings[0]] if item.part is ACR else comparisons[item.sample_id]["comparison"][METRIC]["cmos"]
-    )
+            return error.replace(path, column) if Path(path).parent == scratch else error
+    value = scores[item.recordings[0]] if item.part is ACR else comparisons[item.sample_id]
     return value if math.isfinite(value) else f"the model says {value}"
 
 

@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
             bounds = " to ".join(_bound(value) for value in (metric.minimum, metric.maximum))
             print(f"  {name:<20} {bounds}{', scores and comparisons' if metric.comparative else ''}")
     print("\n".join(format_sizes(config)))
-    rows = max(1, round(model.batch_seconds / 10))
+    rows = max(1, round(model.engine.batch_seconds / 10))
     need = scoring_bytes(config, rows, 10 * model.sample_rate_hz)
     print(f"memory for scoring, estimated: {need / 1e9:.1f} GB with {rows} clips of 10 s at a time")
     return 0

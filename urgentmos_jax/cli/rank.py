@@ -15,7 +15,7 @@ from urgentmos_jax.manifests.reading import ManifestError
 
 if TYPE_CHECKING:
     from urgentmos_jax.manifests.reading import Utterance
-    from urgentmos_jax.ranking.comparisons import Judgement
+    from urgentmos_jax.ranking.comparisons import Comparisons
     from urgentmos_jax.ranking.rank import Ranking
     from urgentmos_jax.scoring.model import Model
 
@@ -25,7 +25,7 @@ class Ranked:
     """Recordings, what is said of them, their ranking if all have a system, and what it was computed with."""
 
     recordings: "list[Utterance]"
-    judgement: "Judgement"
+    comparisons: "Comparisons"
     ranking: "Ranking | None"
     about: dict[str, Any]
     model: "Model | None"
@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     check_report(arguments.report, arguments.embed_mb)
     found = ranked(arguments)
-    ranking, failed = found.ranking, found.judgement.failed
+    ranking, failed = found.ranking, found.comparisons.failed
     print(as_text(ranking), end="")
     if arguments.output:
         content = {**found.about, **ranking.as_json(), "failed": failed}
@@ -81,40 +81,40 @@ def run(arguments: argparse.Namespace) -> int:
 def ranked(arguments: argparse.Namespace, *, systems_needed: bool = True) -> Ranked:
     """Judges what the arguments name, and ranks it where each clip has a system; others `systems_needed` refuses."""
     from urgentmos_jax.evaluation.predictions import read_predictions
-    from urgentmos_jax.ranking.comparisons import judge, judge_by_predictions
+    from urgentmos_jax.ranking.comparisons import compare_by_model, compare_by_predictions
     from urgentmos_jax.ranking.rank import rank
 
     if arguments.seed < 0 or (arguments.most_pairs is not None and arguments.most_pairs < 0):
         raise UsageError("give --seed and --most-pairs numbers of 0 or more")
     if arguments.predictions and arguments.model:
         raise UsageError("give --predictions or --model, not both; `urgentmos score` makes predictions of a model")
-    metric, draw = arguments.metric, {"most_pairs": arguments.most_pairs, "seed": arguments.seed}
+    metric, draw = arguments.metric, {"max_pairs": arguments.most_pairs, "seed": arguments.seed}
     try:
         recordings, model = list_recordings(arguments, systems_needed=systems_needed), None
         if arguments.predictions is not None:
-            judgement = judge_by_predictions(read_predictions(arguments.predictions), recordings, metric, **draw)
+            comparisons = compare_by_predictions(read_predictions(arguments.predictions), recordings, metric, **draw)
             about = {"predictions": str(arguments.predictions)}
         else:
             model = load(arguments)
             if metric not in model.metrics:
                 raise UsageError(f"--metric {metric}: the model has {', '.join(model.metrics)}")
-            judgement = judge(model, recordings, metric, by_scores=arguments.scores_only, **draw)
+            comparisons = compare_by_model(model, recordings, metric, by_scores=arguments.scores_only, **draw)
             about = metadata(model)
     except ManifestError as error:
         raise UsageError(str(error)) from None
     about |= {"seed": arguments.seed}
     if any(one.system_id is None for one in recordings):
-        return Ranked(recordings, judgement, None, about, model)
+        return Ranked(recordings, comparisons, None, about, model)
     ranking = rank(
         recordings,
-        judgement.scores,
-        judgement.pairs,
-        judgement.shares,
+        comparisons.scores,
+        comparisons.pairs,
+        comparisons.shares,
         metric=metric,
         seed=arguments.seed,
-        notes=judgement.notes,
+        notes=comparisons.notes,
     )
-    return Ranked(recordings, judgement, ranking, about, model)
+    return Ranked(recordings, comparisons, ranking, about, model)
 
 
 def save_page(flag: str, path: Path, found: Ranked, arguments: argparse.Namespace) -> None:
@@ -122,10 +122,10 @@ def save_page(flag: str, path: Path, found: Ranked, arguments: argparse.Namespac
     save_report(
         path,
         found.recordings,
-        found.judgement.predictions,
+        found.comparisons.predictions,
         metric=arguments.metric,
         **about_page(arguments.systems, found.about),
-        failures=found.judgement.failed,
+        failures=found.comparisons.failed,
         ranking=found.ranking,
         model=found.model,
         embed_mb=arguments.embed_mb,

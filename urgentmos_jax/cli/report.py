@@ -19,4 +19,4 @@ def run(arguments: argparse.Namespace) -> int:
     check_report(arguments.output, arguments.embed_mb, flag="--output")
     found = ranked(arguments, systems_needed=False)
     save_page("--output", arguments.output, found, arguments)
-    return tell_failed(found.judgement.failed)
+    return tell_failed(found.comparisons.failed)

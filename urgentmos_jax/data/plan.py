@@ -11,12 +11,12 @@ from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ, AudioError, load_audio
 from urgentmos_jax.data.partners import PairingScope, Partners, draws
 from urgentmos_jax.data.stored_states import StoredStates
 from urgentmos_jax.data.training_set import TrainingSet, samples
-from urgentmos_jax.scoring.batching import cut_batches, ladder
+from urgentmos_jax.scoring.batching import bucket_sizes, cut_batches
 
 __all__ = ["HostRows", "Plan", "PlannedBatch"]
 
 SHORTEST_SECONDS = 1.0
-# A training step compiles slowly, so its ladder is coarser than that of scoring.
+# A training step compiles slowly, so its bucket sizes are coarser than that of scoring.
 RATIO = 1.2
 # Beyond this a declared duration is wrong, and with it the place of the clip in its batch.
 DURATION_TOLERANCE_SECONDS = 0.5
@@ -94,7 +94,7 @@ class Plan:
         self._budget, self._most = round(seconds * SAMPLE_RATE_HZ), most
         shortest = round(SHORTEST_SECONDS * SAMPLE_RATE_HZ)
         longest = max(shortest, int(self.lengths.max()))
-        self.sizes = ladder(shortest, longest, ratio=RATIO, multiple=SAMPLE_RATE_HZ // 10)
+        self.sizes = bucket_sizes(shortest, longest, ratio=RATIO, multiple=SAMPLE_RATE_HZ // 10)
         comparative = [data.metrics.index(name) for name in data.comparative]
         self._comparative_labels = data.labels[:, comparative]
         eligible = data.alone & (~np.isnan(self._comparative_labels)).any(1)

@@ -7,6 +7,7 @@ from urgentmos_jax.evaluation.datasets import Dataset
 from urgentmos_jax.evaluation.predictions import Values
 from urgentmos_jax.files import progress
 from urgentmos_jax.manifests.reading import Pair
+from urgentmos_jax.scoring.rows import Scored
 
 if TYPE_CHECKING:
     from urgentmos_jax.scoring.model import Model
@@ -15,12 +16,12 @@ __all__ = ["predict"]
 
 
 def predict(
-    model: "Model", corpora: Sequence[Dataset], metrics: Sequence[str]
+    model: "Model", datasets: Sequence[Dataset], metrics: Sequence[str]
 ) -> tuple[list[list[Values]], dict[str, str]]:
     """What a model says of each record that has a label of one of the metrics.
 
-    Pairs are compared by the CMOS heads that the model has, and else by the difference of scores, A less B. A recording
-    is scored once.
+    Pairs are compared by the CMOS heads that the model has, and else by the difference of scores, A less B. Each
+    recording is encoded once, for its score and for all of its pairs.
 
     Returns:
         As `join`; and {uid: why it failed}.
@@ -29,31 +30,39 @@ def predict(
     heads = [name for name in metrics if name in model.comparative_metrics]
     own = [name for name in metrics if name in model.metrics]
     by_difference = [name for name in own if name not in heads]
-    labelled = [[any(name in record.metrics for name in own) for record in corpus.records] for corpus in corpora]
-    wanted = [
-        (corpus, record)
-        for corpus, known in zip(corpora, labelled, strict=True)
-        for record, has_label in zip(corpus.records, known, strict=True)
-        if has_label
-    ]
-    scored = {record.audio_path: record.uid for corpus, record in wanted if not corpus.pairs}
-    if by_difference:
-        for corpus, record in wanted:
-            if corpus.pairs:
-                scored |= dict(zip(record.audio_paths, record.uids, strict=True))
+    labelled = [[any(name in record.metrics for name in own) for record in dataset.records] for dataset in datasets]
+    recordings: dict[str, str] = {}
+    pairs: dict[tuple[str, str], None] = {}
+    for dataset, known in zip(datasets, labelled, strict=True):
+        for record, has_label in zip(dataset.records, known, strict=True):
+            if has_label and dataset.pairs:
+                for path, uid in zip(record.audio_paths, record.uids, strict=True):
+                    recordings.setdefault(path, uid)
+                if heads:
+                    pairs[record.audio_paths] = None
+            elif has_label:
+                recordings[record.audio_path] = record.uid
+    paths, sides = list(recordings), list(pairs)
+    numbers = {path: number for number, path in enumerate(paths)}
     scores: dict[str, Values] = {}
-    rows = model.iter_scores(list(scored), uids=scored.values(), metrics=own) if scored else iter(())
-    for path, row in zip(scored, progress(rows, len(scored), "clip"), strict=True):
-        scores[path] = row["scores"] or {}
-        if row["error"]:
-            failed[row["uid"]] = row["error"]["message"]
-    compared = list(dict.fromkeys(record.audio_paths for corpus, record in wanted if corpus.pairs) if heads else ())
     comparisons: dict[tuple[str, str], Values] = {}
-    rows = model.iter_comparisons(compared, metrics=heads) if compared else iter(())
-    for paths, row in zip(compared, progress(rows, len(compared), "pair"), strict=True):
-        comparisons[paths] = {name: value["cmos"] for name, value in (row["comparison"] or {}).items()}
-        if row["error"]:
-            failed[row["uid"]] = row["error"]["message"]
+    with progress(None, len(paths), "clip") as bar:
+        for result in model.assess(
+            paths,
+            [(numbers[a], numbers[b]) for a, b in sides],
+            uids=recordings.values(),
+            metrics=own,
+            comparative_metrics=heads or None,
+        ):
+            row = result.row
+            if isinstance(result, Scored):
+                bar.update()
+                scores[paths[result.index]] = row["scores"] or {}
+                if row["error"]:
+                    failed[row["uid"]] = row["error"]["message"]
+            else:
+                found = row["comparison"] or {}
+                comparisons[sides[result.index]] = {name: value["cmos"] for name, value in found.items()}
 
     def of_pair(record: Pair) -> Values:
         a, b = (scores.get(path, {}) for path in record.audio_paths)
@@ -62,9 +71,9 @@ def predict(
 
     found = [
         [
-            {} if not has_label else of_pair(record) if corpus.pairs else scores[record.audio_path]
-            for record, has_label in zip(corpus.records, known, strict=True)
+            {} if not has_label else of_pair(record) if dataset.pairs else scores[record.audio_path]
+            for record, has_label in zip(dataset.records, known, strict=True)
         ]
-        for corpus, known in zip(corpora, labelled, strict=True)
+        for dataset, known in zip(datasets, labelled, strict=True)
     ]
     return found, failed

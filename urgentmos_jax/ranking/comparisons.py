@@ -1,42 +1,40 @@
-"""What a model, or a file of predictions, says of the recordings of systems: scores, and wins of pairs."""
+"""Comparisons of recordings on shared references, by a model or by predictions in a file: scores, and wins of pairs."""
 
 import math
 import os
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from urgentmos_jax.audio.loading import AudioError
 from urgentmos_jax.evaluation.predictions import Predictions, PredictionsError
 from urgentmos_jax.files import progress
 from urgentmos_jax.manifests.reading import Utterance
 from urgentmos_jax.ranking.rank import higher_is_better, wins_by_score
 from urgentmos_jax.ranking.systems import possible_pairs, shared_pairs
+from urgentmos_jax.scoring.rows import Scored
 
 if TYPE_CHECKING:
-    from urgentmos_jax.scoring.model import Encoded, Model
+    from urgentmos_jax.scoring.model import Model
 
-__all__ = ["Judgement", "judge", "judge_by_predictions"]
+__all__ = ["Comparisons", "compare_by_model", "compare_by_predictions"]
 
 # Comparing two recordings by a CMOS head takes a hundredth of what encoding them does; by their scores, nothing.
-MOST_BY_HEADS = 100_000
-MOST_BY_SCORES = 5_000_000
-_PAIRS = 64  # Compared at a time, or more.
+MAX_PAIRS_BY_HEAD = 100_000
+MAX_PAIRS_BY_SCORE = 5_000_000
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """Scores and comparisons.
+class Comparisons:
+    """Scores of recordings, and comparisons of those of different systems on a shared reference.
 
     Attributes:
-        scores: {uid: score}, of those that could be judged.
+        scores: {uid: score}, of those that have one.
         failed: {uid: why not}, of the others.
-        pairs: [P, 2] numbers of recordings that share a reference, of different systems.
-        shares: [P] share of a win of the first of each, NaN where one failed.
-        notes: How they were judged, a sentence each.
+        pairs: [P, 2] indices of recordings that share a reference, of different systems.
+        shares: [P] share of a win of the first of each, NaN where a recording failed.
+        notes: How they were compared, a sentence each.
         predictions: {uid: {metric: value}}, all that is known of a recording.
     """
 
@@ -48,16 +46,16 @@ class Judgement:
     predictions: dict[str, dict[str, float]]
 
 
-def judge(
+def compare_by_model(
     model: "Model",
     recordings: Sequence[Utterance],
     metric: str,
     *,
     by_scores: bool = False,
-    most_pairs: int | None = None,
+    max_pairs: int | None = None,
     seed: int = 0,
-) -> Judgement:
-    """Judges recordings; each is encoded once, and its features are kept while its reference is at work.
+) -> Comparisons:
+    """Scores recordings and compares those that share a reference; each is encoded once.
 
     Pairs are compared by the CMOS head of the metric, in both orders; the share of a win of A is p_a + p_tie / 2, what
     the model expects A to win if a tie is half a win. If the model has no such head, or where less is better (a CMOS of
@@ -68,38 +66,49 @@ def judge(
         recordings: Of systems.
         metric: Of scores and comparisons.
         by_scores: Compare scores even if there is a CMOS head.
-        most_pairs: Greatest number of comparisons, drawn where there are more; None: 100,000 by CMOS heads, 5,000,000
+        max_pairs: Greatest number of comparisons, sampled where there are more; None: 100,000 by CMOS heads, 5,000,000
             by scores.
-        seed: Of the draw.
+        seed: Of the sample.
     """
-    if by_scores or metric not in model.comparative_metrics or not higher_is_better(metric):
-        inputs, uids = [one.audio_path for one in recordings], [one.uid for one in recordings]
-        rows = progress(model.iter_scores(inputs, uids=uids), len(recordings), "clip")
-        values = {row["uid"]: row["error"]["message"] if row["error"] else row["scores"] for row in rows}
-        return _by_scores(recordings, values, metric, most_pairs, seed)
-    pairs = shared_pairs(recordings, MOST_BY_HEADS if most_pairs is None else most_pairs, seed)
-    values, shares = _compared(model, recordings, pairs, metric)
-    scores, failed, predictions = _parted(recordings, values, metric)
+    by_scores = by_scores or metric not in model.comparative_metrics or not higher_is_better(metric)
+    max_pairs = MAX_PAIRS_BY_HEAD if max_pairs is None and not by_scores else max_pairs
+    pairs = np.empty((0, 2), np.int64) if by_scores else shared_pairs(recordings, max_pairs, seed)
+    values: dict[str, dict[str, float] | str] = {}
+    shares = np.full(len(pairs), np.nan)
+    with progress(None, len(recordings), "clip") as bar:
+        for result in model.assess(
+            [one.audio_path for one in recordings], pairs, comparative_metrics=None if by_scores else [metric]
+        ):
+            row = result.row
+            if isinstance(result, Scored):
+                values[recordings[result.index].uid] = row["error"]["message"] if row["error"] else row["scores"]
+                bar.update()
+            elif row["error"] is None:
+                comparison = row["comparison"][metric]
+                shares[result.index] = comparison["p_a"] + comparison["p_tie"] / 2
+    if by_scores:
+        return _by_scores(recordings, values, metric, max_pairs, seed)
+    scores, failed, predictions = _separated(recordings, values, metric)
     how = f"by the CMOS head of {metric} in both orders; each counts p_a + p_tie / 2 of a win"
-    return Judgement(scores, failed, pairs, shares, _notes(recordings, shares, how, seed), predictions)
+    return Comparisons(scores, failed, pairs, shares, _notes(recordings, shares, how, seed), predictions)
 
 
-def judge_by_predictions(
+def compare_by_predictions(
     predictions: Predictions,
     recordings: Sequence[Utterance],
     metric: str,
     *,
-    most_pairs: int | None = None,
+    max_pairs: int | None = None,
     seed: int = 0,
-) -> Judgement:
-    """Judges recordings by predictions of their scores, found by uid, else by the path of the recording.
+) -> Comparisons:
+    """Compares recordings by predictions of their scores, found by uid, else by the path of the recording.
 
     Args:
         predictions: Of scores.
         recordings: Of systems; one without a prediction failed.
         metric: Name of the scores.
-        most_pairs: Greatest number of comparisons by scores, drawn where there are more; None: 5,000,000.
-        seed: Of the draw.
+        max_pairs: Greatest number of comparisons by scores, sampled where there are more; None: 5,000,000.
+        seed: Of the sample.
 
     Raises:
         PredictionsError: There is none at all.
@@ -115,66 +124,25 @@ def judge_by_predictions(
             one, other = next(iter(predictions)), recordings[0].uid
             fault = f"has no {metric} of any recording; its uids are as {one!r}, those of the recordings as {other!r}"
         raise PredictionsError([f"{predictions.name}: {fault}"])
-    return _by_scores(recordings, values, metric, most_pairs, seed, f"{predictions.name} has no {metric} of it")
+    return _by_scores(recordings, values, metric, max_pairs, seed, f"{predictions.name} has no {metric} of it")
 
 
 def _by_scores(
     recordings: Sequence[Utterance],
     values: dict[str, dict[str, float] | str],
     metric: str,
-    most_pairs: int | None,
+    max_pairs: int | None,
     seed: int,
     without: str = "",
-) -> Judgement:
-    scores, failed, predictions = _parted(recordings, values, metric, without)
-    pairs = shared_pairs(recordings, MOST_BY_SCORES if most_pairs is None else most_pairs, seed)
+) -> Comparisons:
+    scores, failed, predictions = _separated(recordings, values, metric, without)
+    pairs = shared_pairs(recordings, MAX_PAIRS_BY_SCORE if max_pairs is None else max_pairs, seed)
     how = "of the scores on shared references; equal scores are half a win for each"
     shares = wins_by_score(recordings, scores, pairs, metric)
-    return Judgement(scores, failed, pairs, shares, _notes(recordings, shares, how, seed), predictions)
+    return Comparisons(scores, failed, pairs, shares, _notes(recordings, shares, how, seed), predictions)
 
 
-def _compared(
-    model: "Model", recordings: Sequence[Utterance], pairs: np.ndarray, metric: str
-) -> tuple[dict[str, dict[str, float] | str], np.ndarray]:
-    """Scores, or why there are none, by uid; and shares of a win [P]."""
-    values: dict[str, dict[str, float] | str] = {}
-    shares = np.full(len(pairs), np.nan)
-    # Recordings in the order of the pairs, which is that of the references; those that meet nobody last.
-    order = list(dict.fromkeys([*pairs.ravel().tolist(), *range(len(recordings))]))
-    place = np.empty(len(order), np.int64)
-    place[order] = np.arange(len(order))
-    complete = np.maximum.accumulate(place[pairs].max(1)) if len(pairs) else place[:0]
-    uses = Counter(pairs.ravel().tolist())
-    held: dict[int, Encoded | AudioError] = {}
-    done = 0
-
-    def compare(until: int) -> None:
-        rows = model.compare_encoded(
-            [[held[side] for side in pair] for pair in pairs[done:until].tolist()], metrics=[metric]
-        )
-        for number, row in enumerate(rows, done):
-            if row["error"] is None:
-                shares[number] = row["comparison"][metric]["p_a"] + row["comparison"][metric]["p_tie"] / 2
-        for side in pairs[done:until].ravel().tolist():
-            uses[side] -= 1
-            if not uses[side]:
-                held.pop(side, None)
-
-    encoded = progress(model.iter_encoded([recordings[number].audio_path for number in order]), len(order), "clip")
-    for here, (number, recording) in enumerate(zip(order, encoded, strict=True)):
-        failed = isinstance(recording, AudioError)
-        values[recordings[number].uid] = recording.message if failed else recording.scores
-        if uses[number]:
-            held[number] = recording
-        ready = int(np.searchsorted(complete, here, side="right"))
-        if ready - done >= _PAIRS:
-            compare(ready)
-            done = ready
-    compare(len(pairs))
-    return values, shares
-
-
-def _parted(
+def _separated(
     recordings: Sequence[Utterance], values: dict[str, dict[str, float] | str], metric: str, without: str = ""
 ) -> tuple[dict[str, float], dict[str, str], dict[str, dict[str, float]]]:
     """Scores, why there is none, and all values; what is not finite is none."""
@@ -200,5 +168,5 @@ def _notes(recordings: Sequence[Utterance], shares: np.ndarray, how: str, seed: 
     if failed:
         text += f" ({failed:,} more failed)"
     if len(shares) < possible:
-        text += f", drawn of {possible:,} (seed {seed}; --most-pairs takes more),"
+        text += f", sampled from {possible:,} (seed {seed}; --most-pairs takes more),"
     return (f"{text} {how}.",)

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-__all__ = ["Batch", "bucket_of", "cut_batches", "ladder", "plan_batches"]
+__all__ = ["Batch", "bucket_of", "bucket_sizes", "cut_batches", "plan_batches"]
 
 # A clip of a shorter bucket joins a batch if it fills at least this part of its length; less would be mostly padding.
-_LEAST_FILL = 0.75
+_MIN_FILL = 0.75
 # Lengths are sorted in training as if each was known to this part only.
 _JITTER = 0.05
 
@@ -19,7 +19,7 @@ class Batch:
     """Clips of one computation.
 
     Args:
-        indices: Places of the clips in the list that was planned, at most `rows`.
+        indices: Of the clips in the list that was planned, at most `rows`.
         rows: Rows of the batch, those beyond the clips are empty.
         size: Length of a row.
     """
@@ -29,7 +29,7 @@ class Batch:
     size: int
 
 
-def ladder(shortest: int, longest: int, *, ratio: float = 1.15, multiple: int = 1) -> tuple[int, ...]:
+def bucket_sizes(shortest: int, longest: int, *, ratio: float = 1.15, multiple: int = 1) -> tuple[int, ...]:
     """Bucket sizes from `shortest` to `longest`, each at most `ratio` times the one before (or one `multiple` more).
 
     Args:
@@ -67,7 +67,7 @@ def plan_batches(
 ) -> list[Batch]:
     """Groups clips by length, longest first.
 
-    The number of rows is a power of two (times `multiple`) within the budget, so that a ladder of N buckets makes at
+    The number of rows is a power of two (times `multiple`) within the budget, so that N buckets make at
     most N log2(budget / shortest) shapes; what does not fill a batch goes into smaller ones.
 
     Args:
@@ -85,7 +85,7 @@ def plan_batches(
     while start < len(order):
         size = bucket_of(lengths[order[start]], sizes)
         shorter = max((other for other in sizes if other < size), default=0)
-        least = min(_LEAST_FILL * size, shorter + 1)
+        least = min(_MIN_FILL * size, shorter + 1)
         alike = next((n for n in range(start, len(order)) if lengths[order[n]] < least), len(order))
         rows = 2 ** int(math.log2(max(1, budget // (cost(size) * multiple)))) * multiple
         while rows > multiple and rows > alike - start:

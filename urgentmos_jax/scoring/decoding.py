@@ -1,4 +1,4 @@
-"""Decoding ahead of the computation: inputs become clips or errors, clips become windows."""
+"""Decoding ahead of the computation: inputs become clips or errors."""
 
 import itertools
 import os
@@ -7,26 +7,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from urgentmos_jax.audio.loading import AudioError, Clip, load_audio
 
-__all__ = ["Decoded", "Decoder", "Window", "named_sources"]
+__all__ = ["Decoded", "Decoder", "source_name", "source_path"]
 
 # Clips are decoded and batched in groups of so many: enough for batches of like length, little to hold in memory.
 _GROUP = 256
-
-
-@dataclass
-class Window:
-    """Part of a clip that is computed at once."""
-
-    place: int
-    waveform: np.ndarray
-
-    @property
-    def samples(self) -> int:
-        return len(self.waveform)
 
 
 @dataclass
@@ -35,25 +21,7 @@ class Decoded:
 
     uid: str
     path: str | None
-    clip: Clip | None = None
-    error: AudioError | None = None
-
-    def windows(self, place: int, *, longest: int, shortest: int) -> Iterator[Window]:
-        """Its windows of at most `longest` samples; a last one under `shortest` is left out."""
-        if self.clip is not None:
-            for start in range(0, len(self.clip.waveform), longest):
-                part = self.clip.waveform[start : start + longest]
-                if start == 0 or len(part) >= shortest:
-                    yield Window(place, part)
-
-    def flags(self, *, longest: int, shortest: int) -> list[str]:
-        """What its row says about it."""
-        flags, samples = list(self.clip.flags), len(self.clip.waveform)
-        if samples > longest:
-            flags.append("windowed")
-            if 0 < samples % longest < shortest:
-                flags.append("tail_left_out")
-        return flags
+    clip: Clip | AudioError
 
 
 class Decoder:
@@ -83,23 +51,24 @@ class Decoder:
             now, ahead = ahead, self._submit(_GROUP)
             yield [future.result() for future in now]
 
-    def _submit(self, count: int) -> list[Future]:
+    def _submit(self, count: int) -> list[Future[Decoded]]:
         return [self._pool.submit(self._decode, *named) for named in itertools.islice(self._sources, count)]
 
     def _decode(self, uid: str, source: Any) -> Decoded:
-        path = str(source) if isinstance(source, (str, os.PathLike)) else None
+        path = source_path(source)
         rate = None if path is not None else self._sample_rate
         try:
             clip = load_audio(source, rate, name=path or uid, min_samples=self._min_samples)
         except AudioError as error:
-            return Decoded(uid, path, error=error)
+            return Decoded(uid, path, error)
         return Decoded(uid, path, clip)
 
 
-def named_sources(inputs: Iterable[Any], uids: Iterable[str] | None) -> Iterator[tuple[str, Any]]:
-    """(uid, input) of each; without uids its path, or `array-<place>`."""
-    if uids is not None:
-        yield from zip(uids, inputs, strict=True)
-        return
-    for place, source in enumerate(inputs):
-        yield (str(source) if isinstance(source, (str, os.PathLike)) else f"array-{place}"), source
+def source_path(source: Any) -> str | None:
+    """Path of an input, None of an array."""
+    return str(source) if isinstance(source, (str, os.PathLike)) else None
+
+
+def source_name(source: Any, index: int) -> str:
+    """What an input is called that has no uid: its path, or `array-<index>`."""
+    return source_path(source) or f"array-{index}"

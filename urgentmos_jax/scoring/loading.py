@@ -8,7 +8,8 @@ from pathlib import Path
 import jax
 
 from urgentmos_jax.files import file_hash
-from urgentmos_jax.scoring.model import Model, Precision
+from urgentmos_jax.scoring.engine import Precision
+from urgentmos_jax.scoring.model import Model
 from urgentmos_jax.version import __version__
 from urgentmos_jax.weights import urgent_mos as authors
 from urgentmos_jax.weights.encoder_folder import find_folder

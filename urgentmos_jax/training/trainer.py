@@ -31,7 +31,8 @@ from urgentmos_jax.files import (
 from urgentmos_jax.manifests.overlap import overlaps
 from urgentmos_jax.manifests.reading import ManifestError
 from urgentmos_jax.model.urgentmos import UrgentMOS
-from urgentmos_jax.scoring.model import Model, least_samples, most_samples
+from urgentmos_jax.scoring.engine import max_samples, min_samples
+from urgentmos_jax.scoring.model import Model
 from urgentmos_jax.training import topology as hosts
 from urgentmos_jax.training.checkpoints import CheckpointError, Checkpoints
 from urgentmos_jax.training.config import ConfigError, differences, read_config
@@ -353,7 +354,7 @@ class Trainer:
         }
 
     def _check_lengths(self) -> None:
-        longest, most = most_samples(model_config(self.config.model)), self.config.data.max_seconds
+        longest, most = max_samples(model_config(self.config.model)), self.config.data.max_seconds
         if longest is not None and most * SAMPLE_RATE_HZ > longest:
             raise ConfigError(
                 f"data.max_seconds is {most:g}, an encoder takes {longest / SAMPLE_RATE_HZ:g} s; set it to that: "
@@ -393,7 +394,7 @@ class Trainer:
             seconds=config.batch.seconds,
             most=config.batch.clips,
             max_seconds=config.data.max_seconds,
-            min_samples=least_samples(module.config),
+            min_samples=min_samples(module.config),
             seed=config.seed,
         )
         one, two = (plan.padding_efficiency(sides) for sides in (1, 2))
@@ -451,8 +452,7 @@ class Trainer:
         whole = nnx.split(self.module())[1]
         if hosts.count() > 1:
             whole = jax.tree.map(lambda x: x.addressable_data(0), whole)
-        self._model.params = jax.device_put(whole, jax.tree.leaves(self._model.params)[0].sharding)
-        results = validate(self._model, self._validation)
+        results = validate(self._model.with_params(whole), self._validation)
         logger.info("validation at update %d\n%s", self.done, format_table(results))
         flat = {f"{s}/{m}/{k}": v for s, metrics in results.items() for m, vs in metrics.items() for k, v in vs.items()}
         log.write(self.done, "valid", flat)

@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from urgentmos_jax.data.partners import PairingScope, Partners
 from urgentmos_jax.data.training_set import Source, TrainingSet, read_training_set
 from urgentmos_jax.metrics import Metric
 from urgentmos_jax.scoring.model import Model
+from urgentmos_jax.scoring.rows import Compared
 from urgentmos_jax.statistics.correlation import agreement, system_means
 from urgentmos_jax.statistics.preference import CLEAR, sign_accuracy
 from urgentmos_jax.training import topology as hosts
@@ -71,58 +72,67 @@ def validate(model: Model, sets: Sequence[ValidationSet]) -> dict[str, dict[str,
 def _validate_one(model: Model, one: ValidationSet) -> dict[str, dict[str, float]]:
     data, found = one.data, {}
     wanted = np.flatnonzero((~np.isnan(data.labels)).any(1))
-    scores, failed = _predicted(
-        lambda own: model.score([data.paths[i] for i in wanted[own]], uids=[data.uids[i] for i in wanted[own]]),
-        lambda row: [row["scores"][name] for name in data.metrics],
-        len(wanted),
-        len(data.metrics),
-    )
+    scores, cmos, failed = _predictions(model, one, wanted)
     for k, name in enumerate(data.metrics):
         true = data.labels[wanted, k]
-        both = np.flatnonzero(~np.isnan(true) & ~np.isnan(scores[:, k]))
+        both = np.flatnonzero(~np.isnan(true) & ~np.isnan(scores[wanted, k]))
         if not len(both):
             continue
-        predicted, true = scores[both, k].tolist(), true[both].tolist()
+        predicted, true = scores[wanted[both], k].tolist(), true[both].tolist()
         found[name] = agreement(predicted, true)
         means = agreement(*system_means(predicted, true, [data.systems[i] for i in wanted[both]]))
         found[name] |= {f"system_{key}": value for key, value in means.items() if means["n"]}
-    if len(one.pairs):
-        cmos, _ = _predicted(
-            lambda own: model.compare([(data.paths[a], data.paths[b]) for a, b in one.pairs[own]]),
-            lambda row: [row["comparison"][name]["cmos"] for name in data.comparative],
-            len(one.pairs),
-            len(data.comparative),
-        )
-        for k, name in enumerate(data.comparative):
-            both = np.flatnonzero(~np.isnan(one.cmos[:, k]) & ~np.isnan(cmos[:, k]))
-            if len(both):
-                sides = cmos[both, k].tolist(), one.cmos[both, k].tolist()
-                every, clear = (sign_accuracy(*sides, least) for least in (0.0, CLEAR))
-                pairs = {"pairs": every["n"], "pair_accuracy": every["accuracy"]}
-                pairs |= {"clear_pairs": clear["n"], "clear_pair_accuracy": clear["accuracy"]}
-                found[name] = found.get(name, {}) | pairs
+    for k, name in enumerate(data.comparative):
+        both = np.flatnonzero(~np.isnan(one.cmos[:, k]) & ~np.isnan(cmos[:, k]))
+        if len(both):
+            sides = cmos[both, k].tolist(), one.cmos[both, k].tolist()
+            every, clear = (sign_accuracy(*sides, minimum) for minimum in (0.0, CLEAR))
+            pairs = {"pairs": every["n"], "pair_accuracy": every["accuracy"]}
+            pairs |= {"clear_pairs": clear["n"], "clear_pair_accuracy": clear["accuracy"]}
+            found[name] = found.get(name, {}) | pairs
     if failed:
         logger.warning("%s: %d clips could not be scored: %s", one.name, len(failed), "; ".join(failed[:5]))
     return found
 
 
-def _predicted(
-    compute: Callable[[np.ndarray], list[dict[str, Any]]],
-    values: Callable[[dict[str, Any]], list[float]],
-    count: int,
-    width: int,
-) -> tuple[np.ndarray, list[str]]:
-    """Predictions [count, width] of rows that the hosts share, each computed once; NaN and a message if one failed."""
-    own = np.arange(jax.process_index(), count, hosts.count())
-    found, failed = np.full((count, width), np.nan), []
-    for place, row in zip(own, compute(own), strict=True):
-        if row["error"] is None:
-            found[place] = values(row)
-        else:
-            failed.append(row["error"]["message"])
-    every, messages = hosts.gather(found), hosts.gather_json(failed)
-    rows = np.arange(count)
-    return every[rows % hosts.count(), rows], [message for of_host in messages for message in of_host]
+def _predictions(model: Model, one: ValidationSet, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Scores [N, K] of the wanted clips, CMOS [P, K] of the pairs, and why clips failed; NaN where there is none.
+
+    The hosts share the pairs in blocks, and with them their clips; a clip in pairs of two blocks is encoded by both.
+    """
+    data, hosts_count = one.data, hosts.count()
+    blocks = np.array_split(np.arange(len(one.pairs)), hosts_count)
+    mine = blocks[jax.process_index()]
+    # The host that scores a clip: that of its first pair, or by turns.
+    scorer = np.arange(len(data.uids)) % hosts_count
+    for host, block in reversed(list(enumerate(blocks))):
+        scorer[one.pairs[block].ravel()] = host
+    own = wanted[scorer[wanted] == jax.process_index()]
+    clips = np.unique(np.concatenate([own, one.pairs[mine].ravel()]).astype(np.int64))
+    pairs = np.searchsorted(clips, one.pairs[mine])
+    scores = np.full((len(data.uids), len(data.metrics)), np.nan)
+    cmos = np.full((len(one.pairs), len(data.comparative)), np.nan)
+    failed = []
+    for result in model.assess([data.paths[i] for i in clips], pairs, uids=[data.uids[i] for i in clips]):
+        row = result.row
+        if isinstance(result, Compared):
+            if row["comparison"]:
+                cmos[mine[result.index]] = [row["comparison"][name]["cmos"] for name in data.comparative]
+        elif scorer[clips[result.index]] == jax.process_index():
+            if row["error"]:
+                failed.append(row["error"]["message"])
+            else:
+                scores[clips[result.index]] = [row["scores"][name] for name in data.metrics]
+    messages = [message for of_host in hosts.gather_json(failed) for message in of_host]
+    return *(_joined(hosts.gather(found) if found.size else found[None]) for found in (scores, cmos)), messages
+
+
+def _joined(parts: np.ndarray) -> np.ndarray:
+    """Values of all hosts [H, N, K], each known to one of them, as [N, K]."""
+    if not parts.size:
+        return parts[0]
+    known = ~np.isnan(parts).all(-1)
+    return np.take_along_axis(parts, known.argmax(0)[None, :, None], 0)[0]
 
 
 def format_table(results: dict[str, dict[str, dict[str, Any]]]) -> str:

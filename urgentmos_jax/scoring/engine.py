@@ -1,0 +1,253 @@
+"""The compiled model: windows of recordings go in by batches of like length, arrays come out."""
+
+import collections
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ
+from urgentmos_jax.model.urgentmos import Features, ModelConfig, UrgentMOS
+from urgentmos_jax.scoring.batching import Batch, bucket_sizes, plan_batches
+from urgentmos_jax.scoring.rows import EncodedWindow, WindowComparison
+
+__all__ = ["Engine", "Params", "Precision", "max_samples", "min_samples"]
+
+Precision = Literal["float32", "bfloat16"]
+Params = Any
+
+WINDOW_SECONDS = 60.0
+MIN_SAMPLES = 400
+
+# Batches computed or waiting at a time; the device never waits for the host to pack the next.
+_IN_FLIGHT = 3
+
+
+class Engine:
+    """Programs of one architecture on the local devices; parameters are an argument of each.
+
+    Args:
+        module: The model.
+        precision: "float32", or "bfloat16" for the encoders.
+        batch_seconds: Audio a batch and device, padding included; None suits the device.
+        window_seconds: Longest window; None: 60 s, or less where an encoder takes less (Whisper: 30 s).
+        devices: Devices that share the rows of a batch; None = all local ones.
+
+    Attributes:
+        config: Architecture.
+        device_count: Devices that share a batch.
+        batch_seconds: Audio a batch of all devices, padding included.
+        min_samples: Of the shortest recording that is scored.
+        window_samples: Of the longest window.
+        bucket_sizes: Lengths that windows are padded to, in samples.
+        encode: Compiled, see `_encode`.
+    """
+
+    def __init__(
+        self,
+        module: UrgentMOS,
+        *,
+        precision: Precision = "float32",
+        batch_seconds: float | None = None,
+        window_seconds: float | None = None,
+        devices: Sequence[jax.Device] | None = None,
+    ):
+        if precision not in ("float32", "bfloat16"):
+            raise ValueError(f"precision is {precision!r}, it must be float32 or bfloat16")
+        self.config: ModelConfig = module.config
+        self.precision = precision
+        devices = list(devices or jax.local_devices())
+        self.device_count = len(devices)
+        mesh = jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
+        self._by_row = NamedSharding(mesh, PartitionSpec("data"))
+        self._everywhere = NamedSharding(mesh, PartitionSpec())
+        self._graph = nnx.graphdef(module)
+        self._encoders = [encoder.architecture for encoder in self.config.encoders]
+        compared = {self.config.category_of(name) for name in self.config.comparative_metrics}
+        self._compared_categories = [name for name in self.config.categories if name in compared]
+        if batch_seconds is None:
+            # A CPU works best while a batch stays in its cache; an accelerator wants many rows.
+            batch_seconds = 24.0 if devices[0].platform == "cpu" else 400.0
+        self.batch_seconds = batch_seconds * self.device_count
+        self.min_samples = min_samples(self.config)
+        self.window_samples = _window_samples(self.config, window_seconds)
+        self.bucket_sizes = bucket_sizes(SAMPLE_RATE_HZ // 2, self.window_samples, multiple=SAMPLE_RATE_HZ // 10)
+        self._shapes: set[tuple[int, int]] = set()
+        self.encode = jax.jit(self._encode, static_argnames=("frames", "features"))
+        self._compare_both = jax.jit(self._compare)
+
+    @property
+    def frame_rate_hz(self) -> float:
+        """Frame scores a second: those of the fastest encoder."""
+        return SAMPLE_RATE_HZ / min(encoder.samples_per_frame for encoder in self._encoders)
+
+    @property
+    def compiled_shapes(self) -> frozenset[tuple[int, int]]:
+        """(rows, samples) of every batch of waveforms that was compiled."""
+        return frozenset(self._shapes)
+
+    def place(self, params: Params) -> Params:
+        """Parameters as the programs take them: on every device, the encoders' in the engine's precision."""
+        if self.precision == "bfloat16":
+            params = copy.copy(params)
+            params["encoders"] = jax.tree.map(lambda x: jnp.asarray(x, jnp.bfloat16), params["encoders"])
+        return jax.device_put(params, self._everywhere)
+
+    # What is compiled: pure functions of the parameters and the batch.
+
+    def absolute(
+        self, params: Params, waveform: jax.Array, lengths: jax.Array, *, frames: bool = False
+    ) -> dict[str, tuple[jax.Array, ...]]:
+        """{metric: (scores [B],)} of a batch; with `frames` also frame scores [B, L] and weights [B, L]."""
+        return self._encode(params, waveform, lengths, frames=frames, features=False)[0]
+
+    def _encode(
+        self, params: Params, waveform: jax.Array, lengths: jax.Array, *, frames: bool, features: bool
+    ) -> tuple[dict[str, tuple[jax.Array, ...]], dict[str, jax.Array]]:
+        """As `absolute`; and with `features` {category: [B, L, D]} of the categories that are compared."""
+        self._shapes.add(waveform.shape)
+        with jax.default_matmul_precision("highest"):
+            module = nnx.merge(self._graph, params)
+            encoded = module.encode(waveform, lengths)
+            found = module.absolute(encoded)
+        scores = {
+            name: (value.score, value.frame_scores, value.frame_weights) if frames else (value.score,)
+            for name, value in found.items()
+        }
+        return scores, {name: encoded.by_category[name] for name in self._compared_categories} if features else {}
+
+    def _compare(
+        self,
+        params: Params,
+        a: dict[str, jax.Array],
+        b: dict[str, jax.Array],
+        masks: tuple[jax.Array, jax.Array],
+    ) -> dict[str, tuple[jax.Array, ...]]:
+        """f(A, B) and f(B, A): {metric: (cmos, probabilities, logits) of AB, then of BA}."""
+        with jax.default_matmul_precision("highest"):
+            module = nnx.merge(self._graph, params)
+            sides = Features(a, masks[0]), Features(b, masks[1])
+            both = [module.compare(*sides), module.compare(*reversed(sides))]
+        return {
+            name: tuple(x for found in both for x in (found[name][0], jax.nn.softmax(found[name][1]), found[name][1]))
+            for name in both[0]
+        }
+
+    # Windows -> batches -> results.
+
+    def encode_windows(
+        self, params: Params, windows: Sequence[np.ndarray], *, frames: bool, features: bool
+    ) -> list[EncodedWindow]:
+        """Encodes windows.
+
+        Args:
+            params: As `place` gives them.
+            windows: Waveforms [T], of `min_samples` to `window_samples`.
+            frames: Keep scores and weights of the frames.
+            features: Keep features, for `compare_windows`.
+        """
+        found: dict[int, EncodedWindow] = {}
+        compute = partial(self.encode, params, frames=frames, features=features)
+        for batch, (scores, by_category) in self._run(windows, compute):
+            for row, index in enumerate(batch.indices):
+                samples = len(windows[index])
+                count = self._frame_count(samples)
+                found[index] = EncodedWindow(
+                    samples,
+                    {name: float(x[0][row]) for name, x in scores.items()},
+                    {name: (x[1][row, :count], x[2][row, :count]) for name, x in scores.items() if frames},
+                    # A copy, or the whole batch would be kept.
+                    {name: x[row, :count].copy() for name, x in by_category.items()},
+                )
+        return [found[index] for index in range(len(windows))]
+
+    def compare_windows(
+        self, params: Params, pairs: Sequence[tuple[EncodedWindow, EncodedWindow]]
+    ) -> list[WindowComparison]:
+        """Compares windows with features, pair by pair, in both orders."""
+        if not pairs:
+            return []
+        found: dict[int, WindowComparison] = {}
+        frames = [max(len(next(iter(side.features.values()))) for side in pair) for pair in pairs]
+        sizes = [self._frame_count(size) for size in self.bucket_sizes]
+        budget = round(self.batch_seconds * self.frame_rate_hz)
+        for batch in plan_batches(frames, sizes, budget=budget, multiple=self.device_count):
+            sides = [[pairs[index][side].features for index in batch.indices] for side in (0, 1)]
+            (a, mask_a), (b, mask_b) = (_stack(side, batch.rows, batch.size) for side in sides)
+            inputs = jax.device_put((a, b, (mask_a, mask_b)), self._by_row)
+            result = jax.tree.map(np.asarray, self._compare_both(params, *inputs))
+            for row, index in enumerate(batch.indices):
+                values = {name: tuple(part[row] for part in parts) for name, parts in result.items()}
+                found[index] = WindowComparison(sum(window.samples for window in pairs[index]), values)
+        return [found[index] for index in range(len(pairs))]
+
+    def _run(self, windows: Sequence[np.ndarray], compute: Callable[..., Any]) -> Iterator[tuple[Batch, Any]]:
+        """Computes windows in batches by length, a few in flight; results as numpy arrays."""
+        flight: collections.deque[tuple[Batch, Any]] = collections.deque()
+        for batch in self.plan([len(window) for window in windows]):
+            waveform = np.zeros((batch.rows, batch.size), np.float32)
+            lengths = np.zeros(batch.rows, np.int32)
+            for row, index in enumerate(batch.indices):
+                samples = windows[index]
+                waveform[row, : len(samples)], lengths[row] = samples, len(samples)
+            flight.append((batch, compute(*jax.device_put((waveform, lengths), self._by_row))))
+            if len(flight) >= _IN_FLIGHT:
+                batch, result = flight.popleft()
+                yield batch, jax.tree.map(np.asarray, result)
+        for batch, result in flight:
+            yield batch, jax.tree.map(np.asarray, result)
+
+    def plan(self, lengths: Sequence[int]) -> list[Batch]:
+        """Batches of windows of these lengths, in samples."""
+        budget = round(self.batch_seconds * SAMPLE_RATE_HZ)
+        return plan_batches(lengths, self.bucket_sizes, budget=budget, multiple=self.device_count, cost=self._cost)
+
+    def _cost(self, samples: int) -> int:
+        """Samples that the costliest encoder computes for a row of so many."""
+        return max(encoder.computed_samples(samples) for encoder in self._encoders)
+
+    def _frame_count(self, samples: int) -> int:
+        return max(int(encoder.frame_lengths(samples)) for encoder in self._encoders)
+
+    def padding_efficiency(self, lengths: Sequence[int]) -> float:
+        """Part of the computed samples that is audio, for clips of these lengths (samples, at most a window)."""
+        return sum(lengths) / sum(batch.rows * batch.size for batch in self.plan(lengths))
+
+
+def min_samples(config: ModelConfig) -> int:
+    """Samples of the shortest clip that is scored: one frame of each encoder, and at least 400 (25 ms)."""
+    return max(
+        next(n for n in range(MIN_SAMPLES, SAMPLE_RATE_HZ) if encoder.architecture.frame_lengths(n) > 0)
+        for encoder in config.encoders
+    )
+
+
+def max_samples(config: ModelConfig) -> int | None:
+    """Samples of the longest clip that every encoder takes, None without a limit."""
+    return min((m for e in config.encoders if (m := e.architecture.max_samples) is not None), default=None)
+
+
+def _window_samples(config: ModelConfig, window_seconds: float | None) -> int:
+    samples, longest = round((window_seconds or WINDOW_SECONDS) * SAMPLE_RATE_HZ), max_samples(config)
+    if longest is None or samples <= longest:
+        return samples
+    if window_seconds is not None:
+        raise ValueError(f"window_seconds is {window_seconds:g}, an encoder takes {longest / SAMPLE_RATE_HZ:g}")
+    return longest
+
+
+def _stack(items: Sequence[dict[str, np.ndarray]], rows: int, size: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Features of several windows as [rows, size, D] by category, and their mask."""
+    mask = np.zeros((rows, size), bool)
+    arrays = {name: np.zeros((rows, size, x.shape[1]), x.dtype) for name, x in items[0].items()}
+    for row, item in enumerate(items):
+        for name, x in item.items():
+            arrays[name][row, : len(x)] = x
+            mask[row, : len(x)] = True
+    return arrays, mask

@@ -1,0 +1,244 @@
+"""What a row of scores or of comparisons holds, and how it is made of the results of windows."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, NotRequired, TypedDict
+
+import numpy as np
+
+from urgentmos_jax.audio.loading import AudioError
+
+__all__ = [
+    "Compared",
+    "Comparison",
+    "ComparisonRow",
+    "Encoded",
+    "EncodedWindow",
+    "FrameScores",
+    "Order",
+    "RowError",
+    "ScoreRow",
+    "Scored",
+    "WindowComparison",
+    "comparison_row",
+    "row_error",
+    "score_row",
+]
+
+Order = Literal["both", "ab"]
+
+
+@dataclasses.dataclass
+class EncodedWindow:
+    """Results of a window.
+
+    Attributes:
+        samples: Its length, at 16 kHz.
+        scores: {metric: score}.
+        frames: {metric: (scores [L], weights [L])}; empty where none were asked for.
+        features: {category: [L, D] float32}, of the categories that are compared; empty where none were asked for.
+    """
+
+    samples: int
+    scores: dict[str, float]
+    frames: dict[str, tuple[np.ndarray, np.ndarray]]
+    features: dict[str, np.ndarray]
+
+
+@dataclasses.dataclass
+class Encoded:
+    """A recording as the encoders hear it: its length in seconds, the flags of its row, and its windows in order."""
+
+    duration_s: float
+    flags: list[str]
+    windows: list[EncodedWindow]
+
+
+@dataclasses.dataclass
+class WindowComparison:
+    """A window of A against the window of B at the same place.
+
+    Attributes:
+        samples: Of both together.
+        values: {metric: (cmos [], probabilities [3], logits [3]) of f(A, B), then of f(B, A)}.
+    """
+
+    samples: int
+    values: dict[str, tuple[np.ndarray, ...]]
+
+
+class RowError(TypedDict):
+    """Why there is no result: a code of `AudioError`, and its message."""
+
+    code: str
+    message: str
+
+
+class FrameScores(TypedDict):
+    """Score of each frame [L], and its weight in the score of the recording [L]."""
+
+    scores: list[float]
+    weights: list[float]
+
+
+class ScoreRow(TypedDict):
+    """Scores of a recording. One that cannot be scored has `scores` None and `error`."""
+
+    uid: str
+    path: str | None
+    scores: dict[str, float] | None
+    duration_s: float | None
+    windows: int
+    flags: list[str]
+    error: RowError | None
+    frames: NotRequired[dict[str, FrameScores]]
+    frame_rate_hz: NotRequired[float]
+
+
+class Comparison(TypedDict):
+    """How much better A is than B: CMOS, positive = A better; probabilities that A is better, B is better, of a tie."""
+
+    cmos: float
+    p_a: float
+    p_b: float
+    p_tie: float
+    logits: NotRequired[list[float]]
+
+
+class ComparisonRow(TypedDict):
+    """A comparison of two recordings. A pair that cannot be compared has `comparison` None and `error`."""
+
+    uid: str
+    paths: list[str | None]
+    comparison: dict[str, Comparison] | None
+    durations_s: list[float] | None
+    windows: int
+    flags: list[str]
+    error: RowError | None
+
+
+class Scored(NamedTuple):
+    """The row of the recording of this index."""
+
+    index: int
+    row: ScoreRow
+
+
+class Compared(NamedTuple):
+    """The row of the pair of this index."""
+
+    index: int
+    row: ComparisonRow
+
+
+def score_row(
+    uid: str,
+    path: str | None,
+    recording: Encoded | AudioError,
+    metrics: Sequence[str],
+    *,
+    frame_rate_hz: float | None = None,
+) -> ScoreRow:
+    """Makes the row of a recording; scores of windows are averaged by length.
+
+    Args:
+        uid, path: Of the recording; `path` None for an array.
+        recording: Its windows, or why there are none.
+        metrics: Those the row shall have.
+        frame_rate_hz: Of the frames of the windows, which the row then has.
+    """
+    if isinstance(recording, AudioError):
+        return ScoreRow(
+            uid=uid, path=path, scores=None, duration_s=None, windows=0, flags=[], error=row_error(recording)
+        )
+    windows, weights = recording.windows, _shares([window.samples for window in recording.windows])
+    scores = {
+        name: float(sum(w * window.scores[name] for w, window in zip(weights, windows, strict=True)))
+        for name in metrics
+    }
+    row = ScoreRow(
+        uid=uid,
+        path=path,
+        scores=scores,
+        duration_s=recording.duration_s,
+        windows=len(windows),
+        flags=recording.flags,
+        error=None,
+    )
+    if frame_rate_hz is not None:
+        row["frame_rate_hz"] = frame_rate_hz
+        row["frames"] = {
+            name: FrameScores(
+                scores=np.concatenate([window.frames[name][0] for window in windows]).tolist(),
+                weights=np.concatenate(
+                    [w * window.frames[name][1] for w, window in zip(weights, windows, strict=True)]
+                ).tolist(),
+            )
+            for name in metrics
+        }
+    return row
+
+
+def comparison_row(
+    uid: str,
+    paths: list[str | None],
+    sides: Sequence[Encoded | AudioError],
+    windows: Sequence[WindowComparison],
+    metrics: Sequence[str],
+    order: Order,
+) -> ComparisonRow:
+    """Makes the row of a pair; comparisons of windows are averaged by the length of both.
+
+    Args:
+        uid, paths: Of the pair.
+        sides: A and B.
+        windows: Comparison of each place where both sides have a window; none where a side failed.
+        metrics: Those the row shall have.
+        order: See `Model.compare`.
+    """
+    failed = [side for side in sides if isinstance(side, AudioError)]
+    if failed:
+        return ComparisonRow(
+            uid=uid,
+            paths=paths,
+            comparison=None,
+            durations_s=None,
+            windows=0,
+            flags=[],
+            error=row_error(failed[0]),
+        )
+    a, b = (side for side in sides if isinstance(side, Encoded))
+    flags = [f"{name}_{flag}" for name, side in (("a", a), ("b", b)) for flag in side.flags]
+    if len(a.windows) != len(b.windows):
+        flags.append("excess_left_out")
+    weights = _shares([window.samples for window in windows])
+    return ComparisonRow(
+        uid=uid,
+        paths=paths,
+        comparison={name: _combined(weights, [window.values[name] for window in windows], order) for name in metrics},
+        durations_s=[a.duration_s, b.duration_s],
+        windows=len(windows),
+        flags=flags,
+        error=None,
+    )
+
+
+def row_error(error: AudioError) -> RowError:
+    """An error as rows have it."""
+    return {"code": error.code, "message": error.message}
+
+
+def _shares(samples: Sequence[int]) -> np.ndarray:
+    weights = np.array(samples, np.float64)
+    return weights / weights.sum()
+
+
+def _combined(weights: np.ndarray, windows: Sequence[tuple[np.ndarray, ...]], order: Order) -> Comparison:
+    """Windows of a pair -> one comparison."""
+    parts = [np.asarray(part, np.float64) for part in zip(*windows, strict=True)]
+    cmos_ab, p_ab, logits_ab, cmos_ba, p_ba, _ = (np.tensordot(weights, part, 1) for part in parts)
+    if order == "ab":
+        a, b, tie = p_ab
+        return Comparison(cmos=float(cmos_ab), p_a=float(a), p_b=float(b), p_tie=float(tie), logits=logits_ab.tolist())
+    a, b, tie = (p_ab + p_ba[[1, 0, 2]]) / 2
+    return Comparison(cmos=float((cmos_ab - cmos_ba) / 2), p_a=float(a), p_b=float(b), p_tie=float(tie))
