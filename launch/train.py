@@ -1,6 +1,6 @@
 """Trains a model: `python -m launch.train --config configs/f1c1m5_d_corpus.py --workdir DIR`.
 
-A key of the config is changed by `--config.batch.seconds=200`. The same command goes on with a run that was stopped.
+A key of the config is changed by `--config.batch.seconds=200`. The same command resumes a run that was stopped.
 `--export DIR` writes the model folder at the end; on a finished run it only writes. `--dry_run` prints what the run
 would take, before anything is downloaded or compiled. `--distributed` joins the hosts of a run, see launch/tpu.
 
@@ -23,10 +23,10 @@ from urgentmos_jax.training.logs import show_log
 from urgentmos_jax.training.trainer import STOPPED, Interrupted, Trainer
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The run, a file of configs/.", lock_config=True)
-_WORKDIR = flags.DEFINE_string("workdir", None, "Checkpoints and logs of the run; gone on with if it holds one.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Checkpoints and logs of the run; resumed if it holds one.")
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print parameters, operations and memory, and end.")
 _EXPORT = flags.DEFINE_string("export", None, "Model folder to write at the end.")
-_STRICT = flags.DEFINE_bool("strict", False, "Stop at a damaged checkpoint or clip, instead of going on without it.")
+_STRICT = flags.DEFINE_bool("strict", False, "Stop at a damaged checkpoint or clip, instead of continuing without it.")
 _YES = flags.DEFINE_bool("yes", False, "Write what has to be written for data.feature_cache, without being asked.")
 _DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Train on several hosts, by the same command on each.")
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "ADDRESS:PORT on host 0; none: from the platform.")
@@ -37,7 +37,7 @@ _HOST = flags.DEFINE_integer("host", None, "Number of this host, from 0; none: f
 def main(argv: list[str]) -> None:
     """Trains, exports."""
     if len(argv) > 1:
-        raise app.UsageError(f"not understood: {' '.join(argv[1:])}")
+        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
     name = config_flags.get_config_filename(flags.FLAGS["config"])
     if not (_DRY_RUN.value or _WORKDIR.value):
         raise app.UsageError("--workdir is missing: the folder of the run")

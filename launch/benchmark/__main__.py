@@ -6,7 +6,7 @@ drifts is fair to all; medians and ratios are printed.
 
 first: seconds from the start of a process to the first score, with an empty and with a filled compile cache.
 
-train: audio seconds a second of training steps on clips with random labels and pairs drawn from the corpus, in turns
+train: audio seconds a second of training steps on clips with random labels and pairs sampled from the corpus, in turns
 with the torch reference on the same clips, labels and pairs; padding and shapes of the batches, loading alone.
 
 step: one update with 8 clips of 4 s in 4 pairs, the encoder frozen: ours, ours with stored states of the encoder, and

@@ -132,7 +132,7 @@ def training_flops(config: ModelConfig, batches: Sequence[Batch]) -> float:
 
 
 def _bounds(metric: Metric) -> tuple[float, float]:
-    """Range that labels are drawn from: the metric's, where that is finite."""
+    """Range that labels are sampled from: the metric's, where that is finite."""
     low, high = metric.minimum, metric.maximum
     if not np.isfinite(low):
         low = high - 5 if np.isfinite(high) else -2.5

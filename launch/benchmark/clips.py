@@ -20,7 +20,7 @@ def generated(count: int, *, seconds: float | None = None) -> Iterator[np.ndarra
 
     Args:
         count: Clips.
-        seconds: Length of each; None draws lengths as speech corpora have them, log-normal around 4.5 s.
+        seconds: Length of each; None samples lengths as speech corpora have them, log-normal around 4.5 s.
     """
     rng = np.random.default_rng(0)
     for _ in range(count):

@@ -42,8 +42,8 @@ def measure(settings: Settings) -> dict[str, Any]:
     clips = settings.clips
     figures: dict[str, Any] = {"clips": clips, "systems": _SYSTEMS, "references": -(-clips // _SYSTEMS)}
     files = _write(settings.scratch, clips)
-    for name, manifest, predictors in (("", "shared", 1), ("_without_references", "alone", 1), ("_of_two", "alone", 2)):
-        command = [sys.executable, "-c", _EVALUATE, str(files[manifest]), *map(str, files["predictions"][:predictors])]
+    for name, manifest, models in (("", "shared", 1), ("_without_references", "alone", 1), ("_of_two", "alone", 2)):
+        command = [sys.executable, "-c", _EVALUATE, str(files[manifest]), *map(str, files["predictions"][:models])]
         done = subprocess.run(command, check=False, capture_output=True, text=True)
         if done.returncode:
             raise SystemExit(done.stderr)

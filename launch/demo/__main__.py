@@ -23,7 +23,7 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Where speech, model and plots g
 def main(argv: list[str]) -> None:
     """Runs the demo in --workdir."""
     if len(argv) > 1:
-        raise app.UsageError(f"not understood: {' '.join(argv[1:])}")
+        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
     with Progress(logging.getLogger("urgentmos_jax")) as progress:
         progress.begin("starting: JAX and the package are imported")
         try:

@@ -4,8 +4,8 @@
 
 The folder of --data holds the rated sets `p835-wb` and `codec-mushra`. Three conditions are trained from nothing: (a)
 listeners' scores alone, (b) with objective metrics of speech degraded here, most labels withheld, (c) as b, with
-preferences. Five folds by talker, three seeds: 45 trainings, an hour on two cores. What is finished is kept, the same
-command goes on. Two tables are left in --workdir; `notebooks/multi_metric_supervision.ipynb` reads them.
+preferences. Five folds by talker, three seeds: 45 trainings, an hour on two cores. What is finished is kept;
+the same command continues. Two tables are left in --workdir; `notebooks/multi_metric_supervision.ipynb` reads them.
 """
 
 from pathlib import Path
@@ -23,7 +23,7 @@ _UPDATES = flags.DEFINE_integer("updates", 300, "Updates of each training.", low
 def main(argv: list[str]) -> None:
     """Trains what is not there yet, and writes the tables."""
     if len(argv) > 1:
-        raise app.UsageError(f"not understood: {' '.join(argv[1:])}")
+        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
     # Imported here: the processes that generate speech import this module, and need none of it.
     from launch.supervision.study import Supervision
     from urgentmos_jax.scoring.loading import keep_compiled_programs
@@ -46,7 +46,7 @@ def main(argv: list[str]) -> None:
 
 def _numbers(flag: flags.FlagHolder) -> list[int]:
     if wrong := [text for text in flag.value if not text.isdecimal()]:
-        raise app.UsageError(f"--{flag.name}: {wrong[0]!r} is no whole number; give them as 0,1")
+        raise app.UsageError(f"--{flag.name}: {wrong[0]!r} is not a whole number; give them as 0,1")
     return [int(text) for text in flag.value]
 
 
