@@ -10,7 +10,7 @@ import soundfile
 
 from launch.benchmark.settings import Settings
 from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ, load_audio
-from urgentmos_jax.cli.common import find_recordings
+from urgentmos_jax.manifests.lists import find_recordings
 
 GENERATED = "generated, lengths log-normal around 4.5 s"
 

@@ -5,7 +5,7 @@ import importlib
 import os
 import sys
 
-from urgentmos_jax.cli.common import UsageError
+from urgentmos_jax.cli.usage import UsageError
 from urgentmos_jax.version import __version__
 
 __all__ = ["main"]

@@ -4,14 +4,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from urgentmos_jax.cli.common import UsageError
+from urgentmos_jax.cli.usage import UsageError
 from urgentmos_jax.files import summarise_errors, write_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the subcommand."""
     parser.add_argument("data", nargs="+", type=Path, metavar="DATA.jsonl", help="manifests of utterances or pairs")
-    parser.add_argument("--audio-root", type=Path, metavar="DIR", help="where relative paths are looked up as well")
+    parser.add_argument("--audio-root", type=Path, metavar="DIR", help="where else relative paths are looked up")
     parser.add_argument("--allow-outside", action="store_true", help="let relative paths lead out of both folders")
     parser.add_argument("--decode", action="store_true", help="decode every recording, instead of reading its header")
     parser.add_argument("--json", type=Path, metavar="F", help="write everything, each fault included")

@@ -2,28 +2,19 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
 
-from urgentmos_jax.cli.common import (
-    UsageError,
-    add_model_arguments,
-    add_output_arguments,
-    check_output,
-    chosen_metrics,
-    find_recordings,
-    load,
-    metadata,
-    read_pairs,
-    write_rows,
-)
-
-_VALUES = ("cmos", "p_a", "p_b", "p_tie")
+from urgentmos_jax.cli.models import add_model_arguments, chosen_metrics, load, metadata
+from urgentmos_jax.cli.output import add_output_arguments, check_output, write_rows
+from urgentmos_jax.cli.usage import UsageError
+from urgentmos_jax.manifests.lists import match_folders, read_pair_list
+from urgentmos_jax.manifests.reading import ManifestError
+from urgentmos_jax.scoring.row_files import comparison_cells
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the subcommand."""
     parser.add_argument(
-        "sides", nargs="*", type=Path, metavar="A B", help="two recordings, or two folders of the same names"
+        "sides", nargs="*", type=Path, metavar="A B", help="two recordings, or two folders with the same names"
     )
     parser.add_argument("--pairs", type=Path, metavar="F.jsonl", help="one pair a line: audio_paths [A, B]")
     parser.add_argument(
@@ -32,13 +23,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_model_arguments(parser)
     add_output_arguments(parser)
-    parser.add_argument("--audio-root", type=Path, metavar="DIR", help="where relative paths of --pairs are looked up")
+    parser.add_argument("--audio-root", type=Path, metavar="DIR", help="where else relative paths are looked up")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Compares; 1 where a pair failed."""
     check_output(arguments.output)
-    pairs = list_pairs(arguments)
+    try:
+        pairs = list_pairs(arguments)
+    except ManifestError as error:
+        raise UsageError(str(error)) from None
     model = load(arguments)
     if not model.comparative_metrics:
         raise UsageError("this model has no CMOS head; score both recordings instead")
@@ -47,7 +41,9 @@ def run(arguments: argparse.Namespace) -> int:
         [sides for _, sides in pairs], uids=[uid for uid, _ in pairs], metrics=metrics, order=arguments.order
     )
     columns = metrics or list(model.comparative_metrics)
-    return write_rows(rows, arguments, total=len(pairs), table=lambda row: _cells(row, columns), meta=metadata(model))
+    return write_rows(
+        rows, arguments, total=len(pairs), cells=lambda row: comparison_cells(row, columns), meta=metadata(model)
+    )
 
 
 def list_pairs(arguments: argparse.Namespace) -> list[tuple[str, tuple[str, str]]]:
@@ -55,44 +51,8 @@ def list_pairs(arguments: argparse.Namespace) -> list[tuple[str, tuple[str, str]
     if (arguments.pairs is None) == (not arguments.sides) or len(arguments.sides) not in (0, 2):
         raise UsageError("give two recordings, two folders, or --pairs F.jsonl")
     if arguments.pairs is not None:
-        return read_pairs(arguments.pairs, arguments.audio_root)
+        return read_pair_list(arguments.pairs, arguments.audio_root)
     a, b = arguments.sides
     if a.is_dir() != b.is_dir():
         raise UsageError(f"{a} and {b}: give two recordings or two folders, not one of each")
-    if not a.is_dir():
-        return [(f"{a} {b}", (str(a), str(b)))]
-    named = [_by_name(side) for side in (a, b)]
-    if not named[0].keys() & named[1].keys():
-        raise UsageError(f"{a} and {b}: no recording of the same name (suffix aside) in both")
-    return [
-        (str(name), tuple(str(found.get(name, side / f"{name}.*")) for found, side in zip(named, (a, b), strict=True)))
-        for name in sorted(named[0].keys() | named[1].keys())
-    ]
-
-
-def _by_name(folder: Path) -> dict[Path, Path]:
-    """{relative path without suffix: recording}."""
-    named: dict[Path, Path] = {}
-    for path in find_recordings(folder):
-        other = named.setdefault(path.relative_to(folder).with_suffix(""), path)
-        if other != path:
-            raise UsageError(f"{other} and {path}: of the same name; leave one of them or give --pairs F.jsonl")
-    return named
-
-
-def _cells(row: dict[str, Any], metrics: list[str]) -> dict[str, Any]:
-    error = row["error"] or {}
-    comparison = row["comparison"] or {}
-    durations = row["durations_s"] or (None, None)
-    return {
-        "uid": row["uid"],
-        "path_a": row["paths"][0],
-        "path_b": row["paths"][1],
-        **{f"{name}_{value}": comparison.get(name, {}).get(value) for name in metrics for value in _VALUES},
-        "duration_a_s": durations[0],
-        "duration_b_s": durations[1],
-        "windows": row["windows"],
-        "flags": " ".join(row["flags"]),
-        "error": error.get("code"),
-        "message": error.get("message"),
-    }
+    return match_folders(a, b) if a.is_dir() else [(f"{a} {b}", (str(a), str(b)))]

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from urgentmos_jax.cli.common import UsageError
+from urgentmos_jax.cli.usage import UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

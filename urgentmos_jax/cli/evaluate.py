@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from urgentmos_jax.cli.common import DEFAULT_MODEL, UsageError, add_model_arguments, load, metadata, write_text
+from urgentmos_jax.cli.models import DEFAULT_MODEL, add_model_arguments, load, metadata, name_list
+from urgentmos_jax.cli.output import write_text
 from urgentmos_jax.cli.reporting import about_page, add_report_arguments, check_report, save_report
+from urgentmos_jax.cli.usage import UsageError
 from urgentmos_jax.files import summarise_errors
 from urgentmos_jax.manifests.reading import ManifestError
 
@@ -95,7 +97,7 @@ def _check(arguments: argparse.Namespace) -> list[str] | None:
         raise UsageError(f"{', '.join(missing)}: no such file")
     if arguments.metrics is None:
         return None
-    metrics = [name.strip() for name in arguments.metrics.split(",") if name.strip()]
+    metrics = name_list(arguments.metrics)
     if not metrics:
         raise UsageError("--metrics names none")
     return metrics

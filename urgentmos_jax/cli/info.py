@@ -3,7 +3,7 @@
 import argparse
 import math
 
-from urgentmos_jax.cli.common import add_model_arguments, load
+from urgentmos_jax.cli.models import add_model_arguments, load
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

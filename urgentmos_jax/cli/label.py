@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from urgentmos_jax.cli.common import UsageError
+from urgentmos_jax.cli.usage import UsageError
 from urgentmos_jax.files import summarise_errors
 from urgentmos_jax.manifests.reading import ManifestError
 
@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace labels that the manifest has (default: keep)")
     parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core)")
-    parser.add_argument("--audio-root", type=Path, metavar="DIR", help="where relative paths are looked up as well")
+    parser.add_argument("--audio-root", type=Path, metavar="DIR", help="where else relative paths are looked up")
     parser.add_argument("--allow-outside", action="store_true", help="let relative paths lead out of both folders")
 
 

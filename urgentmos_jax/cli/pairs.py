@@ -4,7 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from urgentmos_jax.cli.common import UsageError
+from urgentmos_jax.cli.models import name_list
+from urgentmos_jax.cli.usage import UsageError
 from urgentmos_jax.manifests.reading import ManifestError
 
 _LIMIT = 100_000
@@ -22,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the draw (default: %(default)s)")
     parser.add_argument("--both-orders", action="store_true", help="write each pair as A, B and as B, A")
     parser.add_argument("--metrics", default="mos_overall", metavar="A,B", help="labels (default: %(default)s)")
-    parser.add_argument("--audio-root", type=Path, metavar="DIR", help="where relative paths are looked up as well")
+    parser.add_argument("--audio-root", type=Path, metavar="DIR", help="where else relative paths are looked up")
     parser.add_argument("--allow-outside", action="store_true", help="let relative paths lead out of both folders")
 
 
@@ -30,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Draws and writes."""
     from urgentmos_jax.manifests.pairs import make_pairs
 
-    metrics = [name.strip() for name in arguments.metrics.split(",") if name.strip()]
+    metrics = name_list(arguments.metrics)
     if not metrics or arguments.limit < 1 or arguments.seed < 0:
         raise UsageError("give --metrics a name, --limit a number above 0, --seed one of 0 or more")
     try:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from urgentmos_jax.cli.common import UsageError
+from urgentmos_jax.cli.usage import UsageError
 from urgentmos_jax.corpora.registry import NAMES, corpus_of
 from urgentmos_jax.manifests.reading import ManifestError
 

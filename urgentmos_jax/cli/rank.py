@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from urgentmos_jax.cli.common import UsageError, add_model_arguments, find_recordings, load, metadata, write_text
+from urgentmos_jax.cli.models import add_model_arguments, load, metadata
+from urgentmos_jax.cli.output import write_text
 from urgentmos_jax.cli.reporting import about_page, add_report_arguments, check_report, save_report
+from urgentmos_jax.cli.usage import UsageError
 from urgentmos_jax.files import summarise_errors
+from urgentmos_jax.manifests.lists import find_recordings
 from urgentmos_jax.manifests.reading import ManifestError
 
 if TYPE_CHECKING:
@@ -55,7 +58,7 @@ def add_judging_arguments(parser: argparse.ArgumentParser) -> None:
         help="most comparisons, drawn if there are more (default: 100,000 by CMOS heads, 5,000,000 by scores)",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of all draws (default: %(default)s)")
-    parser.add_argument("--audio-root", type=Path, metavar="DIR", help="where relative paths are looked up as well")
+    parser.add_argument("--audio-root", type=Path, metavar="DIR", help="where else relative paths are looked up")
     parser.add_argument("--allow-outside", action="store_true", help="let relative paths lead out of both folders")
 
 

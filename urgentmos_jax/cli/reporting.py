@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from urgentmos_jax.cli.common import UsageError
+from urgentmos_jax.cli.usage import UsageError
 
 __all__ = ["about_page", "add_embed_argument", "add_report_arguments", "check_report", "save_report"]
 

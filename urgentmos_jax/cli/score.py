@@ -8,25 +8,16 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from urgentmos_jax.cli.common import (
-    UsageError,
-    add_model_arguments,
-    add_output_arguments,
-    check_output,
-    chosen_metrics,
-    find_recordings,
-    load,
-    locate,
-    metadata,
-    read_list,
-    write_rows,
-)
+from urgentmos_jax.cli.models import add_model_arguments, chosen_metrics, load, metadata
+from urgentmos_jax.cli.output import add_output_arguments, check_output, write_rows
 from urgentmos_jax.cli.reporting import about_page, add_report_arguments, check_report, save_report
+from urgentmos_jax.cli.usage import UsageError
+from urgentmos_jax.manifests.lists import LIST_SUFFIXES, find_recordings, read_list
+from urgentmos_jax.manifests.reading import ManifestError, Utterance, locate
+from urgentmos_jax.scoring.row_files import score_cells
 
 if TYPE_CHECKING:
     from urgentmos_jax.scoring.model import Model
-
-_LISTS = (".jsonl", ".csv", ".scp", ".txt")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,9 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_model_arguments(parser)
     add_output_arguments(parser)
-    parser.add_argument("--frames", action="store_true", help="add score and weight of each frame (JSONL)")
+    parser.add_argument("--frames", action="store_true", help="add the score and the weight of each frame (JSONL)")
     add_report_arguments(parser)
-    parser.add_argument("--audio-root", type=Path, metavar="DIR", help="where relative paths of a list are looked up")
+    parser.add_argument("--audio-root", type=Path, metavar="DIR", help="where else relative paths are looked up")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -47,7 +38,10 @@ def run(arguments: argparse.Namespace) -> int:
     check_report(arguments.report, arguments.embed_mb)
     if arguments.frames and arguments.output and arguments.output.suffix == ".csv":
         raise UsageError("--frames: a CSV file has no place for frames, give an --output that ends in .jsonl")
-    inputs = [item for name in arguments.inputs for item in expand(name, arguments.audio_root)]
+    try:
+        inputs = [item for name in arguments.inputs for item in expand(name, arguments.audio_root)]
+    except ManifestError as error:
+        raise UsageError(str(error)) from None
     model = load(arguments)
     metrics = chosen_metrics(arguments, model.metrics)
     rows = model.iter_scores(
@@ -57,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     about, seen = metadata(model), []
     if arguments.report:
         rows = _seen(rows, seen)
-    status = write_rows(rows, arguments, total=len(inputs), table=lambda row: _cells(row, columns), meta=about)
+    status = write_rows(rows, arguments, total=len(inputs), cells=lambda row: score_cells(row, columns), meta=about)
     if arguments.report:
         _report(arguments, seen, columns, about, model)
     return status
@@ -76,7 +70,7 @@ def expand(name: str, audio_root: Path | None) -> list[tuple[str, str]]:
         return [(line, locate(line, Path("stdin"), audio_root)) for line in lines]
     if path.is_dir():
         return [(str(found.relative_to(path).with_suffix("")), str(found)) for found in find_recordings(path)]
-    if path.suffix in _LISTS:
+    if path.suffix in LIST_SUFFIXES:
         return read_list(path, audio_root)
     return [(name, name)]
 
@@ -95,8 +89,6 @@ def _report(
     about: dict[str, Any],
     model: "Model",
 ) -> None:
-    from urgentmos_jax.manifests.reading import Utterance
-
     # Lists may name different recordings alike; one that is listed twice is shown once.
     by_path = {row["path"]: row for row in rows}
     alike = Counter(row["uid"] for row in by_path.values())
@@ -111,17 +103,3 @@ def _report(
         model=model,
         embed_mb=arguments.embed_mb,
     )
-
-
-def _cells(row: dict[str, Any], metrics: list[str]) -> dict[str, Any]:
-    error = row["error"] or {}
-    return {
-        "uid": row["uid"],
-        "path": row["path"],
-        **{name: (row["scores"] or {}).get(name) for name in metrics},
-        "duration_s": row["duration_s"],
-        "windows": row["windows"],
-        "flags": " ".join(row["flags"]),
-        "error": error.get("code"),
-        "message": error.get("message"),
-    }

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from urgentmos_jax.cli.common import DEFAULT_MODEL, UsageError, add_model_arguments, load, metadata
+from urgentmos_jax.cli.models import DEFAULT_MODEL, add_model_arguments, load, metadata
+from urgentmos_jax.cli.usage import UsageError
 from urgentmos_jax.files import summarise_errors, write_json
 from urgentmos_jax.manifests.reading import ManifestError
 

@@ -1,0 +1,46 @@
+"""Lists of recordings as users have them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from urgentmos_jax.manifests.lists import read_list
+from urgentmos_jax.manifests.reading import ManifestError
+
+
+def listed(path: Path, content: str | bytes) -> list[tuple[str, str]]:
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return read_list(path)
+
+
+def test_odd_lines_of_lists(tmp_path):
+    a, spaced = str(tmp_path / "a.wav"), str(tmp_path / "a b.wav")
+    assert listed(tmp_path / "l.scp", "u\ta.wav\nv  a b.wav \n") == [("u", a), ("v", spaced)]
+    assert listed(tmp_path / "l.csv", 'uid,path\r\n"two\nlines",a.wav\r\n,a b.wav\r\n') == [
+        ("two\nlines", a),
+        ("a b.wav", spaced),
+    ]
+    zero, separator = {"uid": 0, "audio_path": "a.wav"}, {"uid": "\u2028\x85\x0c", "audio_path": "a.wav"}
+    lines = [json.dumps(line, ensure_ascii=False) for line in (zero, separator)]
+    assert listed(tmp_path / "l.jsonl", "\n".join(lines)) == [("0", a), (separator["uid"], a)]
+    assert listed(tmp_path / "l.txt", "a b.wav\r\n\r\n") == [("a b.wav", spaced)]
+
+
+def test_broken_lists_name_each_line(tmp_path):
+    broken = {
+        "a.jsonl": ("[" * 100_000 + '\n"x"\n{"path": 3}\n', (1, 2, 3)),
+        "a.csv": ("uid,path\nA\nB,b.wav\n,\n", (2, 4)),
+        "no_column.csv": ("uid,file\nA,a.wav\n", (1,)),
+        "a.scp": ("A a.wav\nB\n", (2,)),
+    }
+    for name, (content, numbers) in broken.items():
+        with pytest.raises(ManifestError) as error:
+            listed(tmp_path / name, content)
+        found = [number for number in range(1, 9) if f"{name}:{number}: " in str(error.value)]
+        assert found == list(numbers), name
+    for name, content in (("utf16.txt", "a.wav".encode("utf-16")), ("empty.txt", b"\n \n"), ("none.csv", b"")):
+        with pytest.raises(ManifestError, match=name):
+            listed(tmp_path / name, content)
+    with pytest.raises(ManifestError, match=r"(?s)30 faults.*l.scp:20:.*and 10 more"):
+        listed(tmp_path / "l.scp", "x\n" * 30)

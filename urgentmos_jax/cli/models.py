@@ -1,0 +1,70 @@
+"""--model of the subcommands, and what else is said of a model."""
+
+import argparse
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from urgentmos_jax.cli.usage import UsageError
+
+if TYPE_CHECKING:
+    from urgentmos_jax.scoring.model import Model
+
+__all__ = ["DEFAULT_MODEL", "add_model_arguments", "chosen_metrics", "load", "metadata", "name_list"]
+
+DEFAULT_MODEL = "urgent-challenge/urgent-mos-f1c1m5dcorpus"
+
+
+def add_model_arguments(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
+    """--model (or several), None by default; --precision and --batch-seconds."""
+    parser.add_argument(
+        "--model",
+        nargs="+" if several else None,
+        metavar="M",
+        help=f"model folder or hub id (default: {DEFAULT_MODEL})",
+    )
+    parser.add_argument(
+        "--precision", choices=("float32", "bfloat16"), default="float32", help="of the encoders (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--batch-seconds", type=float, metavar="S", help="seconds of audio in a batch (default: what suits the device)"
+    )
+
+
+def load(arguments: argparse.Namespace, source: str | None = None) -> "Model":
+    """Loads `source`, else --model, else the default; what can be wrong with it is wrong usage."""
+    from urgentmos_jax.scoring.loading import load_model
+    from urgentmos_jax.weights.encoder_folder import ModelNotFound
+
+    if arguments.batch_seconds is not None and not 0 < arguments.batch_seconds < math.inf:
+        raise UsageError(f"--batch-seconds is {arguments.batch_seconds}, give a number above 0")
+    source = source or arguments.model or DEFAULT_MODEL
+    try:
+        return load_model(source, precision=arguments.precision, batch_seconds=arguments.batch_seconds)
+    except ModelNotFound as error:
+        raise UsageError(f"--model {error}") from None
+    except (ValueError, OSError) as error:
+        raise UsageError(str(error)) from None
+
+
+def name_list(text: str) -> list[str]:
+    """The names of `A,B`."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def chosen_metrics(arguments: argparse.Namespace, known: Iterable[str]) -> list[str] | None:
+    """--metrics as a list, checked."""
+    if arguments.metrics is None:
+        return None
+    names = name_list(arguments.metrics)
+    if unknown := [name for name in names if name not in known]:
+        raise UsageError(f"--metrics: {unknown} are not among those of the model: {', '.join(known)}")
+    return names
+
+
+def metadata(model: "Model") -> dict[str, Any]:
+    """What was computed with what, for F.meta.json."""
+    from urgentmos_jax.audio.loading import RESAMPLER
+    from urgentmos_jax.version import __version__
+
+    return {"tool": "urgentmos_jax", "tool_version": __version__, "resampler": RESAMPLER, **model.describe()}
