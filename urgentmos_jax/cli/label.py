@@ -24,8 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the subcommand."""
     from urgentmos_jax.labels.intrusive import METRICS
 
-    parser.description += (
-        " Recordings and references are taken at 16 kHz, mono; PESQ is wide-band, but narrow-band for recordings of"
+    parser.description = (
+        f"{parser.description} Recordings and references are taken at 16 kHz, mono; PESQ is wide-band, but narrow-band for recordings of"
         " 8 kHz or less. What is computed is in OUT.jsonl.labels.jsonl at once, so a stopped run goes on there."
     )
     parser.add_argument("data", type=Path, metavar="DATA.jsonl", help="a manifest of utterances")

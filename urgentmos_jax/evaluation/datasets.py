@@ -23,7 +23,7 @@ class Dataset:
 
     name: str
     pairs: bool
-    records: Sequence[Utterance] | Sequence[Pair]
+    records: Sequence[Utterance | Pair]
 
 
 def read_datasets(
@@ -51,6 +51,7 @@ def read_datasets(
         # Two datasets of one name are distinguished by their paths.
         folders = folders if names.count((folders, pairs)) == 1 else str(path)
         read = read_pairs if pairs else read_utterances
+        records: Sequence[Utterance | Pair]
         records, _ = read(path, audio_root=audio_root, allow_outside=allow_outside, check_files=check_files)
         values = [folders if column is None else record.meta.get(column) for record in records]
         lacking = [record_name(record) for record, value in zip(records, values, strict=True) if value in (None, "")]

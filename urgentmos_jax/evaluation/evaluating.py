@@ -10,6 +10,7 @@ import numpy as np
 from urgentmos_jax.evaluation.datasets import Dataset, record_name, references, some_names
 from urgentmos_jax.evaluation.predictions import Values
 from urgentmos_jax.evaluation.results import Evaluation, Result
+from urgentmos_jax.manifests.reading import Utterance
 from urgentmos_jax.statistics.bootstrap import RESAMPLES, Difference, Estimates, paired_differences
 from urgentmos_jax.statistics.correlation import agreement_with_intervals, system_means
 from urgentmos_jax.statistics.preference import preference_with_intervals
@@ -83,7 +84,7 @@ def evaluate(
                     metric,
                     np.array([record.metrics[metric] for record in records]),
                     [clusters[index] for index in labelled],
-                    [None if dataset.pairs else record.system_id for record in records],
+                    [record.system_id if isinstance(record, Utterance) else None for record in records],
                     {"resamples": resamples, "seed": (seed, number)},
                 )
                 values = {
@@ -157,7 +158,7 @@ def _results(labels: _Labels, predicted: Mapping[str, np.ndarray]) -> Iterator[R
 
 
 def _levels(labels: _Labels, predicted: np.ndarray, present: np.ndarray) -> dict[str, Estimates]:
-    kept = np.flatnonzero(present)
+    kept = np.flatnonzero(present).tolist()
     sides = predicted[kept], labels.values[kept]
     clusters = [labels.clusters[index] for index in kept]
     if labels.dataset.pairs:
@@ -176,7 +177,7 @@ def _result(
     levels: dict[str, Estimates],
     differences: dict[str, dict[str, Difference]],
 ) -> Result:
-    kept = np.flatnonzero(present)
+    kept = np.flatnonzero(present).tolist()
     systems = [labels.systems[index] for index in kept]
     named: set[str | None] = set()
     for index in kept:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,11 +23,11 @@ def predicted_against_true(
     names = sorted({name for group in groups for name in group})
     figure, axes = plt.subplots(1, len(panels), figsize=(3.6 * len(panels), 3.9), squeeze=False, layout="constrained")
     for axis, (title, (true, predicted)), group in zip(axes[0], panels.items(), groups, strict=True):
-        true, predicted, group = np.asarray(true), np.asarray(predicted), np.asarray(group)
+        x, y = np.asarray(true), np.asarray(predicted)
         for number, name in enumerate(names):
-            chosen = group == name
-            axis.scatter(true[chosen], predicted[chosen], s=14, color=plt.cm.tab10(number % 10), label=name)
-        low, high = min(true.min(), predicted.min()), max(true.max(), predicted.max())
+            chosen = np.asarray(group) == name
+            axis.scatter(x[chosen], y[chosen], s=14, color=plt.cm.tab10(number % 10), label=name)
+        low, high = min(x.min(), y.min()), max(x.max(), y.max())
         axis.plot([low, high], [low, high], color="0.7", linewidth=1, zorder=0)
         axis.set(title=title, xlabel="true")
     axes[0, 0].set_ylabel("predicted")
@@ -116,7 +117,7 @@ def label_coverage(path: Path, manifests: Mapping[str, Mapping[str, tuple[float,
     plt.close(figure)
 
 
-def _pyplot():
+def _pyplot() -> Any:
     try:
         import matplotlib
     except ImportError as error:

@@ -67,7 +67,8 @@ def read_predictions(path: str | os.PathLike) -> Predictions:
             are named.
     """
     path = Path(path)
-    found, faults, lines = Predictions(name=str(path)), [], {}
+    found, faults = Predictions(name=str(path)), []
+    lines: dict[str, int] = {}
     for number, entry in _csv_rows(path) if path.suffix == ".csv" else _json_rows(path):
         try:
             if isinstance(entry, str):
@@ -128,8 +129,7 @@ def join(datasets: Sequence[Dataset], predictions: Predictions) -> list[list[Val
         found.append([])
         for record in dataset.records:
             whole, *sides = (find(*key) for key in _keys(record))
-            if whole is None and sides and None not in sides:
-                a, b = sides
+            if whole is None and len(sides) == 2 and (a := sides[0]) is not None and (b := sides[1]) is not None:
                 whole = {metric: a[metric] - b[metric] for metric in a if metric in b}
             found[-1].append(whole or {})
     wanted = next((record_name(record) for dataset in datasets for record in dataset.records), "")
@@ -183,7 +183,7 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
-            columns = reader.fieldnames or []
+            columns = list(reader.fieldnames or [])
             if "uid" not in columns:
                 raise PredictionsError([f"{path}:1: no column uid, found {columns}"])
             metrics = _metric_columns(columns)

@@ -154,7 +154,7 @@ def rank(
 
     scored = table.clips > 0
     by_strength = scored.any() and np.isfinite(sample["strength"][scored]).all()
-    decided_by = "strength" if by_strength else "mean"
+    decided_by: Literal["strength", "mean"] = "strength" if by_strength else "mean"
     upward = by_strength or higher_is_better(metric)
     deciding = np.nan_to_num(sample[decided_by] * (1 if upward else -1), nan=-np.inf)
     order = np.array(sorted(range(len(scored)), key=lambda number: (-deciding[number].round(9), table.names[number])))
@@ -173,10 +173,12 @@ def rank(
         metric=metric,
         systems=tuple(
             RankedSystem(
-                table.names[number],
-                int(table.clips[number]),
-                *(interval(name, number) for name in ("mean", "strength", "win_rate")),
-                groups.get(number, ""),
+                name=table.names[number],
+                clips=int(table.clips[number]),
+                mean=interval("mean", number),
+                strength=interval("strength", number),
+                win_rate=interval("win_rate", number),
+                group=groups.get(number, ""),
             )
             for number in order.tolist()
         ),

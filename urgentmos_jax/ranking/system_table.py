@@ -41,9 +41,10 @@ class SystemTable:
     """
 
     def __init__(self, recordings: Sequence[Utterance], scores: np.ndarray, pairs: np.ndarray, shares: np.ndarray):
-        self.names = sorted({recording.system_id for recording in recordings})
+        systems = [str(recording.system_id) for recording in recordings]
+        self.names = sorted(set(systems))
         count, numbers = len(self.names), {name: number for number, name in enumerate(self.names)}
-        system = np.array([numbers[recording.system_id] for recording in recordings], np.int64)
+        system = np.array([numbers[name] for name in systems], np.int64)
         cluster = cluster_numbers([recording.reference_id for recording in recordings])
         self.references = int(cluster.max()) + 1
         self._recordings, self._scored = recordings, np.isfinite(scores)
@@ -104,12 +105,13 @@ class SystemTable:
     def missing(self) -> tuple[tuple[str, str], ...]:
         """(system, reference) that another system has, or that has no score; a uid where the reference is not known."""
         known = dict.fromkeys(r.reference_id for r in self._recordings if r.reference_id is not None)
-        there, lost = set(), []
+        there: set[tuple[str, str | None]] = set()
+        lost: list[tuple[str, str]] = []
         for recording, scored in zip(self._recordings, self._scored, strict=True):
             if scored:
-                there.add((recording.system_id, recording.reference_id))
+                there.add((str(recording.system_id), recording.reference_id))
             elif recording.reference_id is None:
-                lost.append((recording.system_id, recording.uid))
+                lost.append((str(recording.system_id), recording.uid))
         lost += [(name, reference) for name in self.names for reference in known if (name, reference) not in there]
         return tuple(sorted(lost))
 

@@ -27,7 +27,8 @@ def systems_of_folders(folders: Mapping[Path, Sequence[Path]]) -> list[Utterance
     Raises:
         ManifestError: Two folders of the same name, or two recordings that differ in their suffix alone.
     """
-    faults, found = [], {}
+    faults: list[str] = []
+    found: dict[str, Utterance] = {}
     named: dict[str, Path] = {}
     for folder, paths in folders.items():
         name = folder.resolve().name

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 
 from urgentmos_jax.evaluation.datasets import Dataset
@@ -31,7 +31,7 @@ class Table:
     title: str
     head: Sequence[str]
     rows: Sequence[Sequence[str | int | float | Interval | None]]
-    notes: Sequence[str] = ()
+    notes: list[str] = field(default_factory=list)
 
 
 def agreement_tables(evaluation: Evaluation) -> list[Table]:
@@ -60,7 +60,7 @@ def agreement_tables(evaluation: Evaluation) -> list[Table]:
         percent, resamples = f"{100 * CONFIDENCE:.0f}", f"{evaluation.resamples:,}"
         found[-1].notes.append(f"In brackets {percent} % bootstrap intervals, {resamples} resamples.")
     datasets = len(found)
-    found += [Table(one.title, one.header, one.rows, one.notes) for one in sections(evaluation)[datasets:]]
+    found += [Table(one.title, one.header, one.rows, list(one.notes)) for one in sections(evaluation)[datasets:]]
     return found
 
 
@@ -88,7 +88,7 @@ def clips_of(
     for dataset, of_dataset in parts:
         before = f"{dataset.name}: " if len(parts) > 1 else ""
         for one, values in zip(dataset.records, of_dataset, strict=True):
-            if not values and not set(metrics) & one.metrics.keys():
+            if not isinstance(one, Utterance) or not (values or set(metrics) & one.metrics.keys()):
                 continue
             system = None if one.system_id is None else before + one.system_id
             clip = dataclasses.replace(one, uid=before + one.uid, system_id=system)

@@ -1,4 +1,4 @@
-"""Where the marks of a figure lie; the page draws them as SVG."""
+"""Positions of the marks of plots; the page draws them as SVG."""
 
 import math
 from collections.abc import Sequence
@@ -10,10 +10,10 @@ from urgentmos_jax.tables import shortened
 
 __all__ = ["Axis", "Distribution", "Scatter", "distribution", "envelope", "polyline", "scatter"]
 
-# More points of one figure say no more, and slow the page down.
-MOST_POINTS = 2000
-_MOST_TICKS = 400
-LONGEST_LABEL = 18
+# More points of one plot say no more, and slow the page down.
+MAX_POINTS = 2000
+_MAX_TICKS = 400
+_MAX_LABEL = 18
 # Height of a letter and mean width, in units of a scatter plot.
 _LETTER = (11.0, 5.9)
 
@@ -40,7 +40,7 @@ class Axis:
         return cls(low, high, tuple((k * step, f"{k * step:.{decimals}f}") for k in range(first, last + 1)))
 
     def at(self, value: float) -> float:
-        """Place of a value, 0 at the low end, 1 at the high one."""
+        """Position of a value, 0 at the low end, 1 at the high one."""
         return (value - self.low) / (self.high - self.low)
 
 
@@ -71,21 +71,23 @@ class Scatter:
     SIDE = 240
 
 
-def scatter(true: Sequence[float], predicted: Sequence[float], names: Sequence[str], *, labels: bool) -> Scatter:
+def scatter(
+    true: Sequence[float] | np.ndarray, predicted: Sequence[float] | np.ndarray, names: Sequence[str], *, labels: bool
+) -> Scatter:
     """A scatter plot.
 
     Args:
-        true, predicted: [N] values, finite; above `MOST_POINTS` a random part is drawn, always the same.
+        true, predicted: [N] values, finite; above `MAX_POINTS` a random sample is shown, always the same.
         names: [N] what the points are.
         labels: Whether to write the names, shortened, beside the points, where they do not cover each other.
     """
     axis = Axis.over(true, predicted)
-    chosen = np.arange(len(true))
-    if len(true) > MOST_POINTS:
-        chosen = np.sort(np.random.default_rng(0).choice(len(true), MOST_POINTS, replace=False))
+    chosen: list[int] = list(range(len(true)))
+    if len(true) > MAX_POINTS:
+        chosen = np.sort(np.random.default_rng(0).choice(len(true), MAX_POINTS, replace=False)).tolist()
     side = Scatter.SIDE
     places = [(side * axis.at(true[i]), side * (1 - axis.at(predicted[i]))) for i in chosen]
-    beside = _labels(places, [shortened(names[i], LONGEST_LABEL) for i in chosen]) if labels else [None] * len(places)
+    beside = _labels(places, [shortened(names[i], _MAX_LABEL) for i in chosen]) if labels else [None] * len(places)
     points = (Point(x, y, names[i], label) for i, (x, y), label in zip(chosen, places, beside, strict=True))
     return Scatter(axis, tuple(points), len(true) - len(chosen))
 
@@ -136,10 +138,12 @@ def distribution(name: str, values: Sequence[float] | np.ndarray, axis: Axis) ->
     """How values [N] lie on an axis."""
     values = np.sort(np.asarray(values, np.float64))
     shown = values
-    if len(values) > _MOST_TICKS:
-        shown = np.quantile(values, np.linspace(0, 1, _MOST_TICKS))
-    quartiles = tuple(axis.at(float(value)) for value in np.quantile(values, [0.25, 0.5, 0.75]))
-    return Distribution(name, len(values), tuple(map(axis.at, shown.tolist())), quartiles, float(values.mean()))
+    if len(values) > _MAX_TICKS:
+        shown = np.quantile(values, np.linspace(0, 1, _MAX_TICKS))
+    first, second, third = (axis.at(float(value)) for value in np.quantile(values, [0.25, 0.5, 0.75]))
+    return Distribution(
+        name, len(values), tuple(map(axis.at, shown.tolist())), (first, second, third), float(values.mean())
+    )
 
 
 def envelope(waveform: np.ndarray, *, width: int = 300) -> str:

@@ -10,6 +10,8 @@ from urgentmos_jax.statistics.ranks import kendall, resampled_kendall, resampled
 
 __all__ = ["LOWER_IS_BETTER", "STATISTICS", "agreement", "agreement_with_intervals", "faults_of_sides", "system_means"]
 
+Numbers = Sequence[float] | np.ndarray
+
 STATISTICS = ("mse", "lcc", "srcc", "ktau", "rmse_mapped")
 LOWER_IS_BETTER = ("mse", "rmse_mapped")
 
@@ -20,7 +22,7 @@ _ROUNDING = 1e-12
 _DIGITS = 12
 
 
-def agreement(predicted: Sequence[float], true: Sequence[float]) -> dict[str, float]:
+def agreement(predicted: Numbers, true: Numbers) -> dict[str, float]:
     """Measures of agreement.
 
     Args:
@@ -37,8 +39,8 @@ def agreement(predicted: Sequence[float], true: Sequence[float]) -> dict[str, fl
 
 
 def agreement_with_intervals(
-    predicted: Sequence[float],
-    true: Sequence[float],
+    predicted: Numbers,
+    true: Numbers,
     clusters: Sequence[str | None] | None = None,
     *,
     resamples: int = RESAMPLES,
@@ -90,8 +92,8 @@ def agreement_with_intervals(
         n, error, *moments = (counts @ sums).T
         pieces["mse"].append(error / n)
         if not faults:
-            lcc, rmse = _from_moments(n, *moments)
-            pieces["lcc"].append(lcc)
+            correlations, rmse = _from_moments(n, *moments)
+            pieces["lcc"].append(correlations)
             pieces["rmse_mapped"].append(y.std() * rmse)
             for name, of_counts in ranked.items():
                 pieces[name].append(of_counts(counts))
@@ -108,9 +110,7 @@ def faults_of_sides(predicted: np.ndarray, true: np.ndarray) -> list[str]:
     return [name for name, side in sides.items() if np.ptp(side) <= _ROUNDING * np.abs(side).max()]
 
 
-def system_means(
-    predicted: Sequence[float], true: Sequence[float], systems: Sequence[str | None]
-) -> tuple[np.ndarray, np.ndarray]:
+def system_means(predicted: Numbers, true: Numbers, systems: Sequence[str | None]) -> tuple[np.ndarray, np.ndarray]:
     """Means of predicted and of true scores by system; items without a system are left out.
 
     Returns:
@@ -125,7 +125,7 @@ def system_means(
     return predicted_means, true_means
 
 
-def _sides(predicted: Sequence[float], true: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+def _sides(predicted: Numbers, true: Numbers) -> tuple[np.ndarray, np.ndarray]:
     x, y = np.asarray(predicted, np.float64), np.asarray(true, np.float64)
     if x.shape != y.shape or x.ndim != 1:
         raise ValueError(f"predicted has shape {x.shape}, true {y.shape}; expected two lists of one length")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from urgentmos_jax.statistics.bootstrap import RESAMPLES, Estimates, cluster_numbers, estimates, resampled_counts
-from urgentmos_jax.statistics.correlation import faults_of_sides
+from urgentmos_jax.statistics.correlation import Numbers, faults_of_sides
 from urgentmos_jax.statistics.ranks import resampled_spearman, spearman, spearman_influence
 
 __all__ = ["CLEAR", "PAIR_STATISTICS", "preference_with_intervals", "sign_accuracy"]
@@ -24,7 +24,7 @@ CLEAR = 0.5
 PAIR_STATISTICS = ("sign_acc@0", "sign_acc@0.5", "tie3_acc@0.5", "pair_srcc")
 
 
-def sign_accuracy(predicted: Sequence[float], true: Sequence[float], threshold: float = 0.0) -> dict[str, float]:
+def sign_accuracy(predicted: Numbers, true: Numbers, threshold: float = 0.0) -> dict[str, float]:
     """Part of the pairs whose better recording is found.
 
     Args:
@@ -41,8 +41,8 @@ def sign_accuracy(predicted: Sequence[float], true: Sequence[float], threshold: 
 
 
 def preference_with_intervals(
-    predicted: Sequence[float],
-    true: Sequence[float],
+    predicted: Numbers,
+    true: Numbers,
     references: Sequence[tuple[str | None, str | None]] | None = None,
     *,
     resamples: int = RESAMPLES,
@@ -89,11 +89,12 @@ def preference_with_intervals(
     ]
     if clusters < 2:
         return estimates(len(x), clusters, values, {}, counts=counts, warnings=warnings)
-    ranked = None if faults else resampled_spearman(x, y, np.arange(len(x)))
     influence = {
         name: (right - values[name] * counted) / max(1, counts[name]) for name, (counted, right) in of_statistic.items()
     }
-    influence["pair_srcc"] = None if faults else spearman_influence(x, y)
+    if not faults:
+        influence["pair_srcc"] = spearman_influence(x, y)
+        ranked = resampled_spearman(x, y, np.arange(len(x)))
     columns = np.stack([part for pair in of_statistic.values() for part in pair], axis=1).astype(np.float64)
     resampled: dict[str, Any] = {name: [] for name, value in values.items() if not math.isnan(value)}
     for sampled in resampled_counts(clusters, resamples=resamples, seed=seed, width=len(x)):
@@ -118,7 +119,7 @@ def _class(values: np.ndarray) -> np.ndarray:
     return np.where(np.abs(values) > CLEAR, np.sign(values), 0.0)
 
 
-def _quotient(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+def _quotient(part: np.ndarray, whole: np.ndarray | int) -> np.ndarray:
     """NaN where the whole is 0."""
     return np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=np.asarray(whole) > 0)
 
@@ -152,10 +153,12 @@ def _clusters(references: Sequence[tuple[str | None, str | None]]) -> tuple[np.n
     alone = [names[2 * index] is None for index in range(len(references))]
     a, b = numbers.T
     b = np.where(alone, a, b)
-    return tuple(np.unique(np.stack([a, b]), return_inverse=True)[1].reshape(2, -1))
+    a, b = np.unique(np.stack([a, b]), return_inverse=True)[1].reshape(2, -1)
+    return a, b
 
 
-def _names(one: str | None, other: str | None, partners: Mapping[str, set[str]]) -> tuple[str, str] | tuple[None, None]:
+def _names(one: str | None, other: str | None, partners: Mapping[str, set[str]]) -> tuple[str | None, str | None]:
+    """Clusters of the two sides: two names or none, the same where one is missing, or where they only meet each other."""
     if one is None or other is None:
         known = other if one is None else one
         return known, known
