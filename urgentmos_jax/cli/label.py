@@ -25,8 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from urgentmos_jax.labels.intrusive import METRICS
 
     parser.description = (
-        f"{parser.description} Recordings and references are taken at 16 kHz, mono; PESQ is wide-band, but narrow-band for recordings of"
-        " 8 kHz or less. What is computed is in OUT.jsonl.labels.jsonl at once, so a stopped run goes on there."
+        f"{parser.description} Recordings and references are taken at 16 kHz, mono; PESQ is wide-band, but narrow-band"
+        " for recordings of 8 kHz or less. What is computed is in OUT.jsonl.labels.jsonl at once, so a stopped run"
+        " resumes there."
     )
     parser.add_argument("data", type=Path, metavar="DATA.jsonl", help="a manifest of utterances")
     parser.add_argument(

@@ -158,7 +158,7 @@ def _clusters(references: Sequence[tuple[str | None, str | None]]) -> tuple[np.n
 
 
 def _names(one: str | None, other: str | None, partners: Mapping[str, set[str]]) -> tuple[str | None, str | None]:
-    """Clusters of the two sides: two names or none, the same where one is missing, or where they only meet each other."""
+    """Clusters of the two sides, or none; the same where one is missing, or where they only meet each other."""
     if one is None or other is None:
         known = other if one is None else one
         return known, known
