@@ -12,7 +12,9 @@ from launch.benchmark.models import model_files
 from launch.benchmark.settings import Settings
 from urgentmos_jax.evaluation.datasets import read_datasets
 from urgentmos_jax.evaluation.predicting import predict
-from urgentmos_jax.manifests.reading import Pair, Utterance, measure_durations, write_pairs, write_utterances
+from urgentmos_jax.manifests.durations import measure_durations
+from urgentmos_jax.manifests.records import Pair, Utterance
+from urgentmos_jax.manifests.writing import write_pairs, write_utterances
 from urgentmos_jax.scoring.model import Model
 from urgentmos_jax.weights.model_folder import load_folder
 

@@ -14,7 +14,7 @@ from launch.benchmark.settings import Settings
 from launch.benchmark.trainings import Ours, Theirs, agreement
 from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ
 from urgentmos_jax.data.loader import LoadedBatches
-from urgentmos_jax.manifests.reading import measure_durations
+from urgentmos_jax.manifests.durations import measure_durations
 from urgentmos_jax.scoring.engine import min_samples
 from urgentmos_jax.weights.model_folder import load_folder
 

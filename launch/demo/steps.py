@@ -12,10 +12,12 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from configs.demo import get_config
 from launch.demo.progress import Progress
 from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ, load_audio
-from urgentmos_jax.data.partners import Partners, stable_hash
+from urgentmos_jax.data.partners import Partners
 from urgentmos_jax.evaluation.baseline import mean_log_mel, ridge
 from urgentmos_jax.evaluation.plots import frame_scores, predicted_against_true
-from urgentmos_jax.manifests.reading import Utterance, read_utterances
+from urgentmos_jax.manifests.reading import read_utterances
+from urgentmos_jax.manifests.records import Utterance
+from urgentmos_jax.manifests.sampling import stable_hash
 from urgentmos_jax.scoring.loading import load_model
 from urgentmos_jax.scoring.model import Model
 from urgentmos_jax.statistics.correlation import agreement

@@ -19,10 +19,12 @@ from ml_collections import ConfigDict
 from configs import demo
 from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ, load_audio
 from urgentmos_jax.corpora.custom import Columns, Scale, prepare_table
-from urgentmos_jax.data.partners import draws, stable_hash
 from urgentmos_jax.files import write_text
 from urgentmos_jax.labels import intrusive
-from urgentmos_jax.manifests.reading import Utterance, read_utterances, write_utterances
+from urgentmos_jax.manifests.reading import read_utterances
+from urgentmos_jax.manifests.records import Utterance
+from urgentmos_jax.manifests.sampling import stable_hash, stable_uniform
+from urgentmos_jax.manifests.writing import write_utterances
 from urgentmos_jax.scoring.model import Model
 from urgentmos_jax.synthesis.generated import generate
 from urgentmos_jax.synthesis.plans import Plan, default_splits
@@ -105,7 +107,7 @@ def on_mos_scale(values: Mapping[str, float]) -> dict[str, float]:
 
 def withhold(uid: str, names: Iterable[str], share: float = WITHHELD) -> list[str]:
     """The names that stay when each is left out with this chance; a function of uid and name alone."""
-    return [name for name in names if draws([stable_hash(uid)], "withheld", name)[0] >= share]
+    return [name for name in names if stable_uniform([stable_hash(uid)], "withheld", name)[0] >= share]
 
 
 class Supervision:

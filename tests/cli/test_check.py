@@ -13,7 +13,7 @@ from tests.helpers.corpus import tiny_config, write_corpus
 from urgentmos_jax.cli import main
 from urgentmos_jax.data.training_set import Source, read_training_set
 from urgentmos_jax.manifests.overlap import overlaps
-from urgentmos_jax.manifests.reading import ManifestError
+from urgentmos_jax.manifests.records import ManifestError
 from urgentmos_jax.metrics import Metric
 from urgentmos_jax.training.trainer import Trainer
 

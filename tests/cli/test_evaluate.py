@@ -12,7 +12,7 @@ from launch.benchmark.settings import Settings
 from tests.helpers.corpus import write_corpus
 from tests.helpers.evaluations import pairs_of, predicted_scores, utterances, write_dataset, write_predictions
 from urgentmos_jax.cli import main
-from urgentmos_jax.manifests.reading import Utterance
+from urgentmos_jax.manifests.records import Utterance
 
 
 @pytest.fixture(autouse=True)

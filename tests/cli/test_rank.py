@@ -12,7 +12,8 @@ from tests.helpers.corpus import speech_like
 from tests.helpers.counting import count_encoded
 from tests.launch.test_rated_sets import COLUMNS, DATA
 from urgentmos_jax.cli import main, rank
-from urgentmos_jax.manifests.reading import Utterance, write_utterances
+from urgentmos_jax.manifests.records import Utterance
+from urgentmos_jax.manifests.writing import write_utterances
 from urgentmos_jax.scoring.loading import load_model
 
 NOISE = {"clean": 0.0, "some": 0.1, "much": 0.5}

@@ -7,7 +7,8 @@ import pytest
 
 from tests.helpers.pages import NONE, QUALITY, Page, corpus, predicted
 from urgentmos_jax.cli import main, reporting
-from urgentmos_jax.manifests.reading import Utterance, write_utterances
+from urgentmos_jax.manifests.records import Utterance
+from urgentmos_jax.manifests.writing import write_utterances
 from urgentmos_jax.report import EMBED_MB
 
 

@@ -11,7 +11,8 @@ import soundfile
 from urgentmos_jax.cli import main
 from urgentmos_jax.corpora.custom import Scale
 from urgentmos_jax.corpora.split import escape_id
-from urgentmos_jax.manifests.reading import Utterance, read_utterances
+from urgentmos_jax.manifests.reading import read_utterances
+from urgentmos_jax.manifests.records import Utterance
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 COLUMNS = ("--audio", "file", "--system", "system", "--reference", "text")

@@ -4,7 +4,7 @@ import shutil
 
 from tests.helpers.corpus_trees import write_recording, write_table
 from tests.helpers.preparing import prepared, refused
-from urgentmos_jax.manifests.reading import Utterance
+from urgentmos_jax.manifests.records import Utterance
 
 
 def test_a_folder_of_ones_own(root, capsys):

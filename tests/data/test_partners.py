@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from urgentmos_jax.data.partners import Partners, draws, stable_hash
+from urgentmos_jax.data.partners import Partners
+from urgentmos_jax.manifests.sampling import stable_hash, stable_uniform
 
 RNG = np.random.default_rng(0)
 N = 300
@@ -50,6 +51,9 @@ def test_draws_depend_on_seed_epoch_and_uid_alone():
 
 
 def test_numbers_are_uniform_and_salted():
-    x = draws(KEYS, "a", 1)
+    x = stable_uniform(KEYS, "a", 1)
     assert ((x >= 0) & (x < 1)).all() and abs(x.mean() - 0.5) < 0.06
-    assert abs(np.corrcoef(x, draws(KEYS, "a", 2))[0, 1]) < 0.2 and abs(np.corrcoef(x, draws(KEYS, "b", 1))[0, 1]) < 0.2
+    assert (
+        abs(np.corrcoef(x, stable_uniform(KEYS, "a", 2))[0, 1]) < 0.2
+        and abs(np.corrcoef(x, stable_uniform(KEYS, "b", 1))[0, 1]) < 0.2
+    )

@@ -13,7 +13,7 @@ from urgentmos_jax.audio.loading import load_audio
 from urgentmos_jax.data.loader import LoadedBatches
 from urgentmos_jax.data.plan import Plan
 from urgentmos_jax.data.training_set import Source, TrainingSet, find_source, read_training_set
-from urgentmos_jax.manifests.reading import ManifestError
+from urgentmos_jax.manifests.records import ManifestError
 from urgentmos_jax.metrics import Metric
 
 METRICS = {"mos_overall": Metric(1, 5, comparative=True), "pesq": Metric(1, 4.5)}

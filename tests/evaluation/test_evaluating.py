@@ -11,7 +11,7 @@ from tests.helpers.evaluations import evaluate_records, pairs_of, predicted_scor
 from urgentmos_jax.evaluation.evaluating import MissingPredictions
 from urgentmos_jax.evaluation.predictions import Predictions
 from urgentmos_jax.evaluation.tables import as_json
-from urgentmos_jax.manifests.reading import Utterance
+from urgentmos_jax.manifests.records import Utterance
 
 SCORES = ("mse", "lcc", "srcc", "ktau", "rmse_mapped")
 

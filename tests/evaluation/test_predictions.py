@@ -10,7 +10,7 @@ from tests.helpers.evaluations import evaluate_records, utterances, write_datase
 from urgentmos_jax.evaluation.datasets import read_datasets
 from urgentmos_jax.evaluation.evaluating import EvaluationError
 from urgentmos_jax.evaluation.predictions import PredictionsError, join, read_predictions
-from urgentmos_jax.manifests.reading import Utterance
+from urgentmos_jax.manifests.records import Utterance
 
 
 def test_predictions_are_found_by_path_where_uids_differ(tmp_path, monkeypatch):

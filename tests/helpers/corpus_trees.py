@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from urgentmos_jax.manifests.reading import Utterance
+from urgentmos_jax.manifests.records import Utterance
 
 
 def write_recording(path: Path, seconds: float = 0.5, rate_hz: int = 16000) -> Path:

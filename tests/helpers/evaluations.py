@@ -11,7 +11,8 @@ from urgentmos_jax.evaluation.datasets import Dataset
 from urgentmos_jax.evaluation.evaluating import evaluate
 from urgentmos_jax.evaluation.predictions import Predictions, Values, join
 from urgentmos_jax.evaluation.results import Evaluation
-from urgentmos_jax.manifests.reading import Pair, Utterance, write_pairs, write_utterances
+from urgentmos_jax.manifests.records import Pair, Utterance
+from urgentmos_jax.manifests.writing import write_pairs, write_utterances
 
 Records = Sequence[Utterance] | Sequence[Pair]
 

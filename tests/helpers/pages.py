@@ -8,7 +8,7 @@ import numpy as np
 import soundfile
 
 from tests.helpers.corpus import speech_like
-from urgentmos_jax.manifests.reading import Utterance
+from urgentmos_jax.manifests.records import Utterance
 from urgentmos_jax.ranking.rank import Ranking, rank, wins_by_score
 from urgentmos_jax.report import write_report
 

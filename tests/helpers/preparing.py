@@ -6,7 +6,8 @@ from pathlib import Path
 
 from urgentmos_jax.cli import main
 from urgentmos_jax.corpora.registry import corpus_of
-from urgentmos_jax.manifests.reading import Pair, Utterance, read_pairs, read_utterances
+from urgentmos_jax.manifests.reading import read_pairs, read_utterances
+from urgentmos_jax.manifests.records import Pair, Utterance
 
 
 def prepared(name: str, source: Path, *flags: str) -> dict[str, tuple[list[Utterance] | list[Pair], dict]]:

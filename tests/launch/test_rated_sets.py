@@ -8,7 +8,8 @@ import pytest
 
 from configs.compact import get_config
 from urgentmos_jax.cli import main
-from urgentmos_jax.manifests.reading import read_utterances, write_utterances
+from urgentmos_jax.manifests.reading import read_utterances
+from urgentmos_jax.manifests.writing import write_utterances
 from urgentmos_jax.training.trainer import Trainer
 
 DATA = Path(__file__).parents[3] / "shared" / "data"

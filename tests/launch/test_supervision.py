@@ -15,7 +15,9 @@ import soundfile
 from launch.supervision import study as supervision_study
 from launch.supervision.study import FOLDS, Supervision, assign_folds, on_mos_scale, talker_of, withhold
 from tests.helpers.corpus import speech_like
-from urgentmos_jax.manifests.reading import Utterance, read_utterances, write_utterances
+from urgentmos_jax.manifests.reading import read_utterances
+from urgentmos_jax.manifests.records import Utterance
+from urgentmos_jax.manifests.writing import write_utterances
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"

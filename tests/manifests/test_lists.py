@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from urgentmos_jax.manifests.lists import read_list
-from urgentmos_jax.manifests.reading import ManifestError
+from urgentmos_jax.manifests.records import ManifestError
 
 
 def listed(path: Path, content: str | bytes) -> list[tuple[str, str]]:

@@ -10,8 +10,10 @@ import pytest
 
 from urgentmos_jax.cli import main
 from urgentmos_jax.data.training_set import Source, read_training_set
-from urgentmos_jax.manifests.pairs import draw_pairs
-from urgentmos_jax.manifests.reading import Pair, Utterance, read_pairs, write_utterances
+from urgentmos_jax.manifests.pairs import sample_pairs
+from urgentmos_jax.manifests.reading import read_pairs
+from urgentmos_jax.manifests.records import Pair, Utterance
+from urgentmos_jax.manifests.writing import write_utterances
 from urgentmos_jax.metrics import Metric
 
 
@@ -55,7 +57,7 @@ def test_five_thousand_clips_appear_equally_often(tmp_path):
 def test_groups_and_members_have_their_share(sizes, limit):
     starts = np.cumsum([0, *sizes])
     groups = [np.arange(a, b) for a, b in itertools.pairwise(starts)]
-    pairs = draw_pairs(groups, limit, seed=1)
+    pairs = sample_pairs(groups, limit, seed=1)
     assert len(pairs) == limit == len({frozenset(pair) for pair in pairs.tolist()})
     group_of = np.repeat(np.arange(len(sizes)), sizes)
     assert (group_of[pairs[:, 0]] == group_of[pairs[:, 1]]).all() and (pairs[:, 0] != pairs[:, 1]).all()
@@ -73,12 +75,12 @@ def test_without_a_limit_all_pairs_are_there(sizes):
     starts = np.cumsum([0, *sizes])
     groups = [np.arange(a, b) for a, b in itertools.pairwise(starts)]
     expected = {frozenset(pair) for group in groups for pair in itertools.combinations(group.tolist(), 2)}
-    pairs = draw_pairs(groups, 10**9, seed=0)
+    pairs = sample_pairs(groups, 10**9, seed=0)
     assert len(pairs) == len(expected) and {frozenset(pair) for pair in pairs.tolist()} == expected
 
 
 def test_each_pair_is_equally_likely():
-    counts = Counter(frozenset(pair) for seed in range(3000) for pair in draw_pairs([np.arange(7)], 4, seed).tolist())
+    counts = Counter(frozenset(pair) for seed in range(3000) for pair in sample_pairs([np.arange(7)], 4, seed).tolist())
     assert len(counts) == 21
     # 3000 x 4 / 21 = 571 each; five sigma.
     assert max(abs(count - 571) for count in counts.values()) < 5 * np.sqrt(571)

@@ -9,16 +9,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from urgentmos_jax.manifests import reading as manifest
-from urgentmos_jax.manifests.reading import (
-    ManifestError,
-    Pair,
-    Utterance,
-    read_pairs,
-    read_utterances,
-    write_pairs,
-    write_utterances,
-)
+from urgentmos_jax.manifests.reading import read_pairs, read_utterances
+from urgentmos_jax.manifests.records import ManifestError, Pair, Utterance
+from urgentmos_jax.manifests.writing import write_pairs, write_utterances
 
 
 def clip(path: Path, seconds: float = 0.5) -> str:
@@ -294,7 +287,7 @@ def test_a_manifest_that_cannot_be_written_leaves_the_old_one(folder, monkeypatc
             write_utterances(path, [good, bad])
     with pytest.raises(ManifestError, match="'p'"):
         write_pairs(path, [Pair(("p", "q"), ("a", "b"), (1.0, math.inf))])
-    monkeypatch.setattr(manifest.os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         write_utterances(path, [good])
     assert path.read_bytes() == before and not list(folder.glob(".*.tmp"))

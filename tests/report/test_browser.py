@@ -8,7 +8,7 @@ import pytest
 
 from tests.helpers.browser import BROWSER, Browser
 from tests.helpers.pages import corpus, full_report, predicted, ranked
-from urgentmos_jax.manifests.reading import Utterance
+from urgentmos_jax.manifests.records import Utterance
 from urgentmos_jax.report import write_report
 
 pytestmark = pytest.mark.skipif(

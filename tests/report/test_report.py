@@ -17,7 +17,7 @@ from tests.helpers.corpus import speech_like
 from tests.helpers.evaluations import evaluate_records
 from tests.helpers.pages import NONE, REFERENCES, Page, corpus, full_report, predicted, ranked, sources
 from urgentmos_jax.evaluation.predictions import Predictions
-from urgentmos_jax.manifests.reading import Utterance
+from urgentmos_jax.manifests.records import Utterance
 from urgentmos_jax.report import write_report
 from urgentmos_jax.report.charts import Axis, Scatter, distribution, envelope, polyline, scatter
 from urgentmos_jax.statistics.correlation import agreement

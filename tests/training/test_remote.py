@@ -17,7 +17,7 @@ from fsspec.implementations.local import LocalFileSystem
 from tests.helpers.corpus import write_corpus
 from urgentmos_jax.data.training_set import find_source, read_training_set
 from urgentmos_jax.files import StepLog, absolute_path, append_json_lines, copy_files, file_hash, is_remote, write_text
-from urgentmos_jax.manifests.reading import ManifestError
+from urgentmos_jax.manifests.records import ManifestError
 from urgentmos_jax.metrics import Metric
 from urgentmos_jax.training.checkpoints import Checkpoints, _listed
 from urgentmos_jax.training.logs import RunLog

@@ -10,7 +10,7 @@ import pytest
 
 from tests.helpers import processes
 from tests.helpers.corpus import UPDATES, tiny_config, write_corpus
-from urgentmos_jax.manifests.reading import ManifestError
+from urgentmos_jax.manifests.records import ManifestError
 from urgentmos_jax.scoring.loading import load_model
 from urgentmos_jax.training.checkpoints import CheckpointError, Checkpoints
 from urgentmos_jax.training.config import ConfigError, read_config

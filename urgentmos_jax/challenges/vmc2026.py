@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from urgentmos_jax.corpora.hub_tables import extract, hub_rows
 from urgentmos_jax.corpora.split import Split
 from urgentmos_jax.files import atomic_write, file_hash, progress
-from urgentmos_jax.manifests.reading import ManifestError, locate
+from urgentmos_jax.manifests.paths import locate
+from urgentmos_jax.manifests.records import ManifestError
 from urgentmos_jax.manifests.tables import CsvFile, Place, number
 from urgentmos_jax.scoring.rows import Order, Scored
 

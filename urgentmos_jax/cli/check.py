@@ -1,11 +1,16 @@
-"""`urgentmos check`: the health of manifests."""
+"""`urgentmos check`: what is wrong with manifests, and what they hold."""
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from urgentmos_jax.cli.usage import UsageError
 from urgentmos_jax.files import summarise_errors, write_json
+
+if TYPE_CHECKING:
+    from urgentmos_jax.manifests.checking import Summary
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,31 +25,49 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Examines; 1 where something is wrong."""
-    from urgentmos_jax.manifests.checking import as_text, coverage, examine, metrics_of
+    from urgentmos_jax.manifests.checking import check_manifests, coverage, metrics_of
 
     if missing := [str(path) for path in arguments.data if not path.is_file()]:
         raise UsageError(f"{', '.join(missing)}: no such file")
-    healths, notes = examine(
+    summaries, notes = check_manifests(
         list(dict.fromkeys(arguments.data)),
         audio_root=arguments.audio_root,
         allow_outside=arguments.allow_outside,
         decode=arguments.decode,
     )
-    print(as_text(healths, notes))
+    print(_as_text(summaries, notes))
     try:
         if arguments.json:
-            metrics = metrics_of(healths)
-            found = {"manifests": [one.as_json(metrics) for one in healths], "notes": notes}
+            metrics = metrics_of(summaries)
+            found = {"manifests": [one.as_json(metrics) for one in summaries], "notes": notes}
             write_json(arguments.json, found)
         if arguments.plot:
             from urgentmos_jax.evaluation.plots import label_coverage
 
-            label_coverage(arguments.plot, coverage(healths))
+            label_coverage(arguments.plot, coverage(summaries))
     except OSError as error:
         raise UsageError(f"--json or --plot: cannot be written ({error})") from None
     except (ImportError, ValueError) as error:
         raise UsageError(f"--plot: {error}") from None
-    faulty = [one for one in healths if one.faults]
+    faulty = [one for one in summaries if one.faults]
     for one in faulty:
         print(summarise_errors(one.faults, f"faults of {one.name}"), file=sys.stderr)
     return 1 if faulty else 0
+
+
+def _as_text(summaries: "Sequence[Summary]", notes: Sequence[str]) -> str:
+    """Two tables: a line a manifest, and a line a metric and manifest."""
+    from urgentmos_jax.manifests.checking import metrics_of
+    from urgentmos_jax.tables import text_table
+
+    rows = [["manifest", "rows", "hours", "systems", "references", "clipped", "faults"]]
+    for one in summaries:
+        counts = (one.systems, one.references, sum(one.clipped.values()), len(one.faults))
+        rows.append([one.name, str(one.rows), f"{one.hours:.2f}", *map(str, counts)])
+    labels = [["metric", "manifest", "labels", "share", "minimum", "mean", "maximum"]]
+    for metric in metrics_of(summaries):
+        for one in summaries:
+            found = one.labels(metric)
+            numbers = ["" if found[key] is None else f"{found[key]:.3f}" for key in ("least", "mean", "greatest")]
+            labels.append([metric, one.name, str(found["labels"]), f"{100 * found['share']:.1f} %", *numbers])
+    return "\n\n".join([text_table(rows, [0]), text_table(labels, [0, 1]), *(["\n".join(notes)] if notes else [])])

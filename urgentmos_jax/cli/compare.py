@@ -7,7 +7,7 @@ from urgentmos_jax.cli.models import add_model_arguments, chosen_metrics, load, 
 from urgentmos_jax.cli.output import add_output_arguments, check_output, write_rows
 from urgentmos_jax.cli.usage import UsageError
 from urgentmos_jax.manifests.lists import match_folders, read_pair_list
-from urgentmos_jax.manifests.reading import ManifestError
+from urgentmos_jax.manifests.records import ManifestError
 from urgentmos_jax.scoring.row_files import comparison_cells
 
 

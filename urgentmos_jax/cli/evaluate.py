@@ -13,7 +13,7 @@ from urgentmos_jax.cli.output import write_text
 from urgentmos_jax.cli.reporting import about_page, add_report_arguments, check_report, save_report
 from urgentmos_jax.cli.usage import UsageError
 from urgentmos_jax.files import summarise_errors
-from urgentmos_jax.manifests.reading import ManifestError
+from urgentmos_jax.manifests.records import ManifestError
 
 if TYPE_CHECKING:
     from urgentmos_jax.evaluation.datasets import Dataset

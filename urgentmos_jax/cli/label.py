@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from urgentmos_jax.cli.usage import UsageError
 from urgentmos_jax.files import summarise_errors
-from urgentmos_jax.manifests.reading import ManifestError
+from urgentmos_jax.manifests.records import ManifestError
 
 if TYPE_CHECKING:
     from urgentmos_jax.labels.labelling import Labelled

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from urgentmos_jax.cli.models import name_list
 from urgentmos_jax.cli.usage import UsageError
-from urgentmos_jax.manifests.reading import ManifestError
+from urgentmos_jax.manifests.records import ManifestError
 
 _LIMIT = 100_000
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from urgentmos_jax.cli.usage import UsageError
 from urgentmos_jax.corpora.registry import NAMES, corpus_of
-from urgentmos_jax.manifests.reading import ManifestError
+from urgentmos_jax.manifests.records import ManifestError
 
 _MAX_BAD_FRACTION = 0.01
 

@@ -14,10 +14,10 @@ from urgentmos_jax.cli.reporting import about_page, add_report_arguments, check_
 from urgentmos_jax.cli.usage import UsageError
 from urgentmos_jax.files import summarise_errors
 from urgentmos_jax.manifests.lists import find_recordings
-from urgentmos_jax.manifests.reading import ManifestError
+from urgentmos_jax.manifests.records import ManifestError
 
 if TYPE_CHECKING:
-    from urgentmos_jax.manifests.reading import Utterance
+    from urgentmos_jax.manifests.records import Utterance
     from urgentmos_jax.ranking.comparisons import Comparisons
     from urgentmos_jax.ranking.rank import Ranking
     from urgentmos_jax.scoring.model import Model

@@ -55,7 +55,7 @@ def save_report(path: Path, *arguments: Any, flag: str = "--report", **options: 
 
 def about_page(data: Sequence[Path], about: Mapping[str, Any]) -> dict[str, Any]:
     """Heading and facts of a page: the data, and the model or the file of predictions."""
-    from urgentmos_jax.manifests.checking import corpus_name
+    from urgentmos_jax.manifests.naming import corpus_name
 
     names = list(dict.fromkeys(path.resolve().name if path.is_dir() else corpus_name(path) for path in data))
     title = ", ".join(names)

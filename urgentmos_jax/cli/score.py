@@ -13,7 +13,8 @@ from urgentmos_jax.cli.output import add_output_arguments, check_output, write_r
 from urgentmos_jax.cli.reporting import about_page, add_report_arguments, check_report, save_report
 from urgentmos_jax.cli.usage import UsageError
 from urgentmos_jax.manifests.lists import LIST_SUFFIXES, find_recordings, read_list
-from urgentmos_jax.manifests.reading import ManifestError, Utterance, locate
+from urgentmos_jax.manifests.paths import locate
+from urgentmos_jax.manifests.records import ManifestError, Utterance
 from urgentmos_jax.scoring.row_files import score_cells
 
 if TYPE_CHECKING:

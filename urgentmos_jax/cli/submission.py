@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urgentmos_jax.cli.models import DEFAULT_MODEL, add_model_arguments, load, metadata
 from urgentmos_jax.cli.usage import UsageError
 from urgentmos_jax.files import summarise_errors, write_json
-from urgentmos_jax.manifests.reading import ManifestError
+from urgentmos_jax.manifests.records import ManifestError
 
 if TYPE_CHECKING:
     from urgentmos_jax.challenges.vmc2026 import Item, Prediction

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from urgentmos_jax.corpora.downloads import Download
 from urgentmos_jax.corpora.split import Split
-from urgentmos_jax.manifests.reading import ManifestError
+from urgentmos_jax.manifests.records import ManifestError
 
 __all__ = ["MIRROR", "Corpus", "Tree"]
 

@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from urgentmos_jax.corpora.prepare import write_split
-from urgentmos_jax.corpora.split import DECIMALS, Rating, Split
-from urgentmos_jax.manifests.reading import locate
+from urgentmos_jax.corpora.split import Rating, Split
+from urgentmos_jax.manifests.paths import locate
+from urgentmos_jax.manifests.records import LABEL_DECIMALS
 from urgentmos_jax.manifests.tables import CsvFile, Place, is_blank, number, split_cell
 
 __all__ = ["Columns", "Scale", "prepare_table"]
@@ -214,7 +215,7 @@ class _Reading:
                 self.split.fault(place, f"{column} {row[column]!r} is not a standard deviation")
                 continue
             scale = self._scale(metric)
-            found[f"{metric}_std"] = round(std * abs(scale.slope) if scale else std, DECIMALS)
+            found[f"{metric}_std"] = round(std * abs(scale.slope) if scale else std, LABEL_DECIMALS)
         return found
 
     def _scale(self, metric: str) -> Scale | None:

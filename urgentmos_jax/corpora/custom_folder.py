@@ -9,7 +9,8 @@ from pathlib import Path
 
 from urgentmos_jax.corpora.corpus import Corpus, Tree
 from urgentmos_jax.corpora.split import Split
-from urgentmos_jax.manifests.reading import ManifestError, locate
+from urgentmos_jax.manifests.paths import locate
+from urgentmos_jax.manifests.records import ManifestError
 from urgentmos_jax.manifests.tables import CsvFile, is_blank
 from urgentmos_jax.metrics import CATALOGUE
 

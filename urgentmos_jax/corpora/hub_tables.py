@@ -8,7 +8,7 @@ from typing import Any
 
 from urgentmos_jax.corpora.split import escape_id
 from urgentmos_jax.files import atomic_write, progress
-from urgentmos_jax.manifests.reading import ManifestError
+from urgentmos_jax.manifests.records import ManifestError
 from urgentmos_jax.manifests.tables import Place
 
 __all__ = ["extract", "hub_rows"]

@@ -9,18 +9,13 @@ from typing import Any
 from urgentmos_jax.corpora.corpus import Corpus, Tree
 from urgentmos_jax.corpora.side_files import SideFiles
 from urgentmos_jax.corpora.split import RatedPair, Recording, Split
-from urgentmos_jax.data.partners import draws, stable_hash
 from urgentmos_jax.files import write_json
-from urgentmos_jax.manifests.reading import (
-    ManifestError,
-    Pair,
-    Utterance,
-    measure_durations,
-    write_pairs,
-    write_utterances,
-    written_path,
-)
+from urgentmos_jax.manifests.durations import measure_durations
+from urgentmos_jax.manifests.paths import written_path
+from urgentmos_jax.manifests.records import ManifestError, Pair, Utterance
+from urgentmos_jax.manifests.sampling import stable_hash, stable_uniform
 from urgentmos_jax.manifests.tables import Place
+from urgentmos_jax.manifests.writing import write_pairs, write_utterances
 from urgentmos_jax.metrics import CATALOGUE
 from urgentmos_jax.version import __version__
 
@@ -158,7 +153,7 @@ def _held_out(split: Split, share: float) -> dict[str, list[Recording] | None]:
         return {split.name: None}
     recordings = list(split.recordings.values())
     keys = [stable_hash(recording.reference or recording.uid) for recording in recordings]
-    held = draws(keys, "hold-out") < share
+    held = stable_uniform(keys, "hold-out") < share
     return {
         name: [recording for recording, is_held in zip(recordings, held, strict=True) if is_held == (name == HELD_OUT)]
         for name in (split.name, HELD_OUT)

@@ -8,16 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from urgentmos_jax.corpora.split import DECIMALS, Split
-from urgentmos_jax.manifests.reading import ManifestError, Utterance, json_lines
-from urgentmos_jax.manifests.tables import Place, is_blank, number
+from urgentmos_jax.corpora.split import Split
+from urgentmos_jax.manifests.durations import DURATION_TOLERANCE_SECONDS
+from urgentmos_jax.manifests.lines import json_lines
+from urgentmos_jax.manifests.records import LABEL_DECIMALS, ManifestError, Utterance
+from urgentmos_jax.manifests.tables import Place, read_scp
 from urgentmos_jax.metrics import CATALOGUE
 
-__all__ = ["SideFiles", "read_scp"]
+__all__ = ["SideFiles"]
 
 _OTHER = ("wav.scp",)
 _MIN_MATCHED = 0.5
-_DURATION_TOLERANCE_SECONDS = 0.5
 
 
 class SideFiles:
@@ -65,14 +66,14 @@ class SideFiles:
                 place, value = values[uid]
                 if not split.fits(place, path.stem, value):
                     continue
-                known = by_uid[uid].metrics.setdefault(path.stem, round(value, DECIMALS))
+                known = by_uid[uid].metrics.setdefault(path.stem, round(value, LABEL_DECIMALS))
                 if abs(known - value) > 1e-3:
                     split.notes[f"{path.name} differs from the corpus's own {path.stem}, which is kept"] += 1
         if (path := self.folder / "utt2dur").exists():
             values = read_scp(path, split)
             counts[path.name] = self._matched(path, values.keys(), by_uid, every, split)
             for uid in values.keys() & by_uid.keys():
-                if abs(values[uid][1] - by_uid[uid].duration) > _DURATION_TOLERANCE_SECONDS:
+                if abs(values[uid][1] - by_uid[uid].duration) > DURATION_TOLERANCE_SECONDS:
                     split.notes["utt2dur is more than 0.5 s off the recording, whose own length is kept"] += 1
         if (path := self.folder / "meta.jsonl").exists():
             counts[path.name] = self._join_meta(path, by_uid, every, split)
@@ -98,27 +99,3 @@ class SideFiles:
             meta = by_uid[uid].meta
             meta.update({key: value for key, value in entries[uid].items() if key not in meta})
         return self._matched(path, entries.keys(), by_uid, every, split)
-
-
-def read_scp(path: Path, split: Split) -> dict[str, tuple[Place, float]]:
-    """Reads lines of `uid number`; wrong ones become faults of the split, `nan` and the like count as blank.
-
-    Returns:
-        {uid: (where it stands, value)}.
-    """
-    values: dict[str, tuple[Place, float]] = {}
-    for line, text in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
-        place, parts = Place(str(path), line), text.split()
-        if not parts:
-            continue
-        if len(parts) == 2 and is_blank(parts[1]):  # As the challenge's own scripts write what has no value.
-            split.blank[path.name] += 1
-            continue
-        value = number(parts[-1]) if len(parts) == 2 else None
-        if value is None:
-            split.fault(place, f"{text.strip()!r} is not `uid number`")
-        elif parts[0] in values and values[parts[0]][1] != value:
-            split.fault(place, f"{parts[0]!r} has {value:g}, on line {values[parts[0]][0].line} another value")
-        else:
-            values[parts[0]] = place, value
-    return values

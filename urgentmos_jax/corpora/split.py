@@ -3,18 +3,15 @@
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from urgentmos_jax.manifests.reading import ManifestError, far_out
-from urgentmos_jax.manifests.tables import CsvFile, Place, is_blank, number
-from urgentmos_jax.metrics import CATALOGUE
+from urgentmos_jax.manifests.records import LABEL_DECIMALS
+from urgentmos_jax.manifests.tables import Place, RowChecks
 
-__all__ = ["DECIMALS", "RatedPair", "Rating", "Recording", "Split", "escape_id", "make_uid"]
-
-DECIMALS = 4  # Of labels, as the authors round them.
+__all__ = ["RatedPair", "Rating", "Recording", "Split", "escape_id", "make_uid"]
 
 Rating = tuple[str, float]  # Who rated ("" where unknown), and what.
 
@@ -59,69 +56,26 @@ class RatedPair:
     meta: dict[str, Any]
 
 
-class Split:
+class Split(RowChecks):
     """What a corpus's reader fills.
 
     Args:
         name: train, dev, test, ...
 
     Attributes:
-        read: Rows.
         dropped: Rows left out on purpose, by reason.
-        blank: Ratings that are blank, by metric.
-        notes: What else should be told, with counts.
-        sources: {path: SHA-256} of the lists.
-        faults: All that is wrong.
         bad: Recordings left out.
     """
 
     def __init__(self, name: str):
+        super().__init__()
         self.name = name
-        self.read = 0
         self.dropped: Counter[str] = Counter()
-        self.blank: Counter[str] = Counter()
-        self.notes: Counter[str] = Counter()
-        self.sources: dict[str, str] = {}
         self.recordings: dict[str, Recording] = {}
         self.pairs: list[RatedPair] = []
         self.bad: list[dict[str, Any]] = []
-        self._faults: list[tuple[Place, str]] = []
         self._folders: dict[str, str] = {}
         self._keys: dict[tuple, Place] = {}
-
-    @property
-    def faults(self) -> list[str]:
-        """All that is wrong, in the order of the lists."""
-        return [f"{place}: {text}" for place, text in sorted(self._faults, key=lambda fault: fault[0])]
-
-    def fault(self, place: Place, text: str) -> None:
-        """Notes what is wrong with a row; the split is then not written."""
-        self._faults.append((place, text))
-
-    def table(self, file: CsvFile, *, least: int = 0) -> Iterator[tuple[Place, Any]]:
-        """Rows of a table: {column: text}, or without header the cells, of which there are `least` or more."""
-        self.sources[file.path] = file.sha256
-        for place, cells in file:
-            self.read += 1
-            if file.header is None:
-                if len(cells) >= least:
-                    yield place, cells
-                else:
-                    self.fault(place, f"has {len(cells)} cells, {least} are wanted")
-            elif len(cells) == len(file.header):
-                yield place, dict(zip(file.header, cells, strict=True))
-            else:
-                self.fault(place, f"has {len(cells)} cells, the header {len(file.header)}")
-
-    def value(self, place: Place, name: str, text: str) -> float | None:
-        """A number; None where the cell is blank, which is counted, or wrong."""
-        if is_blank(text):
-            self.blank[name] += 1
-            return None
-        value = number(text)
-        if value is None:
-            self.fault(place, f"{name} {text!r} is no number")
-        return value
 
     def add(
         self,
@@ -191,32 +145,14 @@ class Split:
 
     def labels_of(self, recording: Recording) -> tuple[dict[str, float], dict[str, Any]]:
         """(labels, meta) of a recording: means of its ratings, and the ratings themselves."""
-        labels = {name: round(value, DECIMALS) for name, value in recording.labels.items()}
+        labels = {name: round(value, LABEL_DECIMALS) for name, value in recording.labels.items()}
         meta = {}
         for metric, ratings in recording.ratings.items():
-            labels[metric] = round(math.fsum(rating for _, rating in ratings) / len(ratings), DECIMALS)
+            labels[metric] = round(math.fsum(rating for _, rating in ratings) / len(ratings), LABEL_DECIMALS)
             if len(ratings) > 1 or any(listener for listener, _ in ratings):
-                meta[metric] = [[listener, round(rating, DECIMALS)] for listener, rating in ratings]
+                meta[metric] = [[listener, round(rating, LABEL_DECIMALS)] for listener, rating in ratings]
         labels = {name: value for name, value in labels.items() if self.fits(recording.place, name, value)}
         return labels, meta | recording.meta
-
-    def fits(self, place: Place, metric: str, label: float) -> bool:
-        """Whether a label is in its metric's range or a little outside; if not it is a fault, or of a computed metric
-        left out and counted."""
-        known = CATALOGUE.get(metric)
-        if known is None or not far_out(label, known.minimum, known.maximum):
-            return True
-        outside = f"outside {known.minimum:g} to {known.maximum:g}"
-        if known.human:
-            self.fault(place, f"{metric} {label:g} is {outside}; give a scale, as 0-100:1-5")
-        else:
-            self.notes[f"{metric} far {outside}, left out"] += 1
-        return False
-
-    def stop_at_faults(self) -> None:
-        """Raises what is wrong, if anything is."""
-        if self._faults:
-            raise ManifestError(self.faults)
 
 
 def escape_id(text: str) -> str:

@@ -1,12 +1,12 @@
 """Partners for comparisons in training: who may be compared with whom, and a draw that can be repeated."""
 
-import hashlib
-from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 
-__all__ = ["PairingScope", "Partners", "draws", "stable_hash"]
+from urgentmos_jax.manifests.sampling import stable_uniform
+
+__all__ = ["PairingScope", "Partners"]
 
 PairingScope = Literal["reference", "corpus", "any", "none"]
 
@@ -22,7 +22,7 @@ class Partners:
         lengths: [N] samples.
         corpora: [N] number of the corpus.
         references: [N] number of the reference, unique over all corpora, -1 where there is none.
-        keys: [N] uint64, `stable_hash` of each uid.
+        keys: [N] uint64, `sampling.stable_hash` of each uid.
         eligible: [N], False for clips without a comparative label.
     """
 
@@ -57,25 +57,9 @@ class Partners:
         """[N] index of each clip's partner, -1 where it has none."""
         partners = np.full(len(self._keys), -1)
         place = np.arange(len(self._order))
-        random = draws(self._keys[self._order], "partner", seed, epoch)
+        random = stable_uniform(self._keys[self._order], "partner", seed, epoch)
         chosen = self._first + (random * self._choices).astype(np.int64)
         chosen += chosen >= place  # The clip itself is passed over.
         able = self._choices > 0
         partners[self._order[able]] = self._order[chosen[able]]
         return partners
-
-
-def stable_hash(text: str) -> int:
-    """64 bits that are the same in every process."""
-    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
-
-
-def draws(keys: Sequence[int] | np.ndarray, *salt: str | int) -> np.ndarray:
-    """A number in [0, 1) for each key [N] uint64, a function of key and salt: SplitMix64 (Steele et al. 2014)."""
-    with np.errstate(over="ignore"):
-        x = np.asarray(keys, np.uint64) ^ np.uint64(stable_hash(repr(salt)))
-        x = x + np.uint64(0x9E3779B97F4A7C15)
-        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        x = x ^ (x >> np.uint64(31))
-    return (x >> np.uint64(11)).astype(np.float64) * 2.0**-53

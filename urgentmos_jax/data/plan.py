@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ, AudioError, load_audio
-from urgentmos_jax.data.partners import PairingScope, Partners, draws
+from urgentmos_jax.data.partners import PairingScope, Partners
 from urgentmos_jax.data.stored_states import StoredStates
 from urgentmos_jax.data.training_set import TrainingSet, samples
+from urgentmos_jax.manifests.durations import DURATION_TOLERANCE_SECONDS
+from urgentmos_jax.manifests.sampling import stable_uniform
 from urgentmos_jax.scoring.batching import bucket_sizes, cut_batches
 
 __all__ = ["HostRows", "Plan", "PlannedBatch"]
@@ -18,8 +20,6 @@ __all__ = ["HostRows", "Plan", "PlannedBatch"]
 SHORTEST_SECONDS = 1.0
 # A training step compiles slowly, so its bucket sizes are coarser than that of scoring.
 RATIO = 1.2
-# Beyond this a declared duration is wrong, and with it the place of the clip in its batch.
-DURATION_TOLERANCE_SECONDS = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -228,7 +228,7 @@ class Plan:
 
     def cut(self, clip: int, epoch: int) -> float:
         """Where a long clip is cut: from 0, its start, to 1, its end."""
-        return float(draws(self.data.keys[clip : clip + 1], "cut", self.seed, epoch)[0])
+        return float(stable_uniform(self.data.keys[clip : clip + 1], "cut", self.seed, epoch)[0])
 
     def decode(self, clip: int, cut: float, most: int) -> np.ndarray:
         """Samples of a clip, at most so many.

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ
-from urgentmos_jax.data.partners import stable_hash
-from urgentmos_jax.manifests.reading import ManifestError, Utterance, read_pairs, read_utterances
+from urgentmos_jax.manifests.naming import PAIRS, UTTERANCES, lists_pairs
+from urgentmos_jax.manifests.reading import read_pairs, read_utterances
+from urgentmos_jax.manifests.records import ManifestError, Utterance
+from urgentmos_jax.manifests.sampling import stable_hash
 from urgentmos_jax.metrics import Metric
 
 __all__ = ["Source", "TrainingSet", "find_source", "read_training_set"]
-
-UTTERANCES, PAIRS = "data.jsonl", "data_pairs.jsonl"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,10 +98,10 @@ def find_source(name: str, root: Path) -> Source:
         path = root / name
         if not path.is_file():
             raise FileNotFoundError(f"data: no manifest {path}")
-        return Source(name, path, "pairs" in path.stem)
+        return Source(name, path, lists_pairs(path))
     for file in (UTTERANCES, PAIRS):
         if (root / name / file).is_file():
-            return Source(name, root / name / file, file == PAIRS)
+            return Source(name, root / name / file, lists_pairs(root / name / file))
     raise FileNotFoundError(
         f"data: {name} is not there, neither {root / name / UTTERANCES} nor {PAIRS} beside it; make it by "
         f"`urgentmos prepare`, or set --config.data.root to the folder that holds it"

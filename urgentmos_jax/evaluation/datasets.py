@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from urgentmos_jax.manifests.checking import corpus_name, lists_pairs
-from urgentmos_jax.manifests.reading import ManifestError, Pair, Utterance, read_pairs, read_utterances
+from urgentmos_jax.manifests.naming import corpus_name, lists_pairs
+from urgentmos_jax.manifests.reading import read_pairs, read_utterances
+from urgentmos_jax.manifests.records import ManifestError, Pair, Utterance
 
 __all__ = ["Dataset", "read_datasets", "record_name", "references", "some_names"]
 

@@ -10,7 +10,7 @@ import numpy as np
 from urgentmos_jax.evaluation.datasets import Dataset, record_name, references, some_names
 from urgentmos_jax.evaluation.predictions import Values
 from urgentmos_jax.evaluation.results import Evaluation, Result
-from urgentmos_jax.manifests.reading import Utterance
+from urgentmos_jax.manifests.records import Utterance
 from urgentmos_jax.statistics.bootstrap import RESAMPLES, Difference, Estimates, paired_differences
 from urgentmos_jax.statistics.correlation import agreement_with_intervals, system_means
 from urgentmos_jax.statistics.preference import preference_with_intervals

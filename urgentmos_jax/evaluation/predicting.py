@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from urgentmos_jax.evaluation.datasets import Dataset
 from urgentmos_jax.evaluation.predictions import Values
 from urgentmos_jax.files import progress
-from urgentmos_jax.manifests.reading import Pair
+from urgentmos_jax.manifests.records import Pair
 from urgentmos_jax.scoring.rows import Scored
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from urgentmos_jax.evaluation.datasets import Dataset, record_name, some_names
-from urgentmos_jax.manifests.reading import ManifestError, Pair, Utterance, json_lines
+from urgentmos_jax.manifests.lines import json_lines
+from urgentmos_jax.manifests.records import ManifestError, Pair, Utterance
 
 __all__ = ["Predictions", "PredictionsError", "Values", "join", "read_predictions", "short_names"]
 

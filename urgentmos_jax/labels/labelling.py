@@ -18,14 +18,11 @@ from urgentmos_jax.labels.references import NoReference, References, Rule
 from urgentmos_jax.labels.results import ResultsFile
 from urgentmos_jax.labels.scores import ScoreFile, join
 from urgentmos_jax.labels.workers import in_processes
-from urgentmos_jax.manifests.reading import (
-    ManifestError,
-    Utterance,
-    json_lines,
-    scan_utterances,
-    write_utterances,
-    written_path,
-)
+from urgentmos_jax.manifests.naming import lists_pairs
+from urgentmos_jax.manifests.paths import written_path
+from urgentmos_jax.manifests.reading import scan_utterances
+from urgentmos_jax.manifests.records import ManifestError, Utterance
+from urgentmos_jax.manifests.writing import write_utterances
 from urgentmos_jax.version import __version__
 
 __all__ = ["Labelled", "label_manifest", "results_path"]
@@ -155,9 +152,8 @@ def _read(
     manifest: Path, audio_root: Path | None, allow_outside: bool
 ) -> tuple[list[Utterance], dict[str, tuple[str, str]]]:
     """Utterances, labels as they stand, and {uid: (code, fault)} of those whose recording cannot be used."""
-    first = next((entry for _, entry in json_lines(manifest) if isinstance(entry, dict)), {})
-    if "audio_paths" in first:
-        text = "lists pairs; label the manifest of their recordings, then draw pairs of it (urgentmos pairs)"
+    if lists_pairs(manifest):
+        text = "lists pairs; label the manifest of their recordings, then make pairs of it (urgentmos pairs)"
         raise ManifestError([f"{manifest}: {text}"])
     # Recordings that are missing or outside are no reason to refuse the others.
     scan = scan_utterances(manifest, audio_root=audio_root, ranges={}, check_files=False, allow_outside=True)

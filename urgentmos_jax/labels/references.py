@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from urgentmos_jax.manifests.reading import ManifestError, Utterance, locate
+from urgentmos_jax.manifests.paths import locate
+from urgentmos_jax.manifests.records import ManifestError, Utterance
 
 __all__ = ["NoReference", "References", "Rule"]
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from urgentmos_jax.files import InUse, Lock
-from urgentmos_jax.manifests.reading import ManifestError, json_lines
+from urgentmos_jax.manifests.lines import json_lines
+from urgentmos_jax.manifests.records import ManifestError
 
 __all__ = ["ResultsFile"]
 

@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from urgentmos_jax.corpora.side_files import read_scp
-from urgentmos_jax.corpora.split import DECIMALS, Split
-from urgentmos_jax.manifests.reading import ManifestError, Utterance, far_out
-from urgentmos_jax.manifests.tables import CsvFile
+from urgentmos_jax.manifests.lines import out_of_range
+from urgentmos_jax.manifests.records import LABEL_DECIMALS, ManifestError, Utterance
+from urgentmos_jax.manifests.tables import CsvFile, RowChecks, read_scp
 from urgentmos_jax.metrics import CATALOGUE
 
 __all__ = ["ScoreFile", "join"]
@@ -43,17 +42,17 @@ class ScoreFile:
         Raises:
             ManifestError: With all faults.
         """
-        split = Split(path.name)
+        checks = RowChecks()
         try:
             if path.suffix in _CSV_SUFFIXES:
-                values, notes = _read_table(path, metric, split)
+                values, notes = _read_table(path, metric, checks)
             else:
-                values, notes = _read_scp(path, metric or path.stem, split), []
+                values, notes = _read_scp(path, metric or path.stem, checks), []
         except (OSError, UnicodeDecodeError) as error:
             raise ManifestError([f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})"]) from None
-        split.stop_at_faults()
-        notes += [f"{note}: {count}" for note, count in split.notes.items()]
-        notes += [f"{name}, blank: {count}" for name, count in split.blank.items()]
+        checks.stop_at_faults()
+        notes += [f"{note}: {count}" for note, count in checks.notes.items()]
+        notes += [f"{name}, blank: {count}" for name, count in checks.blank.items()]
         return cls(path, values, notes)
 
 
@@ -79,37 +78,37 @@ def join(
         label = utterance.metrics.get(metric)
         if value is None:
             counts["without"] += 1
-        elif known and far_out(value, known.minimum, known.maximum):
+        elif known and out_of_range(value, known.minimum, known.maximum):
             counts["far out"] += 1
         elif label is not None and (abs(label - value) <= _TOLERANCE or not overwrite):
             counts["same" if abs(label - value) <= _TOLERANCE else "kept"] += 1
         else:
-            utterance.metrics[metric] = round(value, DECIMALS)
+            utterance.metrics[metric] = round(value, LABEL_DECIMALS)
             counts["added" if label is None else "replaced"] += 1
     counts["not in the manifest"] = len(values.keys() - {utterance.uid for utterance in utterances})
     return dict(counts)
 
 
-def _read_scp(path: Path, metric: str, split: Split) -> dict[str, dict[str, float]]:
+def _read_scp(path: Path, metric: str, checks: RowChecks) -> dict[str, dict[str, float]]:
     if metric not in CATALOGUE:
         advice = f"give it as METRIC={path}, with one of {', '.join(CATALOGUE)}"
         raise ManifestError([f"{path}: its name {metric!r} is no known metric; {advice}"])
-    found = read_scp(path, split)
-    return {metric: {uid: value for uid, (place, value) in found.items() if split.fits(place, metric, value)}}
+    found = read_scp(path, checks)
+    return {metric: {uid: value for uid, (place, value) in found.items() if checks.fits(place, metric, value)}}
 
 
-def _read_table(path: Path, metric: str | None, split: Split) -> tuple[dict[str, dict[str, float]], list[str]]:
+def _read_table(path: Path, metric: str | None, checks: RowChecks) -> tuple[dict[str, dict[str, float]], list[str]]:
     table = CsvFile(path, [_ID, *([metric] if metric else [])], delimiters=(",", "\t", ";"))
     metrics = [metric] if metric else [name for name in table.header if name in CATALOGUE]
     if not metrics:
         raise ManifestError([f"{path}:1: no column is named as a known metric; the columns are {table.header}"])
     values: dict[str, dict[str, float]] = {name: {} for name in metrics}
-    for place, cells in split.table(table):
+    for place, cells in checks.table(table):
         for name in metrics:
-            value = split.value(place, name, cells[name])
-            if value is None or not split.fits(place, name, value):
+            value = checks.value(place, name, cells[name])
+            if value is None or not checks.fits(place, name, value):
                 continue
             if values[name].setdefault(cells[_ID], value) != value:
-                split.fault(place, f"{name} of {cells[_ID]!r} is {value:g}, on an earlier line another value")
+                checks.fault(place, f"{name} of {cells[_ID]!r} is {value:g}, on an earlier line another value")
     unused = [name for name in table.header if name not in (_ID, *metrics)]
     return values, [f"columns left out: {', '.join(unused)}"] if unused else []

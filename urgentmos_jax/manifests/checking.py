@@ -1,4 +1,4 @@
-"""The health of manifests: everything that is wrong with them, and what they hold."""
+"""`urgentmos check`: everything that is wrong with manifests, and what they hold."""
 
 import os
 from collections import Counter
@@ -11,29 +11,19 @@ from typing import Any
 import numpy as np
 
 from urgentmos_jax.audio.loading import AudioError, load_audio
-from urgentmos_jax.data.plan import DURATION_TOLERANCE_SECONDS
 from urgentmos_jax.files import progress
-from urgentmos_jax.manifests.overlap import overlaps, split_of
-from urgentmos_jax.manifests.reading import (
-    ManifestError,
-    Pair,
-    Report,
-    Scan,
-    Utterance,
-    json_lines,
-    measure_durations,
-    scan_pairs,
-    scan_utterances,
-)
-from urgentmos_jax.tables import text_table
+from urgentmos_jax.manifests.durations import DURATION_TOLERANCE_SECONDS, measure_durations
+from urgentmos_jax.manifests.lines import json_lines
+from urgentmos_jax.manifests.naming import UTTERANCES, corpus_folder, corpus_name, lists_pairs, split_of
+from urgentmos_jax.manifests.overlap import overlaps
+from urgentmos_jax.manifests.reading import scan_pairs, scan_utterances
+from urgentmos_jax.manifests.records import ManifestError, Pair, Report, Scan, Utterance
 
-__all__ = ["Health", "as_text", "corpus_name", "coverage", "examine", "lists_pairs", "metrics_of"]
-
-UTTERANCES = "data.jsonl"
+__all__ = ["Summary", "check_manifests", "coverage", "metrics_of"]
 
 
 @dataclass
-class Health:
+class Summary:
     """What one manifest holds.
 
     Attributes:
@@ -61,7 +51,7 @@ class Health:
     faults: list[str] = field(default_factory=list)
 
     def labels(self, metric: str) -> dict[str, float | int | None]:
-        """Number of labels, share of the rows, least, mean and greatest."""
+        """Number of labels, share of the rows, minimum ("least"), mean and maximum ("greatest")."""
         values = self.values.get(metric, np.zeros(0))
         found = [float(x) for x in (values.min(), values.mean(), values.max())] if len(values) else [None] * 3
         share = len(values) / self.rows if self.rows else 0.0
@@ -82,58 +72,43 @@ class Health:
         }
 
 
-def examine(
+def check_manifests(
     manifests: Sequence[Path],
     *,
     audio_root: Path | None = None,
     allow_outside: bool = False,
     decode: bool = False,
-) -> tuple[list[Health], list[str]]:
+) -> tuple[list[Summary], list[str]]:
     """Examines manifests, each and all together.
 
     Args:
         manifests: Of utterances or pairs.
-        audio_root: See `manifest.read_utterances`.
-        allow_outside: See `manifest.read_utterances`.
+        audio_root: See `reading.read_utterances`.
+        allow_outside: See `reading.read_utterances`.
         decode: Whether every recording is decoded; else its header is believed.
 
     Returns:
         One for each manifest, in order; and notes that are no faults: references that splits of a corpus share.
     """
-    healths, scans = [], []
+    summaries, scans = [], []
     for path in manifests:
         pairs = lists_pairs(path)
         scan = _scan(path, pairs, audio_root, allow_outside)
-        healths.append(_described(path, pairs, scan))
+        summaries.append(_described(path, pairs, scan))
         scans.append(scan)
-    _check_durations(healths, scans, decode=decode)
-    for health in healths:
-        if health.pairs:
-            health.faults += _unknown_ids(health.path)
+    _check_durations(summaries, scans, decode=decode)
+    for summary in summaries:
+        if summary.pairs:
+            summary.faults += _unknown_ids(summary.path)
     parts: dict[Path, list[Path]] = {}
     for path in dict.fromkeys(manifests):
         parts.setdefault(split_of(path), []).append(path)
-    by_path = {str(health.path): health for health in healths}
+    by_path = {str(summary.path): summary for summary in summaries}
     readable = [[path for path in part if _is_readable(path)] for part in parts.values()]
     for fault in overlaps(readable, audio_root=audio_root):
         owner = max((path for path in by_path if fault.startswith(f"{path}:")), key=len)
         by_path[owner].faults.append(fault)
-    return healths, _shared_references(healths, scans)
-
-
-def corpus_name(path: Path) -> str:
-    """`corpus/split`, the last two folders of a manifest that `urgentmos prepare` wrote; else its path."""
-    split = split_of(path)
-    return str(path) if split == path else "/".join(split.resolve().parts[-2:])
-
-
-def lists_pairs(path: Path) -> bool:
-    """Whether the first line of a manifest is a pair."""
-    try:
-        first = next((entry for _, entry in json_lines(path) if isinstance(entry, dict)), {})
-    except ManifestError:
-        return False
-    return "audio_paths" in first
+    return summaries, _shared_references(summaries, scans)
 
 
 def _scan(path: Path, pairs: bool, audio_root: Path | None, allow_outside: bool) -> Scan:
@@ -144,14 +119,14 @@ def _scan(path: Path, pairs: bool, audio_root: Path | None, allow_outside: bool)
         return Scan([], Report(0, {}, {}, 0), error.faults)
 
 
-def _described(path: Path, pairs: bool, scan: Scan) -> Health:
+def _described(path: Path, pairs: bool, scan: Scan) -> Summary:
     records: list[Utterance | Pair] = [record for _, record in scan.records]
     values: dict[str, list[float]] = {}
     for record in records:
         for metric, label in record.metrics.items():
             values.setdefault(metric, []).append(label)
     seconds = {audio: length for record in records for audio, length in _recordings(record)}
-    return Health(
+    return Summary(
         name=corpus_name(path) + (" (pairs)" if pairs and split_of(path) != path else ""),
         path=path,
         pairs=pairs,
@@ -176,19 +151,19 @@ def _ids(record: Utterance | Pair, key: str) -> set[str]:
     return {one for one in found if isinstance(one, str)} if isinstance(found, list) else set()
 
 
-def _check_durations(healths: Sequence[Health], scans: Sequence[Scan], *, decode: bool) -> None:
+def _check_durations(summaries: Sequence[Summary], scans: Sequence[Scan], *, decode: bool) -> None:
     """Adds what is wrong with recordings to the faults, one a line."""
     paths = list({audio: None for scan in scans for _, record in scan.records for audio, _ in _recordings(record)})
     found = dict(zip(paths, _decoded(paths) if decode else measure_durations(paths, title="headers"), strict=True))
-    for health, scan in zip(healths, scans, strict=True):
+    for summary, scan in zip(summaries, scans, strict=True):
         for line, record in scan.records:
             for audio, declared in _recordings(record):
                 seconds = found[audio]
                 if isinstance(seconds, Exception):
-                    health.faults.append(f"{health.path}:{line}: {seconds}")
+                    summary.faults.append(f"{summary.path}:{line}: {seconds}")
                 elif abs(seconds - declared) > DURATION_TOLERANCE_SECONDS:
                     text = f"{audio} lasts {seconds:.2f} s, declared are {declared:.2f} s; correct the duration"
-                    health.faults.append(f"{health.path}:{line}: {text}")
+                    summary.faults.append(f"{summary.path}:{line}: {text}")
 
 
 def _decoded(paths: Sequence[str]) -> list[float | Exception]:
@@ -212,7 +187,7 @@ def _unknown_ids(path: Path) -> list[str]:
     for line, entry in json_lines(path):
         uids = entry.get("uids") if isinstance(entry, dict) else None
         if isinstance(uids, list) and (unknown := [uid for uid in uids if uid not in known]):
-            faults.append(f"{path}:{line}: uid {unknown[0]!r} is not in {beside}; draw the pairs anew")
+            faults.append(f"{path}:{line}: uid {unknown[0]!r} is not in {beside}; make the pairs again")
     return faults
 
 
@@ -220,15 +195,15 @@ def _is_readable(path: Path) -> bool:
     return path.is_file() and os.access(path, os.R_OK)
 
 
-def _shared_references(healths: Sequence[Health], scans: Sequence[Scan]) -> list[str]:
+def _shared_references(summaries: Sequence[Summary], scans: Sequence[Scan]) -> list[str]:
     found: dict[tuple[Path, str], dict[str, None]] = {}
-    for health, scan in zip(healths, scans, strict=True):
-        if split_of(health.path) == health.path:
+    for summary, scan in zip(summaries, scans, strict=True):
+        if split_of(summary.path) == summary.path:
             continue
         for _, record in scan.records:
             for reference in _ids(record, "reference_id"):
-                splits = found.setdefault((health.path.parent.parent, reference), {})
-                splits[split_of(health.path).name] = None
+                splits = found.setdefault((corpus_folder(summary.path), reference), {})
+                splits[split_of(summary.path).name] = None
     shared = Counter((corpus.resolve().name, tuple(splits)) for (corpus, _), splits in found.items() if len(splits) > 1)
     return [
         f"{corpus}: {count} references are in {' and '.join(splits)}; what is said there is not new"
@@ -236,31 +211,15 @@ def _shared_references(healths: Sequence[Health], scans: Sequence[Scan]) -> list
     ]
 
 
-def metrics_of(healths: Sequence[Health]) -> list[str]:
+def metrics_of(summaries: Sequence[Summary]) -> list[str]:
     """Every metric that one of them has a label of."""
-    return sorted({metric for health in healths for metric in health.values})
+    return sorted({metric for summary in summaries for metric in summary.values})
 
 
-def as_text(healths: Sequence[Health], notes: Sequence[str]) -> str:
-    """Two tables: a line a manifest, and a line a metric and manifest."""
-    rows = [["manifest", "rows", "hours", "systems", "references", "clipped", "faults"]]
-    for one in healths:
-        counts = (one.systems, one.references, sum(one.clipped.values()), len(one.faults))
-        rows.append([one.name, str(one.rows), f"{one.hours:.2f}", *map(str, counts)])
-    labels = [["metric", "manifest", "labels", "share", "least", "mean", "greatest"]]
-    for metric in metrics_of(healths):
-        for one in healths:
-            found = one.labels(metric)
-            numbers = ["" if found[key] is None else f"{found[key]:.3f}" for key in ("least", "mean", "greatest")]
-            labels.append([metric, one.name, str(found["labels"]), f"{100 * found['share']:.1f} %", *numbers])
-    return "\n\n".join([text_table(rows, [0]), text_table(labels, [0, 1]), *(["\n".join(notes)] if notes else [])])
-
-
-def coverage(healths: Sequence[Health]) -> Mapping[str, Mapping[str, tuple[float, np.ndarray]]]:
+def coverage(summaries: Sequence[Summary]) -> Mapping[str, Mapping[str, tuple[float, np.ndarray]]]:
     """{manifest: {metric: (share of the rows, labels [N])}}, for a picture."""
+    metrics = metrics_of(summaries)
     return {
-        one.name: {
-            metric: (one.labels(metric)["share"], one.values.get(metric, np.zeros(0))) for metric in metrics_of(healths)
-        }
-        for one in healths
+        one.name: {name: (one.labels(name)["share"] or 0.0, one.values.get(name, np.zeros(0))) for name in metrics}
+        for one in summaries
     }

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from urgentmos_jax.audio.loading import AUDIO_SUFFIXES
-from urgentmos_jax.manifests.reading import ManifestError, json_lines, locate, two_strings
+from urgentmos_jax.manifests.lines import json_lines, two_strings
+from urgentmos_jax.manifests.paths import locate
+from urgentmos_jax.manifests.records import ManifestError
 
 __all__ = ["LIST_SUFFIXES", "find_recordings", "match_folders", "read_list", "read_pair_list"]
 

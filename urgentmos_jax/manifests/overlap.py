@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from urgentmos_jax.manifests.reading import json_lines, locate
+from urgentmos_jax.manifests.lines import json_lines
+from urgentmos_jax.manifests.naming import corpus_folder
+from urgentmos_jax.manifests.paths import locate
 
-__all__ = ["overlaps", "split_of"]
-
-_MANIFESTS = ("data.jsonl", "data_pairs.jsonl")
+__all__ = ["overlaps"]
 
 
 def overlaps(parts: Sequence[Sequence[Path]], *, audio_root: Path | None = None) -> list[str]:
@@ -17,7 +17,7 @@ def overlaps(parts: Sequence[Sequence[Path]], *, audio_root: Path | None = None)
 
     Args:
         parts: Manifests of utterances or pairs, part by part (train and validation, say).
-        audio_root: See `manifest.read_utterances`.
+        audio_root: See `reading.read_utterances`.
 
     Returns:
         A fault a line that has been met before, each naming both lines.
@@ -29,7 +29,7 @@ def overlaps(parts: Sequence[Sequence[Path]], *, audio_root: Path | None = None)
     faults = []
     for part, manifests in enumerate(parts):
         for path in manifests:
-            corpus = os.fspath(_corpus_of(path))
+            corpus = os.fspath(corpus_folder(path))
             folders: dict[str, str] = {}
             for line, entry in json_lines(path):
                 here, met = (part, f"{path}:{line}"), None
@@ -43,16 +43,6 @@ def overlaps(parts: Sequence[Sequence[Path]], *, audio_root: Path | None = None)
                             met = f"uid {uid!r}" if key[0] == corpus else f"recording {audio!r}"
                             faults.append(f"{here[1]}: {met} is in {first[1]} too; take it out of one of the splits")
     return faults
-
-
-def split_of(path: Path) -> Path:
-    """What a manifest is of: its folder if it is called as `urgentmos prepare` calls manifests, else itself."""
-    return path.parent if path.name in _MANIFESTS else path
-
-
-def _corpus_of(path: Path) -> Path:
-    """The folder whose manifests share their ids: `<corpus>` of `<corpus>/<split>/data.jsonl`, else the manifest's."""
-    return path.parent.parent if path.name in _MANIFESTS else path.parent
 
 
 def _recordings(entry: dict[str, Any] | str) -> Iterator[tuple[str | None, str]]:

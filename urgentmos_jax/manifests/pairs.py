@@ -1,4 +1,4 @@
-"""Pairs of the recordings of manifests, drawn so that every recording and every reference has its share."""
+"""Pairs of the recordings of manifests, sampled so that every recording and every reference has its share."""
 
 import os
 from collections.abc import Sequence
@@ -7,19 +7,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from urgentmos_jax.corpora.split import DECIMALS
 from urgentmos_jax.files import file_hash, write_json
-from urgentmos_jax.manifests.reading import (
-    ManifestError,
-    Pair,
-    Utterance,
-    read_utterances,
-    write_pairs,
-    written_path,
-)
+from urgentmos_jax.manifests.paths import written_path
+from urgentmos_jax.manifests.reading import read_utterances
+from urgentmos_jax.manifests.records import LABEL_DECIMALS, ManifestError, Pair, Utterance
+from urgentmos_jax.manifests.writing import write_pairs
 from urgentmos_jax.version import __version__
 
-__all__ = ["Scope", "draw_pairs", "make_pairs"]
+__all__ = ["Scope", "make_pairs", "sample_pairs"]
 
 Scope = Literal["reference", "corpus", "any"]
 
@@ -36,7 +31,7 @@ def make_pairs(
     audio_root: Path | None = None,
     allow_outside: bool = False,
 ) -> dict[str, Any]:
-    """Writes a manifest of pairs, and `<output>.meta.json` with how they were drawn.
+    """Writes a manifest of pairs, and `<output>.meta.json` with how they were sampled.
 
     The same seed gives the same file, whatever the order of lines in the sources.
 
@@ -45,12 +40,12 @@ def make_pairs(
         output: The manifest of pairs.
         scope: Whom a recording may meet: "reference": who says the same in the same manifest; "corpus": all of its
             manifest; "any": all.
-        limit: Most lines.
-        seed: Of the draw, and of the coin that says who comes first.
+        limit: Maximum number of lines.
+        seed: Of the sample, and of the coin that says who comes first.
         both_orders: Whether each pair is written as (A, B) and (B, A).
         metrics: Labels, the difference A - B; recordings that lack one are left out.
-        audio_root: See `manifest.read_utterances`.
-        allow_outside: See `manifest.read_utterances`.
+        audio_root: See `reading.read_utterances`.
+        allow_outside: See `reading.read_utterances`.
 
     Returns:
         What the second file holds.
@@ -59,15 +54,15 @@ def make_pairs(
         ManifestError: Faults of the sources, an id that two of them have, or no pair at all.
     """
     utterances, groups, left_out = _read(sources, scope, metrics, audio_root, allow_outside)
-    drawn = draw_pairs(groups, limit // 2 if both_orders else limit, seed)
-    if not len(drawn):
+    sampled = sample_pairs(groups, limit // 2 if both_orders else limit, seed)
+    if not len(sampled):
         raise ManifestError([_why_none(sources, utterances, scope, metrics, left_out)])
     if both_orders:
-        drawn = np.concatenate([drawn, drawn[:, ::-1]])
+        sampled = np.concatenate([sampled, sampled[:, ::-1]])
     folder = os.path.realpath(output.parent)
     paths = [written_path(os.path.abspath(utterance.audio_path), folder) for utterance in utterances]
     output.parent.mkdir(parents=True, exist_ok=True)
-    write_pairs(output, (_pair(utterances, paths, a, b, scope, metrics) for a, b in drawn.tolist()))
+    write_pairs(output, (_pair(utterances, paths, a, b, scope, metrics) for a, b in sampled.tolist()))
     report = {
         "tool_version": __version__,
         "scope": scope,
@@ -76,9 +71,9 @@ def make_pairs(
         "both_orders": both_orders,
         "metrics": list(metrics),
         "sources": {str(path): file_hash(path) for path in sources},
-        "pairs": len(drawn),
+        "pairs": len(sampled),
         "possible": sum(len(group) * (len(group) - 1) // 2 for group in groups) * (2 if both_orders else 1),
-        "recordings": len(np.unique(drawn)),
+        "recordings": len(np.unique(sampled)),
         "left_out_without_label": left_out,
         "left_out_alone": len(utterances) - sum(map(len, groups)),
     }
@@ -86,8 +81,8 @@ def make_pairs(
     return report
 
 
-def draw_pairs(groups: Sequence[np.ndarray], limit: int, seed: int) -> np.ndarray:
-    """Draws different pairs within groups, without an order that prefers any.
+def sample_pairs(groups: Sequence[np.ndarray], limit: int, seed: int) -> np.ndarray:
+    """Samples different pairs within groups, without an order that prefers any.
 
     Within a group the members stand in a circle, and a round pairs each with the one some places on; rounds follow in
     random order of that distance. So each member is in two pairs of a round (in one where the two are opposite), and
@@ -96,8 +91,8 @@ def draw_pairs(groups: Sequence[np.ndarray], limit: int, seed: int) -> np.ndarra
 
     Args:
         groups: Numbers of the members of each, two or more.
-        limit: Most pairs.
-        seed: Of the draw.
+        limit: Maximum number of pairs.
+        seed: Of the sample.
 
     Returns:
         [pairs, 2], in each the order of a fair coin.
@@ -105,7 +100,7 @@ def draw_pairs(groups: Sequence[np.ndarray], limit: int, seed: int) -> np.ndarra
     random = np.random.default_rng(seed)
     circles = [random.permutation(group) for group in groups]
     distances = [random.permutation(np.arange(1, len(group) // 2 + 1)) for group in groups]
-    drawn, count = [np.zeros((0, 2), np.int64)], 0
+    sampled, count = [np.zeros((0, 2), np.int64)], 0
     for number in range(max(map(len, distances), default=0)):
         if count >= limit:
             break
@@ -115,12 +110,12 @@ def draw_pairs(groups: Sequence[np.ndarray], limit: int, seed: int) -> np.ndarra
             if number < len(distance)
         ]
         ranks = np.concatenate([np.arange(len(pairs)) for pairs in found])
-        found = np.concatenate(found)
-        if count + len(found) > limit:
-            found = found[np.lexsort((random.random(len(found)), ranks))][: limit - count]
-        drawn.append(found)
-        count += len(found)
-    pairs = np.concatenate(drawn)
+        pairs = np.concatenate(found)
+        if count + len(pairs) > limit:
+            pairs = pairs[np.lexsort((random.random(len(pairs)), ranks))][: limit - count]
+        sampled.append(pairs)
+        count += len(pairs)
+    pairs = np.concatenate(sampled)
     swapped = random.random(len(pairs)) < 0.5
     return np.where(swapped[:, None], pairs[:, ::-1], pairs)
 
@@ -153,7 +148,7 @@ def _read(
             continue
         for utterance in sorted(found, key=lambda utterance: utterance.uid):
             if (other := origins.setdefault(utterance.uid, path)) != path:
-                faults.append(f"{path}: uid {utterance.uid!r} is in {other} too; pairs could not be told apart")
+                faults.append(f"{path}: uid {utterance.uid!r} is in {other} too; its pairs would be ambiguous")
             if not all(name in utterance.metrics for name in metrics):
                 left_out += 1
                 continue
@@ -174,7 +169,7 @@ def _pair(
         (one.uid, other.uid),
         (paths[a], paths[b]),
         (one.duration, other.duration),
-        {name: round(one.metrics[name] - other.metrics[name], DECIMALS) for name in metrics},
+        {name: round(one.metrics[name] - other.metrics[name], LABEL_DECIMALS) for name in metrics},
         {
             "system_ids": [one.system_id, other.system_id],
             "reference_ids": [one.reference_id, other.reference_id],

@@ -1,4 +1,7 @@
-"""Rating lists as text: CSV files, spreadsheets, JSON lines. No cell is ever taken for a missing value or a number."""
+"""Tables as text: CSV files, spreadsheets and Kaldi's `scp` lists, and the numbers of their cells.
+
+The one reader of all of them. No cell is ever taken for a missing value or a number that its reader did not ask for.
+"""
 
 import contextlib
 import csv
@@ -7,12 +10,16 @@ import io
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from urgentmos_jax.manifests.reading import ManifestError
+from urgentmos_jax.manifests.lines import out_of_range
+from urgentmos_jax.manifests.records import ManifestError
+from urgentmos_jax.metrics import CATALOGUE
 
-__all__ = ["CsvFile", "Place", "is_blank", "number", "read_sheet", "split_cell"]
+__all__ = ["CsvFile", "Place", "RowChecks", "is_blank", "number", "read_scp", "read_sheet", "split_cell"]
 
 _SEPARATORS = re.compile(r"[\s,;]+")
 _BLANK = {"", "na", "n/a", "nan", "none", "null", "-"}
@@ -126,6 +133,101 @@ def read_sheet(path: str | os.PathLike, sheet: str, columns: Sequence[str]) -> I
             cells = [_cell_text(cell) for cell in row]
             if any(cells):
                 yield Place(os.fsdecode(path), line), dict(zip(header, cells, strict=False))
+
+
+class RowChecks:
+    """Checks the cells of tables, and gathers faults and counts.
+
+    Attributes:
+        read: Rows.
+        blank: Blank cells, by name.
+        notes: What else should be told, with counts.
+        sources: {path: SHA-256} of the tables.
+        faults: All that is wrong.
+    """
+
+    def __init__(self) -> None:
+        self.read = 0
+        self.blank: Counter[str] = Counter()
+        self.notes: Counter[str] = Counter()
+        self.sources: dict[str, str] = {}
+        self._faults: list[tuple[Place, str]] = []
+
+    @property
+    def faults(self) -> list[str]:
+        """All that is wrong, in the order of the lists."""
+        return [f"{place}: {text}" for place, text in sorted(self._faults, key=lambda fault: fault[0])]
+
+    def fault(self, place: Place, text: str) -> None:
+        """Notes what is wrong with a row."""
+        self._faults.append((place, text))
+
+    def table(self, file: CsvFile, *, minimum: int = 0) -> Iterator[tuple[Place, Any]]:
+        """Rows of a table: {column: text}, or without header the cells, of which there are `minimum` or more."""
+        self.sources[file.path] = file.sha256
+        for place, cells in file:
+            self.read += 1
+            if file.header is None:
+                if len(cells) >= minimum:
+                    yield place, cells
+                else:
+                    self.fault(place, f"has {len(cells)} cells, expected at least {minimum}")
+            elif len(cells) == len(file.header):
+                yield place, dict(zip(file.header, cells, strict=True))
+            else:
+                self.fault(place, f"has {len(cells)} cells, the header has {len(file.header)}")
+
+    def value(self, place: Place, name: str, text: str) -> float | None:
+        """A number; None where the cell is blank, which is counted, or wrong."""
+        if is_blank(text):
+            self.blank[name] += 1
+            return None
+        value = number(text)
+        if value is None:
+            self.fault(place, f"{name} {text!r} is not a number")
+        return value
+
+    def fits(self, place: Place, metric: str, label: float) -> bool:
+        """Whether a label is in its metric's range or a little outside; if not it is a fault, or of a computed metric
+        left out and counted."""
+        known = CATALOGUE.get(metric)
+        if known is None or not out_of_range(label, known.minimum, known.maximum):
+            return True
+        outside = f"outside {known.minimum:g} to {known.maximum:g}"
+        if known.human:
+            self.fault(place, f"{metric} {label:g} is {outside}; give a scale, as 0-100:1-5")
+        else:
+            self.notes[f"{metric} far {outside}, left out"] += 1
+        return False
+
+    def stop_at_faults(self) -> None:
+        """Raises what is wrong, if anything is."""
+        if self._faults:
+            raise ManifestError(self.faults)
+
+
+def read_scp(path: Path, checks: RowChecks) -> dict[str, tuple[Place, float]]:
+    """Reads lines of `uid number`; wrong ones become faults, `nan` and the like count as blank.
+
+    Returns:
+        {uid: (where it stands, value)}.
+    """
+    values: dict[str, tuple[Place, float]] = {}
+    for line, text in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
+        place, parts = Place(str(path), line), text.split()
+        if not parts:
+            continue
+        if len(parts) == 2 and is_blank(parts[1]):  # As the challenge's own scripts write what has no value.
+            checks.blank[path.name] += 1
+            continue
+        value = number(parts[-1]) if len(parts) == 2 else None
+        if value is None:
+            checks.fault(place, f"{text.strip()!r} is not `uid number`")
+        elif parts[0] in values and values[parts[0]][1] != value:
+            checks.fault(place, f"{parts[0]!r} has {value:g}, on line {values[parts[0]][0].line} another value")
+        else:
+            values[parts[0]] = place, value
+    return values
 
 
 def split_cell(cell: str) -> list[str]:

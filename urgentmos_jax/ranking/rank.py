@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from urgentmos_jax.manifests.reading import Utterance
+from urgentmos_jax.manifests.records import Utterance
 from urgentmos_jax.metrics import CATALOGUE
 from urgentmos_jax.ranking.system_table import SystemTable
 from urgentmos_jax.statistics.bootstrap import RESAMPLES, Interval, expanded_interval, resampled_counts

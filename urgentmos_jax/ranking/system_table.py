@@ -6,7 +6,7 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-from urgentmos_jax.manifests.reading import Utterance
+from urgentmos_jax.manifests.records import Utterance
 from urgentmos_jax.statistics.bootstrap import cluster_numbers
 from urgentmos_jax.statistics.bradley_terry import bradley_terry
 

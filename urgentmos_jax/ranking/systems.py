@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from urgentmos_jax.manifests.pairs import draw_pairs
-from urgentmos_jax.manifests.reading import ManifestError, Utterance, scan_utterances
+from urgentmos_jax.manifests.pairs import sample_pairs
+from urgentmos_jax.manifests.reading import scan_utterances
+from urgentmos_jax.manifests.records import ManifestError, Utterance
 
 __all__ = ["possible_pairs", "shared_pairs", "systems_of_folders", "systems_of_manifest"]
 
@@ -87,7 +88,7 @@ def shared_pairs(recordings: Sequence[Utterance], most: int, seed: int = 0) -> n
         [P, 2] numbers of recordings, ordered by reference.
     """
     groups = [np.array(group) for group in _by_reference(recordings).values() if len(group) > 1]
-    pairs = draw_pairs(groups, most, seed)
+    pairs = sample_pairs(groups, most, seed)
     numbers: dict[str | None, int] = {}
     systems = np.array([numbers.setdefault(one.system_id, len(numbers)) for one in recordings], np.int64)
     pairs = pairs[systems[pairs[:, 0]] != systems[pairs[:, 1]]]

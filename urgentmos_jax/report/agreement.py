@@ -9,7 +9,7 @@ from urgentmos_jax.evaluation.datasets import Dataset
 from urgentmos_jax.evaluation.predictions import Values
 from urgentmos_jax.evaluation.results import Evaluation
 from urgentmos_jax.evaluation.tables import TITLES, sections
-from urgentmos_jax.manifests.reading import Utterance
+from urgentmos_jax.manifests.records import Utterance
 from urgentmos_jax.statistics.bootstrap import CONFIDENCE, Interval
 
 __all__ = ["Table", "agreement_tables", "clips_of"]

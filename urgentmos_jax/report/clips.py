@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ, AudioError, load_audio, probe
-from urgentmos_jax.manifests.reading import Utterance
+from urgentmos_jax.manifests.records import Utterance
 from urgentmos_jax.ranking.rank import higher_is_better
 from urgentmos_jax.report.charts import Axis, envelope, polyline
 from urgentmos_jax.report.sound import Shelf, Sound

@@ -13,7 +13,7 @@ from urgentmos_jax.evaluation.datasets import Dataset
 from urgentmos_jax.evaluation.evaluating import evaluate
 from urgentmos_jax.evaluation.results import Evaluation
 from urgentmos_jax.files import write_text
-from urgentmos_jax.manifests.reading import Utterance
+from urgentmos_jax.manifests.records import Utterance
 from urgentmos_jax.metrics import CATALOGUE
 from urgentmos_jax.ranking.rank import Ranking, higher_is_better
 from urgentmos_jax.report.agreement import agreement_tables

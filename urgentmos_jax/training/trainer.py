@@ -29,7 +29,7 @@ from urgentmos_jax.files import (
     write_text,
 )
 from urgentmos_jax.manifests.overlap import overlaps
-from urgentmos_jax.manifests.reading import ManifestError
+from urgentmos_jax.manifests.records import ManifestError
 from urgentmos_jax.model.urgentmos import UrgentMOS
 from urgentmos_jax.scoring.engine import max_samples, min_samples
 from urgentmos_jax.scoring.model import Model

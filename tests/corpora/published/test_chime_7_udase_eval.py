@@ -10,7 +10,7 @@ from tests.helpers.preparing import (
     check_taken_id,
     prepared,
 )
-from urgentmos_jax.manifests.reading import Utterance
+from urgentmos_jax.manifests.records import Utterance
 
 
 def build(root: Path) -> None:

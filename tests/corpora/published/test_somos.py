@@ -11,7 +11,8 @@ from tests.helpers.preparing import (
     prepared,
     refused,
 )
-from urgentmos_jax.manifests.reading import Utterance, read_utterances
+from urgentmos_jax.manifests.reading import read_utterances
+from urgentmos_jax.manifests.records import Utterance
 
 
 def expect(root: Path) -> dict[str, list[Utterance]]:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.helpers.corpus_trees import write_parquet, write_recording, write_table
 from tests.helpers.preparing import check_bad_recordings, check_manifests, refused
-from urgentmos_jax.manifests.reading import Pair
+from urgentmos_jax.manifests.records import Pair
 
 datasets = pytest.importorskip("datasets")
 

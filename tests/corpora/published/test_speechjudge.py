@@ -11,7 +11,7 @@ from tests.helpers.preparing import (
     check_missing_hub_column,
     refused,
 )
-from urgentmos_jax.manifests.reading import Pair
+from urgentmos_jax.manifests.records import Pair
 
 
 def expect(root: Path) -> dict[str, list[Pair]]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tests.helpers.corpus_trees import write_recording, write_sheet
 from tests.helpers.preparing import check_bad_recordings, check_manifests, refused
-from urgentmos_jax.manifests.reading import Utterance
+from urgentmos_jax.manifests.records import Utterance
 
 
 def build(root: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tests.helpers.corpus_trees import write_recording, write_table
 from tests.helpers.preparing import check_bad_recordings, check_manifests, check_missing_column, check_taken_id, refused
-from urgentmos_jax.manifests.reading import Utterance
+from urgentmos_jax.manifests.records import Utterance
 
 
 def build(root: Path) -> None:

@@ -11,7 +11,7 @@ from urgentmos_jax.corpora.corpus import Corpus, Tree
 from urgentmos_jax.corpora.downloads import HubDataset
 from urgentmos_jax.corpora.hub_tables import hub_rows
 from urgentmos_jax.corpora.split import Split, escape_id
-from urgentmos_jax.manifests.reading import json_lines
+from urgentmos_jax.manifests.lines import json_lines
 from urgentmos_jax.manifests.tables import Place
 
 _LISTS = {"train": "train", "dev": "validation", "test": "test"}

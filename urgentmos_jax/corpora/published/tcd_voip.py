@@ -9,7 +9,7 @@ from pathlib import Path
 from urgentmos_jax.corpora.corpus import MIRROR, Corpus, Tree
 from urgentmos_jax.corpora.downloads import HubFile
 from urgentmos_jax.corpora.split import Split, make_uid
-from urgentmos_jax.manifests.reading import ManifestError
+from urgentmos_jax.manifests.records import ManifestError
 from urgentmos_jax.manifests.tables import read_sheet
 
 _SHEET = "Subjective Test Scores"
