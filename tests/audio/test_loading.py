@@ -136,7 +136,7 @@ def test_failing_disk_is_an_audio_error(put, monkeypatch):
     def broken(raw, size):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(audio, "_sample_chunk", broken)
+    monkeypatch.setattr(audio, "sample_chunk", broken)
     assert "Input/output" in refusal("missing", put(wav())).message
 
 

@@ -8,14 +8,15 @@ import contextlib
 import io
 import os
 import stat
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 import numpy as np
 import soundfile
 import soxr
+
+from urgentmos_jax.audio.containers import SampleChunk, mp3_samples, ogg_fault, sample_chunk, with_sample_bytes
 
 SAMPLE_RATE_HZ = 16000
 RESAMPLER = "soxr_hq"
@@ -29,10 +30,7 @@ _MAX_HOURS = 24
 _MAX_LEVEL = 10.0
 _LSB = 2.0**-15
 _BLOCK_SAMPLES = 16384
-_MAX_CHUNKS = 1000
 _LOSS_CAUSES = {"MP3": "cut, damaged, or without the Xing tag that `ffmpeg -i OLD -c copy NEW` writes"}
-_MPEG1_KBPS = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
-_MPEG2_KBPS = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 
 
 class AudioError(ValueError):
@@ -156,14 +154,6 @@ class _NamelessFile(io.BufferedReader):
     name = None
 
 
-class _SampleChunk(NamedTuple):
-    """The samples of a WAV, RF64, W64 or AIFF file: first byte, bytes claimed and bytes held."""
-
-    start: int
-    claimed: int
-    held: int
-
-
 def _error(code: str, name: str | None, text: str) -> AudioError:
     return AudioError(code, f"{name or 'array'}: {text}", name)
 
@@ -193,8 +183,8 @@ def _open(path: str) -> Iterator[tuple[_ForwardFile, int | None]]:
     if not status.st_size:
         raise _error("empty", path, "it has 0 bytes; remove it or record it again")
     with _raw(path) as raw:
-        chunk = _sample_chunk(raw, status.st_size)
-        stream = _with_sample_bytes(raw, chunk) if chunk and chunk.held > chunk.claimed else raw
+        chunk = sample_chunk(raw, status.st_size)
+        stream = with_sample_bytes(raw, chunk) if chunk and chunk.held > chunk.claimed else raw
         stream.seek(0)
         try:
             file = _ForwardFile(stream)
@@ -215,57 +205,15 @@ def _raw(path: str) -> Iterator[BinaryIO]:
         raise _error("missing", path, reason) from error
 
 
-def _sample_chunk(raw: BinaryIO, size: int) -> _SampleChunk | None:
-    """Finds the samples of a RIFF-like file of `size` bytes, whose length libsndfile corrects in silence."""
-    head = raw.read(12)
-    magic = head[:4]
-    if magic not in (b"RIFF", b"RIFX", b"RF64", b"FORM", b"riff"):
-        return None
-    w64 = magic == b"riff"  # 16-byte names, 8-byte sizes that count the header, padding to 8 bytes.
-    order = "big" if magic in (b"RIFX", b"FORM") else "little"
-    name_bytes, size_bytes, padding = (16, 8, 8) if w64 else (4, 4, 2)
-    header_bytes = name_bytes + size_bytes
-    long_size = 0
-    raw.seek(40 if w64 else 12)
-    for _ in range(_MAX_CHUNKS):
-        header = raw.read(header_bytes)
-        if len(header) < header_bytes:
-            break
-        start = raw.tell()
-        claimed = max(int.from_bytes(header[name_bytes:], order) - w64 * header_bytes, 0)
-        if header[:4] in (b"data", b"SSND"):
-            rest = size - start
-            if magic == b"RF64":
-                claimed = long_size if claimed == 0xFFFFFFFF else claimed
-            elif not w64:
-                # Writers to a pipe leave 0, all ones, or (SoX, arecord) about 2 GiB.
-                if claimed == 0xFFFFFFFF or 0x7FFF0000 <= claimed <= 0x80000000:
-                    claimed = rest
-                elif claimed == 0 and int.from_bytes(head[4:8], order) != size - 8:
-                    return _SampleChunk(start, 0, held=rest)
-            return _SampleChunk(start, claimed, min(claimed, rest))
-        if header[:4] == b"ds64":
-            long_size = int.from_bytes(raw.read(16)[8:], order)
-        if start + claimed > size:
-            break
-        raw.seek(start + claimed + -claimed % padding)
-    return None
-
-
-def _with_sample_bytes(raw: BinaryIO, chunk: _SampleChunk) -> BinaryIO:
-    """Returns the file with the size that its writer left at 0 filled in."""
-    raw.seek(0)
-    data = bytearray(raw.read())
-    data[chunk.start - 4 : chunk.start] = b"\xff\xff\xff\xff"
-    return io.BytesIO(data)
-
-
-def _claimed_samples(file: _ForwardFile, chunk: _SampleChunk | None, path: str) -> int | None:
+def _claimed_samples(file: _ForwardFile, chunk: SampleChunk | None, path: str) -> int | None:
     """Returns the samples a channel that the header claims, None if unknown; refuses implausible headers."""
     if file.format not in _FORMATS:
         raise _error("undecodable", path, f"its format is {file.format}; give WAV, FLAC, Ogg or MP3")
     _check_layout(file.samplerate, file.channels, path)
-    claimed = _mp3_samples(file, path) if file.format == "MP3" else file.frames
+    claimed = file.frames
+    if file.format == "MP3":
+        with _raw(path) as raw:
+            claimed = mp3_samples(raw, claimed)
     claimed = claimed if 0 <= claimed < 2**62 else None
     if chunk and chunk.held < chunk.claimed:
         if not claimed:
@@ -298,7 +246,10 @@ def _read_file(path: str) -> tuple[np.ndarray, int]:
     with _open(path) as (file, claimed):
         rate_hz = file.samplerate
         mono = _mix(_blocks(file, claimed, path), rate_hz, path)
-        fault = _ogg_fault(path) if file.format == "OGG" else None
+        fault = None
+        if file.format == "OGG":
+            with _raw(path) as raw:
+                fault = ogg_fault(raw)
     if claimed is not None and claimed - len(mono) > max(0.1 * rate_hz, 0.02 * claimed):
         fault = fault or _LOSS_CAUSES.get(file.format, "its end is missing or damaged")
     if fault:
@@ -381,77 +332,3 @@ def _mix(blocks: Iterable[np.ndarray], rate_hz: int, name: str | None) -> np.nda
         text = f"its level reaches {peak:g} at {where}, more than {_MAX_LEVEL:g}; scale it to [-1, 1]"
         raise _error("too_large", name, text)
     return np.concatenate(mono) if mono else np.zeros(0, np.float32)
-
-
-def _ogg_fault(path: str) -> str | None:
-    """Names a damaged or missing Ogg page or a second stream, which libsndfile leaves out in silence."""
-    start, last, next_number = 0, False, {}
-    with _raw(path) as raw:
-        while header := raw.read(27):
-            if last and header[:4] != b"OggS":
-                break  # A tag after the end.
-            sizes = raw.read(header[26]) if len(header) == 27 else b""
-            page = header + sizes + raw.read(sum(sizes))
-            if header[:4] != b"OggS" or header[22:26] != _ogg_checksum(page[:22] + bytes(4) + page[26:]):
-                return f"the Ogg page at byte {start} is damaged or cut"
-            if last and header[5] & 2:
-                return f"another Ogg stream begins at byte {start}; split the file there"
-            stream, number = header[14:18], int.from_bytes(header[18:22], "little")
-            if next_number.get(stream, number) != number:
-                return f"an Ogg page is missing before byte {start}"
-            next_number[stream] = number + 1
-            start, last = start + len(page), bool(header[5] & 4)
-    return None if last else "its last Ogg page does not end the stream"
-
-
-def _mp3_samples(file: _ForwardFile, path: str) -> int:
-    """Returns the samples a channel of an MP3 file.
-
-    Without a Xing, Info or VBRI tag libsndfile takes the first bit rate for that of the file and stops too
-    early or claims too much. So frames are counted, up to the first break.
-    """
-    tag_bytes, samples = 0, 0
-    with _raw(path) as raw:
-        head = raw.read(10)
-        if head[:3] == b"ID3" and len(head) == 10:
-            tag_bytes = 10 + (head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9])
-        for start in range(tag_bytes, tag_bytes + 2048):  # The first frame may be damaged.
-            raw.seek(start)
-            first = _mp3_frame(raw)
-            if first and _mp3_frame(raw):
-                break
-        raw.seek(start)
-        while frame := _mp3_frame(raw):
-            samples += _mp3_frame_samples(frame)
-    if any(tag in first[:40] for tag in (b"Xing", b"Info", b"VBRI")):
-        # The tag's frame holds no samples, and what the encoder added at both ends fills up to 4 frames.
-        return max(file.frames, samples - 5 * _mp3_frame_samples(first))
-    return samples or file.frames
-
-
-def _mp3_frame_samples(frame: bytes) -> int:
-    return 1152 if frame[1] >> 3 & 3 == 3 else 576
-
-
-def _mp3_frame(raw: BinaryIO) -> bytes:
-    """Reads one whole MPEG layer III frame; empty where there is none."""
-    header = raw.read(4)
-    if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE6 != 0xE2:
-        return b""
-    version, bit_rate, sample_rate = header[1] >> 3 & 3, header[2] >> 4, header[2] >> 2 & 3
-    if version == 1 or sample_rate == 3 or bit_rate in (0, 15):
-        return b""
-    kbps = (_MPEG1_KBPS if version == 3 else _MPEG2_KBPS)[bit_rate]
-    rate_hz = (44100, 48000, 32000)[sample_rate] >> (0, 1, 2)[(3, 2, 0).index(version)]
-    length = _mp3_frame_samples(header) * kbps * 125 // rate_hz + (header[2] >> 1 & 1)
-    body = raw.read(length - 4)
-    return header + body if len(body) == length - 4 else b""
-
-
-_REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
-
-
-def _ogg_checksum(page: bytes) -> bytes:
-    """Ogg's CRC runs from the high bit: zlib's with reversed bits in each byte and without its inversions."""
-    crc = zlib.crc32(page.translate(_REVERSED_BITS), 0xFFFFFFFF) ^ 0xFFFFFFFF
-    return crc.to_bytes(4, "big").translate(_REVERSED_BITS)

@@ -1,0 +1,141 @@
+"""What the containers of audio say of their length, read from their bytes: WAV and its kin, Ogg, MP3.
+
+libsndfile corrects a wrong length in silence and leaves out damaged pages; here a loss is seen.
+"""
+
+import io
+import zlib
+from typing import BinaryIO, NamedTuple
+
+__all__ = ["SampleChunk", "mp3_samples", "ogg_fault", "sample_chunk", "with_sample_bytes"]
+
+_MAX_CHUNKS = 1000
+_MPEG1_KBPS = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
+_MPEG2_KBPS = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
+_REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+
+class SampleChunk(NamedTuple):
+    """The samples of a WAV, RF64, W64 or AIFF file: first byte, bytes claimed and bytes held."""
+
+    start: int
+    claimed: int
+    held: int
+
+
+def sample_chunk(raw: BinaryIO, size: int) -> SampleChunk | None:
+    """Finds the samples of a RIFF-like file of `size` bytes, read from its start; None in other files."""
+    head = raw.read(12)
+    magic = head[:4]
+    if magic not in (b"RIFF", b"RIFX", b"RF64", b"FORM", b"riff"):
+        return None
+    w64 = magic == b"riff"  # 16-byte names, 8-byte sizes that count the header, padding to 8 bytes.
+    order = "big" if magic in (b"RIFX", b"FORM") else "little"
+    name_bytes, size_bytes, padding = (16, 8, 8) if w64 else (4, 4, 2)
+    header_bytes = name_bytes + size_bytes
+    long_size = 0
+    raw.seek(40 if w64 else 12)
+    for _ in range(_MAX_CHUNKS):
+        header = raw.read(header_bytes)
+        if len(header) < header_bytes:
+            break
+        start = raw.tell()
+        claimed = max(int.from_bytes(header[name_bytes:], order) - w64 * header_bytes, 0)
+        if header[:4] in (b"data", b"SSND"):
+            rest = size - start
+            if magic == b"RF64":
+                claimed = long_size if claimed == 0xFFFFFFFF else claimed
+            elif not w64:
+                # Writers to a pipe leave 0, all ones, or (SoX, arecord) about 2 GiB.
+                if claimed == 0xFFFFFFFF or 0x7FFF0000 <= claimed <= 0x80000000:
+                    claimed = rest
+                elif claimed == 0 and int.from_bytes(head[4:8], order) != size - 8:
+                    return SampleChunk(start, 0, held=rest)
+            return SampleChunk(start, claimed, min(claimed, rest))
+        if header[:4] == b"ds64":
+            long_size = int.from_bytes(raw.read(16)[8:], order)
+        if start + claimed > size:
+            break
+        raw.seek(start + claimed + -claimed % padding)
+    return None
+
+
+def with_sample_bytes(raw: BinaryIO, chunk: SampleChunk) -> BinaryIO:
+    """Returns the file with the size that its writer left at 0 filled in."""
+    raw.seek(0)
+    data = bytearray(raw.read())
+    data[chunk.start - 4 : chunk.start] = b"\xff\xff\xff\xff"
+    return io.BytesIO(data)
+
+
+def ogg_fault(raw: BinaryIO) -> str | None:
+    """Names a damaged or missing Ogg page or a second stream, of a file read from its start; None if it is whole."""
+    start, last, next_number = 0, False, {}
+    while header := raw.read(27):
+        if last and header[:4] != b"OggS":
+            break  # A tag after the end.
+        sizes = raw.read(header[26]) if len(header) == 27 else b""
+        page = header + sizes + raw.read(sum(sizes))
+        if header[:4] != b"OggS" or header[22:26] != _ogg_checksum(page[:22] + bytes(4) + page[26:]):
+            return f"the Ogg page at byte {start} is damaged or cut"
+        if last and header[5] & 2:
+            return f"another Ogg stream begins at byte {start}; split the file there"
+        stream, number = header[14:18], int.from_bytes(header[18:22], "little")
+        if next_number.get(stream, number) != number:
+            return f"an Ogg page is missing before byte {start}"
+        next_number[stream] = number + 1
+        start, last = start + len(page), bool(header[5] & 4)
+    return None if last else "its last Ogg page does not end the stream"
+
+
+def mp3_samples(raw: BinaryIO, claimed: int) -> int:
+    """Counts the samples a channel of an MP3 file.
+
+    Without a Xing, Info or VBRI tag libsndfile takes the first bit rate for that of the file and stops too early or
+    claims too much. So frames are counted, up to the first break.
+
+    Args:
+        raw: The file, at its start.
+        claimed: Samples a channel that libsndfile tells of.
+    """
+    tag_bytes, samples = 0, 0
+    head = raw.read(10)
+    if head[:3] == b"ID3" and len(head) == 10:
+        tag_bytes = 10 + (head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9])
+    for start in range(tag_bytes, tag_bytes + 2048):  # The first frame may be damaged.
+        raw.seek(start)
+        first = _mp3_frame(raw)
+        if first and _mp3_frame(raw):
+            break
+    raw.seek(start)
+    while frame := _mp3_frame(raw):
+        samples += _mp3_frame_samples(frame)
+    if any(tag in first[:40] for tag in (b"Xing", b"Info", b"VBRI")):
+        # The tag's frame holds no samples, and what the encoder added at both ends fills up to 4 frames.
+        return max(claimed, samples - 5 * _mp3_frame_samples(first))
+    return samples or claimed
+
+
+def _mp3_frame_samples(frame: bytes) -> int:
+    return 1152 if frame[1] >> 3 & 3 == 3 else 576
+
+
+def _mp3_frame(raw: BinaryIO) -> bytes:
+    """Reads one whole MPEG layer III frame; empty where there is none."""
+    header = raw.read(4)
+    if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE6 != 0xE2:
+        return b""
+    version, bit_rate, sample_rate = header[1] >> 3 & 3, header[2] >> 4, header[2] >> 2 & 3
+    if version == 1 or sample_rate == 3 or bit_rate in (0, 15):
+        return b""
+    kbps = (_MPEG1_KBPS if version == 3 else _MPEG2_KBPS)[bit_rate]
+    rate_hz = (44100, 48000, 32000)[sample_rate] >> (0, 1, 2)[(3, 2, 0).index(version)]
+    length = _mp3_frame_samples(header) * kbps * 125 // rate_hz + (header[2] >> 1 & 1)
+    body = raw.read(length - 4)
+    return header + body if len(body) == length - 4 else b""
+
+
+def _ogg_checksum(page: bytes) -> bytes:
+    """Ogg's CRC runs from the high bit: zlib's with reversed bits in each byte and without its inversions."""
+    crc = zlib.crc32(page.translate(_REVERSED_BITS), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return crc.to_bytes(4, "big").translate(_REVERSED_BITS)
