@@ -129,7 +129,7 @@ def test_bad_recordings(folder, capsys):
     table(folder, "file,mos\naudio/a.wav,3\naudio/gone.wav,3\naudio/c.wav,2\naudio/c.wav,4\naudio/b.wav,x\n")
     flags = ("--audio", "file", "--metric", "mos_overall=mos")
     err = refused(capsys, folder, *flags, "--skip-bad")
-    assert "ratings.csv:6: mos_overall 'x' is no number" in err
+    assert "ratings.csv:6: mos_overall 'x' is not a number" in err
     err = refused(capsys, folder, *flags)
     for words in (
         "3 faults",
@@ -159,9 +159,9 @@ def test_bad_recordings(folder, capsys):
         ("file,system,text,mos\naudio/a.wav,s,t,\n", (), "no rating: 1"),
         ("path,system,text,mos\n", (), "no column 'file'; the columns are ['path', 'system', 'text', 'mos']"),
         ("file,file,system,text,mos\n", (), "column 'file' more than once"),
-        ("file,system,text,mos\naudio/a.wav,s,t,3,4\n", (), "csv:2: has 5 cells, the header 4"),
+        ("file,system,text,mos\naudio/a.wav,s,t,3,4\n", (), "csv:2: has 5 cells, the header has 4"),
         ('file,system,text,mos\naudio/a.wav,s,t,"3\n', (), "broken CSV"),
-        ("file,system,text,mos\naudio/a.wav,s,t,inf\n", (), "csv:2: mos_overall 'inf' is no number"),
+        ("file,system,text,mos\naudio/a.wav,s,t,inf\n", (), "csv:2: mos_overall 'inf' is not a number"),
         ("file;system;text;mos\naudio/a.wav;s;t;3,5\n", (), "write 3.5 or [3,5]"),
         ("file,system,text,mos\naudio/a.wav,,t,3\n", (), "csv:2: no system"),
         ("file,system,text,mos\naudio/a.wav,s,t,3\naudio/a.wav,s,u,3\n", (), "other ids on line 2"),

@@ -5,7 +5,7 @@ libsndfile corrects a wrong length in silence and leaves out damaged pages; here
 
 import io
 import zlib
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
 
 __all__ = ["SampleChunk", "mp3_samples", "ogg_fault", "sample_chunk", "with_sample_bytes"]
 
@@ -30,7 +30,7 @@ def sample_chunk(raw: BinaryIO, size: int) -> SampleChunk | None:
     if magic not in (b"RIFF", b"RIFX", b"RF64", b"FORM", b"riff"):
         return None
     w64 = magic == b"riff"  # 16-byte names, 8-byte sizes that count the header, padding to 8 bytes.
-    order = "big" if magic in (b"RIFX", b"FORM") else "little"
+    order: Literal["big", "little"] = "big" if magic in (b"RIFX", b"FORM") else "little"
     name_bytes, size_bytes, padding = (16, 8, 8) if w64 else (4, 4, 2)
     header_bytes = name_bytes + size_bytes
     long_size = 0
@@ -70,7 +70,8 @@ def with_sample_bytes(raw: BinaryIO, chunk: SampleChunk) -> BinaryIO:
 
 def ogg_fault(raw: BinaryIO) -> str | None:
     """Names a damaged or missing Ogg page or a second stream, of a file read from its start; None if it is whole."""
-    start, last, next_number = 0, False, {}
+    start, last = 0, False
+    next_number: dict[bytes, int] = {}
     while header := raw.read(27):
         if last and header[:4] != b"OggS":
             break  # A tag after the end.

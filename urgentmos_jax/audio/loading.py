@@ -38,7 +38,7 @@ class AudioError(ValueError):
 
     Attributes:
         code: One of `CODES`.
-        message: A sentence with the path, what was found, what was wanted and what to do.
+        message: A sentence with the path, what was found, what was expected and what to do.
         path: The file, the name given for an array, or None.
     """
 
@@ -82,7 +82,7 @@ def load_audio(
             scale of their type (unsigned ones centred first).
         sample_rate_hz: Sample rate of an array. Files know their own, and this is not looked at.
         name: What errors call an array; files are called by their path.
-        min_samples: Least length at 16 kHz, in samples.
+        min_samples: Minimum length at 16 kHz, in samples.
 
     Returns:
         The clip.
@@ -111,7 +111,7 @@ def load_audio(
     if len(waveform) < min_samples:
         lengths = (len(waveform), min_samples)
         found, wanted = (f"{n} samples ({1e3 * n / SAMPLE_RATE_HZ:g} ms)" for n in lengths)
-        text = f"it has {found} at 16 kHz, the least is {wanted}; give a longer clip"
+        text = f"it has {found} at 16 kHz, the minimum is {wanted}; give a longer clip"
         raise _error("too_short", name, text)
     return Clip(waveform, rate_hz, len(mono) / rate_hz, ("silent",) if silent else ())
 
@@ -158,8 +158,8 @@ def _error(code: str, name: str | None, text: str) -> AudioError:
     return AudioError(code, f"{name or 'array'}: {text}", name)
 
 
-def _words(error: soundfile.SoundFileError) -> str:
-    """Returns what libsndfile said, without soundfile's repetition of the path."""
+def _decoder_message(error: soundfile.SoundFileError) -> str:
+    """What libsndfile said, without soundfile's repetition of the path."""
     return getattr(error, "error_string", str(error))
 
 
@@ -189,7 +189,7 @@ def _open(path: str) -> Iterator[tuple[_ForwardFile, int | None]]:
         try:
             file = _ForwardFile(stream)
         except soundfile.SoundFileError as error:
-            text = f"the decoder says: {_words(error)} Give WAV, FLAC, Ogg or MP3"
+            text = f"the decoder says: {_decoder_message(error)} Give WAV, FLAC, Ogg or MP3"
             raise _error("undecodable", path, text) from error
         with file:
             yield file, _claimed_samples(file, chunk, path)
@@ -262,7 +262,7 @@ def _read_array(source: Any, rate_hz: float, name: str | None) -> tuple[np.ndarr
     try:
         array = np.asarray(source)
     except (TypeError, ValueError) as error:
-        raise _error("undecodable", name, f"it is no array of numbers: {error}") from error
+        raise _error("undecodable", name, f"it is not an array of numbers: {error}") from error
     if array.dtype.name == "bfloat16":
         array = array.astype(np.float32)
     if array.dtype.kind not in "fiu":
@@ -290,7 +290,7 @@ def _blocks(file: _ForwardFile, claimed: int | None, path: str) -> Iterator[np.n
         try:
             block = file.read(_BLOCK_SAMPLES, dtype="float32", always_2d=True)
         except soundfile.SoundFileError as error:
-            why = f"the decoder says: {_words(error)}"
+            why = f"the decoder says: {_decoder_message(error)}"
             raise _truncated(path, decoded, claimed, file.samplerate, why) from error
         if not len(block):
             return

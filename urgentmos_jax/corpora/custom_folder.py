@@ -44,7 +44,7 @@ def corpus_of_folder(folder: Path, *, audio_root: Path | None = None) -> Corpus:
 
 def _read(tree: Tree, split: Split, *, audio_root: Path | None) -> None:
     file = CsvFile(tree.find(f"data/{split.name}.csv"), ["wav_path", "system_id", "reference_id"])
-    header = file.header or []
+    header = file.header
     metrics = [name for name in header if name in CATALOGUE]
     long = all(name in header for name in _LONG)
     if not long and not metrics:

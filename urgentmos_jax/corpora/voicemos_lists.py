@@ -40,7 +40,7 @@ def read_list(tree: Tree, split: Split, *, track: str) -> None:
     """
     ratings = CsvFile(tree.find(f"DATA/sets/{_LISTS[split.name]}"), None)
     clusters = _clusters(tree, split, track)
-    for place, (system, name, score, _, listener, *_) in split.table(ratings, least=5):
+    for place, (system, name, score, _, listener, *_) in split.table(ratings, minimum=5):
         name = name if name.endswith(".wav") else f"{name}.wav"
         _, hyphen, reference = name.removesuffix(".wav").partition("-")
         if not hyphen or not reference or not system:
@@ -68,7 +68,7 @@ def _clusters(tree: Tree, split: Split, track: str) -> dict[str, str]:
         return {}
     file = CsvFile(path, ["wav_name", "track", "cluster"])
     split.sources[file.path] = file.sha256
-    header = file.header or []
+    header = file.header
     columns = [header.index(name) for name in ("wav_name", "track", "cluster")]
     rows = ([row[column] for column in columns] for _, row in file if len(row) == len(header))
     return {

@@ -1,6 +1,6 @@
-"""A recording against its reference in time: their lengths, and a constant delay between them.
+"""A recording and its reference in time: their lengths, and a constant delay between them.
 
-PESQ finds delays itself, and SDR forgives up to 32 ms; the other metrics compare place by place.
+PESQ finds delays itself, and SDR forgives up to 32 ms; the other metrics compare sample by sample.
 """
 
 import numpy as np
@@ -11,8 +11,8 @@ __all__ = ["NotAligned", "delay_of", "same_length", "without_delay"]
 
 _MAX_EXCESS_SAMPLES = SAMPLE_RATE_HZ // 50
 _MAX_DELAY_SAMPLES = SAMPLE_RATE_HZ // 10
-_LEAST_PEAK = 0.5
-_MOST_RIVAL = 0.85
+_MIN_PEAK = 0.5
+_MAX_RIVAL = 0.85
 _PEAK_SAMPLES = SAMPLE_RATE_HZ // 2000
 
 
@@ -59,13 +59,22 @@ def delay_of(degraded: np.ndarray, reference: np.ndarray) -> int | None:
     correlation, lags = np.abs(correlate(degraded, reference, method="fft"))[near] / norm, lags[near]
     best = int(correlation.argmax())
     rivals = correlation[np.abs(lags - lags[best]) > _PEAK_SAMPLES]
-    if correlation[best] < _LEAST_PEAK or rivals.max(initial=0) > _MOST_RIVAL * correlation[best]:
+    if correlation[best] < _MIN_PEAK or rivals.max(initial=0) > _MAX_RIVAL * correlation[best]:
         return None
     return int(lags[best])
 
 
 def without_delay(degraded: np.ndarray, reference: np.ndarray, delay: int) -> tuple[np.ndarray, np.ndarray]:
-    """Leaves out of two waveforms of one length what has no counterpart, given a delay in samples."""
+    """Leaves out of two waveforms of one length what has no counterpart, given a delay in samples.
+
+    Args:
+        degraded: [T] float.
+        reference: [T] float.
+        delay: Of the degraded side, in samples; negative where it is early.
+
+    Returns:
+        Both, [T - |delay|].
+    """
     if delay < 0:
         reference, degraded = without_delay(reference, degraded, -delay)
         return degraded, reference

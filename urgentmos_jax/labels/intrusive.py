@@ -121,10 +121,10 @@ def si_sdr(degraded: np.ndarray, reference: np.ndarray) -> float | None:
         return None
     target = reference * (np.sum(degraded * reference) / np.sum(reference**2))
     powers = np.sum(target**2), np.sum((degraded - target) ** 2)
-    least, most = SI_SDR_RANGE_DB
-    if powers[1] <= powers[0] * 10 ** (-most / 10):
-        return most
-    return float(10 * np.log10(max(powers[0] / powers[1], 10 ** (least / 10))))
+    minimum, maximum = SI_SDR_RANGE_DB
+    if powers[1] <= powers[0] * 10 ** (-maximum / 10):
+        return maximum
+    return float(10 * np.log10(max(powers[0] / powers[1], 10 ** (minimum / 10))))
 
 
 def lsd(degraded: np.ndarray, reference: np.ndarray) -> float | None:
@@ -226,8 +226,10 @@ PACKAGES = {
 def _narrow_band_pesq(degraded: np.ndarray, reference: np.ndarray) -> float | None:
     """Narrow-band PESQ (ITU-T P.862 and P.862.1) at 8 kHz, of waveforms at 16 kHz; 1.02 to 4.55."""
     quality = RESAMPLER.removeprefix("soxr_").upper()
-    sides = (soxr.resample(side, SAMPLE_RATE_HZ, NARROW_BAND_HZ, quality=quality) for side in (degraded, reference))
-    return _pesq(*sides, NARROW_BAND_HZ, "nb")
+    degraded, reference = (
+        soxr.resample(side, SAMPLE_RATE_HZ, NARROW_BAND_HZ, quality=quality) for side in (degraded, reference)
+    )
+    return _pesq(degraded, reference, NARROW_BAND_HZ, "nb")
 
 
 def _pesq(degraded: np.ndarray, reference: np.ndarray, rate_hz: int, mode: str) -> float | None:
@@ -250,7 +252,7 @@ def _import(package: str) -> ModuleType:
 
 def _stoi(degraded: np.ndarray, reference: np.ndarray, *, extended: bool) -> float | None:
     package = _import("pystoi")
-    # pystoi draws from numpy's global generator; the caller's numbers go on as if it had not.
+    # pystoi draws from numpy's global generator; the caller's sequence stays as it was.
     with _GLOBAL_RANDOM, warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)  # That there is too little speech for a value.
         state = np.random.get_state()

@@ -89,7 +89,7 @@ def label_manifest(
 
     Each clip and its reference are loaded as `audio.load_audio` does, so metrics are those of 16 kHz whatever the rate
     of the files; but PESQ is narrow-band for a recording of 8 kHz or less. What is computed goes at once to
-    `results_path(output)`, a line a clip. A later run takes from there what was measured of the same files (path, size
+    `results_path(output)`, a line a clip. A later run takes from there what was measured on the same files (path, size
     and time) in the same way, and computes the rest: clips that are new, changed or failed, and metrics not asked for
     before.
 
@@ -104,13 +104,14 @@ def label_manifest(
         align: Whether to take out a constant delay (`alignment.delay_of`), where one is clear.
         processes: How many compute. The main module needs the guard `if __name__ == "__main__"`.
         overwrite: Whether values replace labels that the manifest has.
-        audio_root: See `manifest.read_utterances`.
-        allow_outside: See `manifest.read_utterances`; for references too.
+        audio_root: See `manifests.reading.read_utterances`.
+        allow_outside: See `manifests.reading.read_utterances`; for references too.
 
     Raises:
         ManifestError: Faults of the manifest (a missing recording is none, but an error of its clip) or of the
             references; scores of which no id is in the manifest.
         OSError: Something cannot be written.
+        ValueError: Metrics without `reference`.
     """
     utterances, unusable = _read(manifest, audio_root, allow_outside)
     joined = [_join_file(manifest, utterances, file, overwrite) for file in scores]
@@ -119,6 +120,8 @@ def label_manifest(
     reused = 0
     output.parent.mkdir(parents=True, exist_ok=True)
     if metrics:
+        if reference is None:
+            raise ValueError("reference is None; say where the references of the metrics are")
         usable = [utterance for utterance in utterances if utterance.uid not in unusable]
         references = References(reference, usable, manifest, audio_root=audio_root, allow_outside=allow_outside)
         with ResultsFile(results_path(output)) as results:
@@ -240,7 +243,7 @@ def _measured(task: _Task) -> Row:
         return _failed(task.uid, task.of, error.code, str(error))
     except NotAligned as error:
         return _failed(task.uid, task.of, "not_aligned", f"{task.audio}: {error}")
-    except Exception as error:  # A library's: the other clips go on.
+    except Exception as error:  # A library's: the other clips are still measured.
         return _failed(task.uid, task.of, "failed", f"{task.audio}: {type(error).__name__}: {error}")
     values = {name: found.get(name) for name in task.metrics}
     values = {name: value if value is not None and math.isfinite(value) else None for name, value in values.items()}

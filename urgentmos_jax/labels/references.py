@@ -32,7 +32,7 @@ class Rule:
     column: str | None = None
     path: str | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if sum(value is not None for value in (self.system, self.column, self.path)) != 1:
             raise ValueError("give one of system, column and path")
         if self.path is not None:
@@ -56,7 +56,7 @@ class References:
         rule: How they are found.
         utterances: All of the manifest.
         manifest: Its path; relative paths are relative to its folder, else to `audio_root`.
-        audio_root: See `manifest.read_utterances`.
+        audio_root: See `manifests.reading.read_utterances`.
         allow_outside: Whether relative paths may lead out of both folders.
 
     Raises:
@@ -104,9 +104,10 @@ class References:
             return path
         stem = os.path.splitext(os.path.basename(utterance.audio_path))[0]
         values = {"stem": stem, **{name: getattr(utterance, name) for name in FIELDS if name != "stem"}}
-        if missing := [name for name in _fields(self._rule.path) if values[name] is None]:
+        pattern = self._rule.path or ""
+        if missing := [name for name in _fields(pattern) if values[name] is None]:
             raise NoReference(f"it has no {missing[0]}, which the path of its reference is made of")
-        return self._rule.path.format(**values)
+        return pattern.format(**values)
 
     def _located(self, path: str) -> str:
         located = locate(path, self._manifest, self._audio_root)

@@ -1,4 +1,4 @@
-"""Results file of a labelling: one JSON line a clip, added as it is computed, so that a stopped run goes on."""
+"""Results of a labelling: one JSON line a clip, appended as it is computed, so that a stopped run resumes."""
 
 import json
 import os
@@ -82,6 +82,6 @@ class ResultsFile:
     def _read(self) -> None:
         for number, row in json_lines(self.path):
             if isinstance(row, str) or not row.keys() >= {"uid", "of", "values", "error"}:
-                why = row if isinstance(row, str) else "no line of results"
+                why = row if isinstance(row, str) else "not a line of results"
                 raise ManifestError([f"{self.path}:{number}: {why}; delete the line, or the file to compute all anew"])
             self._take(row)

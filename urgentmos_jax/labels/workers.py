@@ -1,4 +1,4 @@
-"""Work shared out to processes; one that dies of its task takes no other task with it."""
+"""Work in several processes; a task that kills its process takes no other task with it."""
 
 import multiprocessing
 import os
@@ -33,16 +33,17 @@ def in_processes(
     Yields:
         (item, result), in any order; a result of None where the process died of the item.
     """
-    waiting, suspects = deque(items), deque()
+    waiting = deque(items)
+    suspects: deque[Item] = deque()
     while waiting or suspects:
         # When a process dies, all that were in flight go again, one at a time: which one dies then is the culprit.
-        queue, size, most = (suspects, 1, 1) if suspects else (waiting, processes, 2 * processes)
+        queue, size, limit = (suspects, 1, 1) if suspects else (waiting, processes, 2 * processes)
         running: dict[Future, Item] = {}
         pool = ProcessPoolExecutor(size, mp_context=multiprocessing.get_context("spawn"), initializer=_begin)
         try:
             while queue or running:
                 with one_thread_each():  # Of processes that start here.
-                    while queue and len(running) < most:
+                    while queue and len(running) < limit:
                         future = pool.submit(function, queue[0])
                         running[future] = queue.popleft()
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -75,11 +76,13 @@ def one_thread_each() -> Iterator[None]:
 
 
 def _begin() -> None:
-    """Leaves Ctrl-C to the parent, and ends with it: its queue would be waited for for ever."""
+    """Leaves Ctrl-C to the parent, and ends with it: otherwise it would wait for the queue for ever."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    multiprocessing.parent_process().join()
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
     os._exit(1)

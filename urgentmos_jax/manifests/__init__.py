@@ -1,6 +1,6 @@
 """Manifests: lists of labelled recordings (`data.jsonl`) and of pairs of them (`data_pairs.jsonl`).
 
-A record is in `records`; a line is checked in `lines`, a file read in `reading` and written in `writing`. Whether a file
+A record is in `records`; a line is checked in `lines`, a file read in `reading` and written in `writing`. Whether it
 lists pairs is decided in `naming`, pairs are made in `pairs`, and `urgentmos check` stands on `checking`. CSV files,
 spreadsheets and scp lists are read in `tables`.
 """

@@ -106,7 +106,7 @@ class LineChecks:
         if not self.check_files:
             if os.pardir not in audio:
                 return None
-            real, roots = os.path.abspath(located), map(os.path.abspath, self.roots)
+            real, roots = os.path.abspath(located), [os.path.abspath(root) for root in self.roots]
         else:
             folder, name = os.path.split(located)
             if folder not in self.real_folders:

@@ -9,6 +9,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from urgentmos_jax.manifests.lines import LineChecks, Ranges, shown, two_strings
 from urgentmos_jax.manifests.records import Pair, Report, Scan, Utterance
@@ -135,7 +136,9 @@ def scan_pairs(
         if "audio_path" in entry:
             checks.fault(number, "is an utterance (audio_path) in a manifest of pairs; read this file as utterances")
             continue
-        audio, uids, seconds = (entry.get(key) for key in ("audio_paths", "uids", "durations"))
+        audio: Any = entry.get("audio_paths")
+        uids: Any = entry.get("uids")
+        seconds: Any = entry.get("durations")
         if not two_strings(audio):
             checks.fault(number, f"audio_paths is {shown(audio)}, give [A, B], two strings")
             audio = ["", ""]

@@ -45,6 +45,7 @@ class CsvFile:
 
     Attributes:
         delimiter: The one taken.
+        header: Names of the columns; empty for a table without header.
         sha256: Of the file.
 
     Raises:
@@ -52,7 +53,7 @@ class CsvFile:
     """
 
     def __init__(self, path: str | os.PathLike, columns: Sequence[str] | None, *, delimiters: Sequence[str] = (",",)):
-        self.path, self.columns = os.fsdecode(path), columns
+        self.path = os.fsdecode(path)
         try:
             with open(path, "rb") as file:
                 data = file.read()
@@ -65,14 +66,15 @@ class CsvFile:
         if "\0" in self._text:
             raise ManifestError([f"{self.path}: holds NUL characters; save the table as CSV in UTF-8"])
         self.sha256 = hashlib.sha256(data).hexdigest()
-        self.delimiter, self.header = delimiters[0], None
+        self.delimiter = delimiters[0]
+        self.header: list[str] = []
         if columns is not None:
-            self.delimiter, self.header = self._find_header(delimiters)
+            self.delimiter, self.header = self._find_header(columns, delimiters)
 
     def __iter__(self) -> Iterator[tuple[Place, list[str]]]:
         """Place and cells of each row that is not blank, without the header."""
         rows = self._rows(self.delimiter)
-        if self.header is not None:
+        if self.header:
             next(rows)
         return rows
 
@@ -85,20 +87,21 @@ class CsvFile:
         except csv.Error as error:
             raise ManifestError([f"{self.path}:{reader.line_num}: broken CSV ({error})"]) from None
 
-    def _find_header(self, delimiters: Sequence[str]) -> tuple[str, list[str]]:
-        headers, broken = [], None
+    def _find_header(self, columns: Sequence[str], delimiters: Sequence[str]) -> tuple[str, list[str]]:
+        headers: list[list[str]] = []
+        broken: list[str] = []
         for delimiter in delimiters:
             try:
-                _, header = next(self._rows(delimiter), (None, []))
+                _, header = next(self._rows(delimiter), (Place(self.path, 1), []))
             except ManifestError as error:  # Quotes that are broken with this delimiter.
-                broken = error
+                broken = error.faults
                 continue
-            if all(header.count(name) == 1 for name in self.columns):
+            if all(header.count(name) == 1 for name in columns):
                 return delimiter, header
             headers.append(header)
         if not headers:
-            raise broken
-        raise ManifestError([f"{self.path}:1: {_header_fault(max(headers, key=len), self.columns)}"])
+            raise ManifestError(broken)
+        raise ManifestError([f"{self.path}:1: {_header_fault(max(headers, key=len), columns)}"])
 
 
 def read_sheet(path: str | os.PathLike, sheet: str, columns: Sequence[str]) -> Iterator[tuple[Place, dict[str, str]]]:
@@ -167,7 +170,7 @@ class RowChecks:
         self.sources[file.path] = file.sha256
         for place, cells in file:
             self.read += 1
-            if file.header is None:
+            if not file.header:
                 if len(cells) >= minimum:
                     yield place, cells
                 else:

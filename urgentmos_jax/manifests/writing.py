@@ -37,6 +37,6 @@ def _write(path: str | os.PathLike, records: Sequence[Utterance | Pair]) -> None
             try:
                 line = json.dumps(values, ensure_ascii=False, allow_nan=False)
             except (ValueError, TypeError) as error:
-                name = record.uid if isinstance(record, Utterance) else record.uids
+                name: object = record.uids if isinstance(record, Pair) else record.uid
                 raise ManifestError([f"{os.fsdecode(path)}: {name!r} cannot be written as JSON ({error})"]) from None
             file.write(line + "\n")

@@ -20,7 +20,7 @@ def test_faulty_rows(root, capsys):
     file = root / "ood" / "DATA" / "sets" / "DEVSET"
     write_table(file, "sysbbbbb,sysbbbbb-utt0000003,1,x9")
     err = refused(capsys, "bc19", root)
-    assert f"{file}:1: has 4 cells, 5 are wanted" in err and "by hand" not in err
+    assert f"{file}:1: has 4 cells, expected at least 5" in err and "by hand" not in err
     write_table(file, "sysbbbbb,nohyphen.wav,1,x9,somebody")
     assert "give a system and a name SYSTEM-UTTERANCE" in refused(capsys, "bc19", root)
 

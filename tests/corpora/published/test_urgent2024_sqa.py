@@ -54,4 +54,4 @@ def test_blank_ratings(root, capsys):
     assert one.metrics == {"mos_overall": 3.0} and one.meta == {"mos_overall": [["", 4.0], ["", 2.0]]}
     assert two.metrics == {"mos_overall": 2.0} and report["blank_ratings"] == {"mos_overall": 1}
     write_parquet(file, columns | {"mos": ["good", "2.0"]}, ("audio",))
-    assert "(blind_test_mos):0: mos_overall 'good' is no number" in refused(capsys, "urgent2024-sqa", root)
+    assert "(blind_test_mos):0: mos_overall 'good' is not a number" in refused(capsys, "urgent2024-sqa", root)
