@@ -58,8 +58,8 @@ def test_uids_of_several_corpora_need_paths():
         ("a.jsonl", '{"uid": "u", "scores": {"m": 1}\n', "broken JSON"),
         ("a.jsonl", "", "holds no predictions"),
         ("a.csv", "uid,m\nu,nan\n", "a.csv:2: m is 'nan', give a finite number"),
-        ("a.csv", "uid,m\nu,1,2\n", "has not the 2 cells of the header"),
-        ("a.csv", "name,m\nu,1\n", "no column uid, found"),
+        ("a.csv", "uid,m\nu,1,2\n", "a.csv:2: has 3 cells, the header has 2"),
+        ("a.csv", "name,m\nu,1\n", "no column 'uid'; the columns are"),
     ],
 )
 def test_files_of_predictions_that_cannot_be_used(tmp_path, name, text, fault):

@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
     except OSError as error:
         raise UsageError(f"{output}: cannot be written ({error.strerror or error})") from None
     except KeyboardInterrupt:
-        print(f"stopped; the same command goes on with what is in {results_path(output)}", file=sys.stderr)
+        print(f"stopped; the same command resumes from {results_path(output)}", file=sys.stderr)
         return _INTERRUPTED
     print("\n".join(_summary(output, labelled, align=arguments.align)), file=sys.stderr)
     if labelled.errors:
@@ -166,5 +166,5 @@ def _summary(output: Path, labelled: "Labelled", *, align: bool) -> list[str]:
 
 def _counted(counts: dict[str, int]) -> str:
     """Such as "70 added, 3 kept"."""
-    texts = {"kept": "kept though they differ (--overwrite replaces them)", "far out": "far out of range, left out"}
+    texts = {"kept": "kept though they differ (--overwrite replaces them)", "far out": "out of range, left out"}
     return ", ".join(f"{count} {texts.get(name, name)}" for name, count in counts.items() if count) or "nothing"

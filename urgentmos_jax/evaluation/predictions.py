@@ -1,6 +1,5 @@
 """Predictions in files, as `urgentmos score` and `urgentmos compare` write them or a table of your own, by record."""
 
-import csv
 import math
 import os
 from collections import Counter
@@ -11,6 +10,7 @@ from typing import Any
 from urgentmos_jax.evaluation.datasets import Dataset, record_name, some_names
 from urgentmos_jax.manifests.lines import json_lines
 from urgentmos_jax.manifests.records import ManifestError, Pair, Utterance
+from urgentmos_jax.manifests.tables import CsvFile
 
 __all__ = ["Predictions", "PredictionsError", "Values", "join", "read_predictions", "short_names"]
 
@@ -182,21 +182,18 @@ def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            columns = list(reader.fieldnames or [])
-            if "uid" not in columns:
-                raise PredictionsError([f"{path}:1: no column uid, found {columns}"])
-            metrics = _metric_columns(columns)
-            for row in reader:
-                if None in row or None in row.values():
-                    yield reader.line_num, f"has not the {len(columns)} cells of the header"
-                    continue
-                values = {metric: row[column] for metric, column in metrics.items() if row[column].strip()}
-                sides = [row["path_a"], row["path_b"]] if {"path_a", "path_b"} <= row.keys() else [row.get("path")]
-                yield reader.line_num, {"uid": row["uid"], "values": values, "paths": sides}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise PredictionsError([f"{path}: cannot be read ({error})"]) from None
+        table = CsvFile(path, ["uid"], strip=False)
+        header, metrics = table.header, _metric_columns(table.header)
+        for place, cells in table:
+            if len(cells) != len(header):
+                yield place.line, f"has {len(cells)} cells, the header has {len(header)}"
+                continue
+            row = dict(zip(header, cells, strict=True))
+            values = {metric: row[column] for metric, column in metrics.items() if row[column].strip()}
+            sides = [row["path_a"], row["path_b"]] if {"path_a", "path_b"} <= row.keys() else [row.get("path")]
+            yield place.line, {"uid": row["uid"], "values": values, "paths": sides}
+    except ManifestError as error:
+        raise PredictionsError(error.faults) from None
 
 
 def _metric_columns(columns: list[str]) -> dict[str, str]:

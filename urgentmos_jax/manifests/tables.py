@@ -36,12 +36,13 @@ class Place(NamedTuple):
 
 
 class CsvFile:
-    """A text table, UTF-8, with or without a byte-order mark; cells without the white space around them.
+    """A text table, UTF-8, with or without a byte-order mark.
 
     Args:
         path: The file.
         columns: Names the header must have, each once; None for a table without header.
         delimiters: The first that finds the columns is taken.
+        strip: Whether cells lose the white space around them; ids and paths that a program wrote keep it.
 
     Attributes:
         delimiter: The one taken.
@@ -52,8 +53,15 @@ class CsvFile:
         ManifestError: It cannot be read, is not UTF-8, or lacks a column.
     """
 
-    def __init__(self, path: str | os.PathLike, columns: Sequence[str] | None, *, delimiters: Sequence[str] = (",",)):
-        self.path = os.fsdecode(path)
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        columns: Sequence[str] | None,
+        *,
+        delimiters: Sequence[str] = (",",),
+        strip: bool = True,
+    ):
+        self.path, self._strip = os.fsdecode(path), strip
         try:
             with open(path, "rb") as file:
                 data = file.read()
@@ -83,7 +91,7 @@ class CsvFile:
         try:
             for cells in reader:
                 if any(cells):
-                    yield Place(self.path, reader.line_num), [cell.strip() for cell in cells]
+                    yield Place(self.path, reader.line_num), [cell.strip() if self._strip else cell for cell in cells]
         except csv.Error as error:
             raise ManifestError([f"{self.path}:{reader.line_num}: broken CSV ({error})"]) from None
 
