@@ -31,7 +31,7 @@ def test_the_tour_leads_to_files():
     text = (ROOT / "urgentmos_jax" / "README.md").read_text()
     tour = text[text.index("### A stranger's tour") : text.index("## Formats")]
     files = re.findall(r"\| `([\w/]+\.py)` \|", tour)
-    assert len(files) == 6
+    assert len(files) >= 6
     for file in files:
         assert (ROOT / "urgentmos_jax" / file).is_file(), file
 

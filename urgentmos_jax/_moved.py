@@ -32,6 +32,9 @@ MODULES: dict[str, tuple[str, ...]] = {
 }
 # (Old module, old name) -> name now.
 NAMES: dict[tuple[str, str], str] = {
+    ("evaluation.judging", "Judgement"): "Comparisons",
+    ("evaluation.judging", "judge"): "compare_by_model",
+    ("evaluation.judging", "judge_by_predictions"): "compare_by_predictions",
     ("evaluation.bootstrap", "Judged"): "Estimates",
     ("evaluation.bootstrap", "judged"): "estimates",
     ("evaluation.joining", "Corpus"): "Dataset",

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import soundfile
 from flax import nnx
@@ -248,8 +247,8 @@ class Supervision:
         module = trainer.module()
         if condition not in self._models:
             self._models[condition] = Model(module, window_seconds=CLIP_SECONDS)
-        model = self._models[condition]  # Compiled once for all folds and seeds.
-        model.params = jax.device_put(nnx.state(module), jax.tree.leaves(model.params)[0].sharding)
+        # Compiled once for all folds and seeds.
+        model = self._models[condition].with_params(nnx.state(module))
         clips = self._tested(fold)
         scores = [_value(row)["scores"]["mos_overall"] for row in model.score([clip.audio_path for clip in clips])]
         found: dict[str, Any] = {"scores": dict(zip([clip.uid for clip in clips], scores, strict=True)), "pairs": []}
