@@ -20,7 +20,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "evaluation.joining": ("evaluation.predicting", "evaluation.predictions", "evaluation.datasets"),
     "evaluation.judging": ("ranking.comparisons",),
     "evaluation.preference": ("statistics.preference",),
-    "evaluation.ranking": ("ranking.rank",),
+    "evaluation.ranking": ("ranking.ranking",),
     "evaluation.systems": ("ranking.systems",),
     "loading": ("scoring.loading",),
     "losses": ("model.losses",),

@@ -189,7 +189,7 @@ def test_wrong_usage_is_named(folders, model_folder, tmp_path, capsys):
 
     clip = folders[0] / "a.wav"
     assert "no such folder" in refused(*folders, tmp_path / "none", "--model", model_folder)
-    assert "is no folder" in refused(clip, "--model", model_folder)
+    assert "not a folder" in refused(clip, "--model", model_folder)
     assert "the model has mos_overall" in refused(*folders, "--model", model_folder, "--metric", "volume")
     assert "--most-pairs" in refused(*folders, "--model", model_folder, "--most-pairs", "-1")
     twin = tmp_path / "clean"

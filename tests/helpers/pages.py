@@ -9,7 +9,7 @@ import soundfile
 
 from tests.helpers.corpus import speech_like
 from urgentmos_jax.manifests.records import Utterance
-from urgentmos_jax.ranking.rank import Ranking, rank, wins_by_score
+from urgentmos_jax.ranking.ranking import Ranking, rank, wins_by_score
 from urgentmos_jax.report import write_report
 
 QUALITY = {"clean": 4.6, "codec": 3.4, "noisy": 2.2}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from urgentmos_jax.manifests.records import Utterance
-from urgentmos_jax.ranking.rank import Ranking, rank, wins_by_score
+from urgentmos_jax.ranking.ranking import Ranking, rank, wins_by_score
 from urgentmos_jax.ranking.systems import possible_pairs, shared_pairs
 from urgentmos_jax.ranking.table import as_markdown, as_text
 from urgentmos_jax.statistics.bradley_terry import bradley_terry

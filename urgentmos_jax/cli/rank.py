@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,13 +13,12 @@ from urgentmos_jax.cli.output import write_text
 from urgentmos_jax.cli.reporting import about_page, add_report_arguments, check_report, save_report
 from urgentmos_jax.cli.usage import UsageError
 from urgentmos_jax.files import summarise_errors
-from urgentmos_jax.manifests.lists import find_recordings
 from urgentmos_jax.manifests.records import ManifestError
 
 if TYPE_CHECKING:
     from urgentmos_jax.manifests.records import Utterance
     from urgentmos_jax.ranking.comparisons import Comparisons
-    from urgentmos_jax.ranking.rank import Ranking
+    from urgentmos_jax.ranking.ranking import Ranking
     from urgentmos_jax.scoring.model import Model
 
 
@@ -36,28 +35,28 @@ class Ranked:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the subcommand."""
-    add_judging_arguments(parser)
+    add_ranking_arguments(parser)
     parser.add_argument("--output", type=Path, metavar="F.json", help="write everything, each missing clip included")
     parser.add_argument("--markdown", type=Path, metavar="F.md", help="write the table as Markdown")
     add_report_arguments(parser)
 
 
-def add_judging_arguments(parser: argparse.ArgumentParser) -> None:
-    """What is judged, and by what."""
+def add_ranking_arguments(parser: argparse.ArgumentParser) -> None:
+    """What is compared, and by what."""
     parser.add_argument(
         "systems", nargs="+", type=Path, metavar="SYSTEM_DIR",
-        help="a folder of recordings for each system, of the same names; or one manifest with system_id and "
+        help="a folder of recordings for each system, with the same names; or one manifest with system_id and "
         "reference_id",
     )  # fmt: skip
     add_model_arguments(parser)
-    parser.add_argument("--predictions", type=Path, metavar="F", help="scores in a file, in place of a model")
-    parser.add_argument("--metric", default="mos_overall", help="what is ranked by (default: %(default)s)")
+    parser.add_argument("--predictions", type=Path, metavar="F", help="a file of scores, instead of a model")
+    parser.add_argument("--metric", default="mos_overall", help="the metric to rank by (default: %(default)s)")
     parser.add_argument("--scores-only", action="store_true", help="compare by scores, not by the model's CMOS head")
     parser.add_argument(
         "--most-pairs", type=int, metavar="N",
-        help="most comparisons, drawn if there are more (default: 100,000 by CMOS heads, 5,000,000 by scores)",
+        help="maximum of comparisons, sampled if there are more (default: 100,000 by CMOS heads, 5,000,000 by scores)",
     )  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of all draws (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of all sampling (default: %(default)s)")
     parser.add_argument("--audio-root", type=Path, metavar="DIR", help="where else relative paths are looked up")
     parser.add_argument("--allow-outside", action="store_true", help="let relative paths lead out of both folders")
 
@@ -78,14 +77,15 @@ def run(arguments: argparse.Namespace) -> int:
         write_text("--markdown", arguments.markdown, as_markdown(ranking))
     if arguments.report:
         save_page("--report", arguments.report, found, arguments)
-    return tell_failed(failed)
+    return report_failures(failed)
 
 
 def ranked(arguments: argparse.Namespace, *, systems_needed: bool = True) -> Ranked:
-    """Judges what the arguments name, and ranks it where each clip has a system; others `systems_needed` refuses."""
+    """Compares what the arguments name, and ranks it where each clip has a system; others `systems_needed` refuses."""
     from urgentmos_jax.evaluation.predictions import read_predictions
     from urgentmos_jax.ranking.comparisons import compare_by_model, compare_by_predictions
-    from urgentmos_jax.ranking.rank import rank
+    from urgentmos_jax.ranking.ranking import rank
+    from urgentmos_jax.ranking.systems import read_systems
 
     if arguments.seed < 0 or (arguments.most_pairs is not None and arguments.most_pairs < 0):
         raise UsageError("give --seed and --most-pairs numbers of 0 or more")
@@ -93,7 +93,14 @@ def ranked(arguments: argparse.Namespace, *, systems_needed: bool = True) -> Ran
         raise UsageError("give --predictions or --model, not both; `urgentmos score` makes predictions of a model")
     metric, draw = arguments.metric, {"max_pairs": arguments.most_pairs, "seed": arguments.seed}
     try:
-        recordings, model = list_recordings(arguments, systems_needed=systems_needed), None
+        recordings = read_systems(
+            arguments.systems,
+            audio_root=arguments.audio_root,
+            check_files=arguments.predictions is None,
+            allow_outside=arguments.allow_outside,
+            systems_needed=systems_needed,
+        )
+        model = None
         if arguments.predictions is not None:
             comparisons = compare_by_predictions(read_predictions(arguments.predictions), recordings, metric, **draw)
             about = {"predictions": str(arguments.predictions)}
@@ -136,29 +143,9 @@ def save_page(flag: str, path: Path, found: Ranked, arguments: argparse.Namespac
     )
 
 
-def tell_failed(failed: Mapping[str, str]) -> int:
-    """Says what has no score and why; the exit status."""
+def report_failures(failed: Mapping[str, str]) -> int:
+    """Says on standard error what has no score and why; the exit status."""
     if failed:
         faults = [f"{uid}: {message}" for uid, message in failed.items()]
         print(summarise_errors(faults, "recordings have no score"), file=sys.stderr)
     return 1 if failed else 0
-
-
-def list_recordings(arguments: argparse.Namespace, *, systems_needed: bool = True) -> "list[Utterance]":
-    """Recordings of the folders or of the manifest."""
-    from urgentmos_jax.ranking.systems import systems_of_folders, systems_of_manifest
-
-    sources: Sequence[Path] = arguments.systems
-    if all(source.is_dir() for source in sources):
-        return systems_of_folders({source: find_recordings(source) for source in sources})
-    if len(sources) == 1 and sources[0].suffix == ".jsonl":
-        return systems_of_manifest(
-            sources[0],
-            audio_root=arguments.audio_root,
-            check_files=arguments.predictions is None,
-            allow_outside=arguments.allow_outside,
-            systems_needed=systems_needed,
-        )
-    other = next(source for source in sources if not source.is_dir())
-    what = "is no folder" if other.exists() else "no such folder"
-    raise UsageError(f"{other}: {what}; give a folder for each system, or one manifest that ends in .jsonl")

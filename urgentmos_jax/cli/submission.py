@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Predicts, or checks predictions; 1 where a recording could not be judged, or the file is wrong."""
+    """Predicts, or checks predictions; 1 where a recording has no prediction, or the file is wrong."""
     try:
         return _check(arguments) if arguments.check else _predict(arguments)
     except (ManifestError, ModuleNotFoundError) as error:

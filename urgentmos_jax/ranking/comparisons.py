@@ -11,7 +11,7 @@ import numpy as np
 from urgentmos_jax.evaluation.predictions import Predictions, PredictionsError
 from urgentmos_jax.files import progress
 from urgentmos_jax.manifests.records import Utterance
-from urgentmos_jax.ranking.rank import higher_is_better, wins_by_score
+from urgentmos_jax.ranking.ranking import higher_is_better, wins_by_score
 from urgentmos_jax.ranking.systems import possible_pairs, shared_pairs
 from urgentmos_jax.scoring.rows import Scored
 

@@ -8,11 +8,40 @@ from pathlib import Path
 
 import numpy as np
 
+from urgentmos_jax.manifests.lists import find_recordings
 from urgentmos_jax.manifests.pairs import sample_pairs
 from urgentmos_jax.manifests.reading import scan_utterances
 from urgentmos_jax.manifests.records import ManifestError, Utterance
 
-__all__ = ["possible_pairs", "shared_pairs", "systems_of_folders", "systems_of_manifest"]
+__all__ = ["possible_pairs", "read_systems", "shared_pairs", "systems_of_folders", "systems_of_manifest"]
+
+
+def read_systems(
+    sources: Sequence[Path],
+    *,
+    audio_root: str | os.PathLike | None = None,
+    check_files: bool = True,
+    allow_outside: bool = False,
+    systems_needed: bool = True,
+) -> list[Utterance]:
+    """Recordings of systems: of folders, one a system, or of one manifest of utterances.
+
+    Raises:
+        ManifestError: As `systems_of_folders` and `systems_of_manifest`, or sources are neither.
+    """
+    if all(source.is_dir() for source in sources):
+        return systems_of_folders({source: find_recordings(source) for source in sources})
+    if len(sources) == 1 and sources[0].suffix == ".jsonl":
+        return systems_of_manifest(
+            sources[0],
+            audio_root=audio_root,
+            check_files=check_files,
+            allow_outside=allow_outside,
+            systems_needed=systems_needed,
+        )
+    other = next(source for source in sources if not source.is_dir())
+    what = "not a folder" if other.exists() else "no such folder"
+    raise ManifestError([f"{other}: {what}; give a folder for each system, or one manifest that ends in .jsonl"])
 
 
 def systems_of_folders(folders: Mapping[Path, Sequence[Path]]) -> list[Utterance]:
@@ -58,7 +87,7 @@ def systems_of_manifest(
     allow_outside: bool = False,
     systems_needed: bool = True,
 ) -> list[Utterance]:
-    """Recordings of a manifest of utterances; see `manifest.read_utterances`.
+    """Recordings of a manifest of utterances; see `read_utterances`.
 
     Raises:
         ManifestError: With every fault; a line without `system_id` is one if `systems_needed`.
@@ -75,27 +104,27 @@ def systems_of_manifest(
     return [recording for _, recording in scan.records]
 
 
-def shared_pairs(recordings: Sequence[Utterance], most: int, seed: int = 0) -> np.ndarray:
+def shared_pairs(recordings: Sequence[Utterance], max_pairs: int, seed: int = 0) -> np.ndarray:
     """Pairs of recordings with the same reference, of different systems.
 
     Args:
         recordings: N.
-        most: Greatest number of pairs; of more, as many are drawn as `corpora.pairs.draw_pairs` does: each reference
-            and each recording as often as the others.
-        seed: Of the draw.
+        max_pairs: Greatest number of pairs; of more, so many are sampled as `manifests.pairs` does: each reference and
+            each recording as often as the others.
+        seed: Of the sample.
 
     Returns:
         [P, 2] numbers of recordings, ordered by reference.
     """
     groups = [np.array(group) for group in _by_reference(recordings).values() if len(group) > 1]
-    pairs = sample_pairs(groups, most, seed)
+    pairs = sample_pairs(groups, max_pairs, seed)
     numbers: dict[str | None, int] = {}
     systems = np.array([numbers.setdefault(one.system_id, len(numbers)) for one in recordings], np.int64)
     pairs = pairs[systems[pairs[:, 0]] != systems[pairs[:, 1]]]
-    place = np.zeros(len(recordings), np.int64)
+    group_of = np.zeros(len(recordings), np.int64)
     for number, group in enumerate(groups):
-        place[group] = number
-    return pairs[np.argsort(place[pairs[:, 0]], kind="stable")]
+        group_of[group] = number
+    return pairs[np.argsort(group_of[pairs[:, 0]], kind="stable")]
 
 
 def possible_pairs(recordings: Sequence[Utterance]) -> int:

@@ -5,7 +5,7 @@ import math
 import re
 import textwrap
 
-from urgentmos_jax.ranking.rank import Ranking
+from urgentmos_jax.ranking.ranking import Ranking
 from urgentmos_jax.statistics.bootstrap import Interval
 from urgentmos_jax.tables import markdown_table, text_table
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ, AudioError, load_audio, probe
 from urgentmos_jax.manifests.records import Utterance
-from urgentmos_jax.ranking.rank import higher_is_better
+from urgentmos_jax.ranking.ranking import higher_is_better
 from urgentmos_jax.report.charts import Axis, envelope, polyline
-from urgentmos_jax.report.sound import Shelf, Sound
+from urgentmos_jax.report.sound import Sound, SoundStore
 
 if TYPE_CHECKING:
     from urgentmos_jax.scoring.model import Model
@@ -129,15 +129,15 @@ def look(cards: Collection[Card], metric: str, model: "Model | None") -> Axis | 
     return axis
 
 
-def give_sounds(clips: Sequence[Clip], cards: Collection[Card], shelf: Shelf) -> None:
+def give_sounds(clips: Sequence[Clip], cards: Collection[Card], store: SoundStore) -> None:
     """Room goes to the clips of the cards, then to the others from the best on until one finds none."""
     for card in cards:
         if not card.fault:
-            card.clip.sound = shelf.put(card.clip.path)
+            card.clip.sound = store.put(card.clip.path)
     full = False
     for clip in clips:
         if clip.sound is None and os.path.isfile(clip.path):
-            clip.sound = shelf.put(clip.path, link=full)
+            clip.sound = store.put(clip.path, link=full)
             full = full or not clip.sound.embedded
 
 

@@ -15,12 +15,12 @@ from urgentmos_jax.evaluation.results import Evaluation
 from urgentmos_jax.files import write_text
 from urgentmos_jax.manifests.records import Utterance
 from urgentmos_jax.metrics import CATALOGUE
-from urgentmos_jax.ranking.rank import Ranking, higher_is_better
+from urgentmos_jax.ranking.ranking import Ranking, higher_is_better
 from urgentmos_jax.report.agreement import agreement_tables
 from urgentmos_jax.report.charts import Axis, Distribution, Scatter, distribution, scatter
 from urgentmos_jax.report.clips import Card, Clip, best_first, give_sounds, look, to_look_at
 from urgentmos_jax.report.rendering import page_template
-from urgentmos_jax.report.sound import Shelf
+from urgentmos_jax.report.sound import SoundStore
 from urgentmos_jax.statistics.correlation import agreement, system_means
 from urgentmos_jax.version import __version__
 
@@ -96,8 +96,8 @@ def write_report(
     groups = to_look_at(clips)
     cards = {clip.place: Card(clip) for group in groups.values() for clip in group}
     frames = look(cards.values(), metric, model)
-    shelf = Shelf(Path(path).parent, round(1e6 * embed_mb))
-    give_sounds(clips, cards.values(), shelf)
+    store = SoundStore(Path(path).parent, round(1e6 * embed_mb))
+    give_sounds(clips, cards.values(), store)
     systems = [system.name for system in ranking.systems] if ranking else []
     systems += sorted({clip.system for clip in clips if clip.system is not None} - set(systems))
     scores = [clip.score for clip in clips if clip.score is not None]
@@ -129,7 +129,7 @@ def write_report(
         cards=cards,
         labelled=metric in both,
         others=others,
-        shelf=shelf,
+        store=store,
         failed=[clip for clip in clips if clip.failure],
     )
     write_text(path, page)

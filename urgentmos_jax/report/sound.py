@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import soundfile
 
-__all__ = ["Shelf", "Sound"]
+__all__ = ["Sound", "SoundStore"]
 
 # What browsers play as it is.
 _PLAYABLE = {"FLAC": "audio/flac", "OGG": "audio/ogg", "MP3": "audio/mpeg"}
@@ -23,8 +23,8 @@ class Sound:
     embedded: bool
 
 
-class Shelf:
-    """Room for recordings.
+class SoundStore:
+    """Recordings of a page, embedded while there is room.
 
     Args:
         folder: Of the page; links are relative to it.

@@ -18,6 +18,7 @@ from urgentmos_jax.scoring.model import Model
 from urgentmos_jax.scoring.rows import Compared
 from urgentmos_jax.statistics.correlation import agreement, system_means
 from urgentmos_jax.statistics.preference import CLEAR, sign_accuracy
+from urgentmos_jax.tables import text_table
 from urgentmos_jax.training import topology as hosts
 
 __all__ = ["ValidationSet", "format_table", "read_validation_sets", "validate"]
@@ -62,7 +63,7 @@ def validate(model: Model, sets: Sequence[ValidationSet]) -> dict[str, dict[str,
     """Agreement of a model with the labels. Several hosts share the clips and pairs, and all get the whole result.
 
     Returns:
-        {set: {metric: values}}: the figures of `agreement` by utterance, the same with `system_` by system, and
+        {set: {metric: values}}: the statistics of `agreement` by utterance, the same with `system_` by system, and
         for comparative metrics `pairs`, `pair_accuracy` and, for labels of at least 0.5, `clear_pairs` and
         `clear_pair_accuracy`. Clips that cannot be scored are reported and left out.
     """
@@ -138,10 +139,10 @@ def _joined(parts: np.ndarray) -> np.ndarray:
 def format_table(results: dict[str, dict[str, dict[str, Any]]]) -> str:
     """Results of `validate` as text, a line for each set and metric."""
     columns = ("n", "mse", "lcc", "srcc", "ktau", "system_lcc", "system_srcc", "pairs", "pair_accuracy")
-    lines = [f"{'set':<24} {'metric':<16}" + "".join(f"{name:>14}" for name in columns)]
+    rows = [["set", "metric", *columns]]
     for name, metrics in results.items():
         for metric, values in metrics.items():
             cells = [values.get(column, math.nan) for column in columns]
             text = ["-" if math.isnan(v) else f"{v:d}" if isinstance(v, int) else f"{v:.3f}" for v in cells]
-            lines.append(f"{name:<24} {metric:<16}" + "".join(f"{cell:>14}" for cell in text))
-    return "\n".join(lines)
+            rows.append([name, metric, *text])
+    return text_table(rows, text_columns=(0, 1))
