@@ -24,7 +24,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "evaluation.systems": ("ranking.systems",),
     "loading": ("scoring.loading",),
     "losses": ("model.losses",),
-    "manifest": ("manifests.reading",),
+    "manifest": ("manifests.records", "manifests.reading", "manifests.writing"),
     "model.released": ("weights.model_folder",),
     "model.sizes": ("model.cost",),
     "submission": ("challenges.vmc2026",),
