@@ -18,7 +18,7 @@ from urgentmos_jax.corpora.split import Split
 from urgentmos_jax.files import atomic_write, file_hash, progress
 from urgentmos_jax.manifests.paths import locate
 from urgentmos_jax.manifests.records import ManifestError
-from urgentmos_jax.manifests.tables import CsvFile, Place, number
+from urgentmos_jax.manifests.tables import CsvFile, Position, number
 from urgentmos_jax.scoring.rows import Order, Scored
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def read_items(source: Path, scratch: Path | None = None) -> list[Item]:
         ModuleNotFoundError: The package datasets is not installed.
     """
     items: list[Item] = []
-    firsts: dict[str, Place] = {}
+    firsts: dict[str, Position] = {}
     contents: dict[str, str] = {}
     split = Split("submission")
     for part in PARTS:
@@ -176,7 +176,7 @@ def check(path: Path, items: Sequence[Item]) -> list[str]:
     lines: dict[str, int] = {}
     faults = []
     rows = iter(CsvFile(path, None))
-    place, header = next(rows, (Place(str(path), 1), []))
+    place, header = next(rows, (Position(str(path), 1), []))
     with path.open("rb") as file:
         if file.read(3) == b"\xef\xbb\xbf":
             faults.append(f"{place}: starts with a byte-order mark; save it as UTF-8 without one")
@@ -207,8 +207,8 @@ def _value_fault(text: str, part: Part) -> str | None:
     return None
 
 
-def _rows(source: Path, part: Part, split: Split) -> Iterator[tuple[Place, str, list[dict[str, Any] | None]]]:
-    """Place, id and recordings of each row of a part."""
+def _rows(source: Path, part: Part, split: Split) -> Iterator[tuple[Position, str, list[dict[str, Any] | None]]]:
+    """Position, id and recordings of each row of a part."""
     columns = ("sample_id", *part.audio)
     table = source / f"{part.name}.csv"
     if table.is_file():

@@ -10,7 +10,7 @@ from urgentmos_jax.corpora.prepare import write_split
 from urgentmos_jax.corpora.split import Rating, Split
 from urgentmos_jax.manifests.paths import locate
 from urgentmos_jax.manifests.records import LABEL_DECIMALS
-from urgentmos_jax.manifests.tables import CsvFile, Place, is_blank, number, split_cell
+from urgentmos_jax.manifests.tables import CsvFile, Position, is_blank, number, split_cell
 
 __all__ = ["Columns", "Scale", "prepare_table"]
 
@@ -128,24 +128,24 @@ def prepare_table(
     table = CsvFile(source, columns.names, delimiters=[delimiter] if delimiter else _DELIMITERS)
     split = Split(table.path)
     reading = _Reading(columns, split, table.delimiter)
-    for place, row in split.table(table):
+    for position, row in split.table(table):
         audio = row[columns.audio]
         if not audio:
             split.dropped["no audio"] += 1
             continue
-        if not (ratings := reading.ratings(place, row)):
+        if not (ratings := reading.ratings(position, row)):
             continue
         system, reference = (row[name] or None if name else None for name in (columns.system, columns.reference))
         if columns.system and not system:
-            split.fault(place, f"no {columns.system}; name what produced the recording")
+            split.fault(position, f"no {columns.system}; name what produced the recording")
         split.add(
-            place,
+            position,
             audio,
             locate(audio, table.path, audio_root),
             system=system,
             reference=reference,
             ratings=ratings,
-            meta=reading.deviations(place, row, ratings),
+            meta=reading.deviations(position, row, ratings),
         )
     mapping = asdict(columns) | {"delimiter": table.delimiter}
     return write_split(split, output, max_bad_fraction=max_bad_fraction, about={"mapping": mapping})
@@ -157,7 +157,7 @@ class _Reading:
     def __init__(self, columns: Columns, split: Split, delimiter: str):
         self.columns, self.split, self.delimiter = columns, split, delimiter
 
-    def ratings(self, place: Place, row: dict[str, str]) -> dict[str, list[Rating]]:
+    def ratings(self, position: Position, row: dict[str, str]) -> dict[str, list[Rating]]:
         """{metric: ratings} of a row, without blanks."""
         if self.columns.metric_column and self.columns.score_column:
             name = row[self.columns.metric_column]
@@ -169,41 +169,41 @@ class _Reading:
         else:
             cells = {metric: row[column] for metric, column in self.columns.ratings.items()}
         faults = len(self.split.faults)
-        found = {metric: self._ratings(place, metric, cell, row) for metric, cell in cells.items()}
+        found = {metric: self._ratings(position, metric, cell, row) for metric, cell in cells.items()}
         if not any(found.values()) and len(self.split.faults) == faults:
             self.split.dropped["no rating"] += 1
         return {metric: ratings for metric, ratings in found.items() if ratings}
 
-    def _ratings(self, place: Place, metric: str, cell: str, row: dict[str, str]) -> list[Rating]:
+    def _ratings(self, position: Position, metric: str, cell: str, row: dict[str, str]) -> list[Rating]:
         if self.delimiter != "," and _DECIMAL_COMMA.fullmatch(cell):
             text = f"{metric} {cell!r} could be one number or two; write {cell.replace(',', '.')} or [{cell}]"
-            self.split.fault(place, text)
+            self.split.fault(position, text)
             return []
         texts = split_cell(cell) or [""]
         scale = self._scale(metric)
         ratings = []
-        for listener, text in zip(self._listeners(place, len(texts), row), texts, strict=True):
-            rating = self.split.value(place, metric, text)
+        for listener, text in zip(self._listeners(position, len(texts), row), texts, strict=True):
+            rating = self.split.value(position, metric, text)
             if rating is None:
                 continue
             if scale and not scale.least <= rating <= scale.greatest:
                 text = f"{metric} {rating:g} is outside its scale, {scale.least:g} to {scale.greatest:g}"
-                self.split.fault(place, text)
+                self.split.fault(position, text)
             else:
                 ratings.append((listener, scale(rating) if scale else rating))
         return ratings
 
-    def _listeners(self, place: Place, count: int, row: dict[str, str]) -> list[str]:
+    def _listeners(self, position: Position, count: int, row: dict[str, str]) -> list[str]:
         cell = row[self.columns.listeners] if self.columns.listeners else ""
         if count == 1 or not cell:
             return [cell] * count
         listeners = split_cell(cell)
         if len(listeners) != count:
-            self.split.fault(place, f"{count} ratings but {len(listeners)} {self.columns.listeners}")
+            self.split.fault(position, f"{count} ratings but {len(listeners)} {self.columns.listeners}")
             return [""] * count
         return listeners
 
-    def deviations(self, place: Place, row: dict[str, str], metrics: Iterable[str]) -> dict[str, float]:
+    def deviations(self, position: Position, row: dict[str, str], metrics: Iterable[str]) -> dict[str, float]:
         """{metric_std: standard deviation} of the metrics that have one."""
         found = {}
         for metric in metrics:
@@ -212,7 +212,7 @@ class _Reading:
                 continue
             std = number(row[column])
             if std is None or std < 0:
-                self.split.fault(place, f"{column} {row[column]!r} is not a standard deviation")
+                self.split.fault(position, f"{column} {row[column]!r} is not a standard deviation")
                 continue
             scale = self._scale(metric)
             found[f"{metric}_std"] = round(std * abs(scale.slope) if scale else std, LABEL_DECIMALS)

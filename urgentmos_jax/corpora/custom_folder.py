@@ -50,21 +50,21 @@ def _read(tree: Tree, split: Split, *, audio_root: Path | None) -> None:
     if not long and not metrics:
         wanted = "dimension and score, or columns named as metrics"
         raise ManifestError([f"{file.path}:1: no columns of labels ({wanted}); the columns are {header}"])
-    for place, row in split.table(file):
+    for position, row in split.table(file):
         ratings, meta = {}, {}
         if long and not is_blank(row["score"]):
             dimension = row["dimension"] or "mos_overall"
-            score = split.value(place, dimension, row["score"])
+            score = split.value(position, dimension, row["score"])
             ratings = {} if score is None else {dimension: [(row.get("listener_id", ""), score)]}
-            std = split.value(place, "score_std", row["score_std"]) if row.get("score_std") else None
+            std = split.value(position, "score_std", row["score_std"]) if row.get("score_std") else None
             meta = {} if std is None else {f"{dimension}_std": std}
-        values = {name: split.value(place, name, row[name]) for name in metrics}
+        values = {name: split.value(position, name, row[name]) for name in metrics}
         labels = {name: value for name, value in values.items() if value is not None}
         if not ratings and not labels:
             split.dropped["no rating"] += 1
             continue
         split.add(
-            place,
+            position,
             row["wav_path"],
             locate(row["wav_path"], tree.root / "data.csv", audio_root),
             system=row["system_id"] or None,

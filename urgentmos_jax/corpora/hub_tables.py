@@ -9,7 +9,7 @@ from typing import Any
 from urgentmos_jax.corpora.split import escape_id
 from urgentmos_jax.files import atomic_write, progress
 from urgentmos_jax.manifests.records import ManifestError
-from urgentmos_jax.manifests.tables import Place
+from urgentmos_jax.manifests.tables import Position
 
 __all__ = ["extract", "hub_rows"]
 
@@ -18,7 +18,7 @@ _SUFFIXES = {b"fLaC": ".flac", b"RIFF": ".wav", b"OggS": ".ogg", b"ID3": ".mp3"}
 
 def hub_rows(
     folder: Path, split: str | None, columns: Sequence[str], *, audio: Sequence[str] = (), config: str | None = None
-) -> Iterator[tuple[Place, dict[str, Any]]]:
+) -> Iterator[tuple[Position, dict[str, Any]]]:
     """Rows of a split, one at a time, with a progress bar; recordings are {"bytes", "path"}, undecoded.
 
     Args:
@@ -39,40 +39,40 @@ def hub_rows(
         raise ModuleNotFoundError(text, name="datasets") from error
     if not folder.is_dir():
         raise ManifestError([f"{folder}: no such folder; --download downloads the dataset into it"])
-    place = f"{folder} ({', '.join(name for name in (config, split) if name)})"
-    with _as_manifest_error(place):
+    where = f"{folder} ({', '.join(name for name in (config, split) if name)})"
+    with _as_manifest_error(where):
         if config is not None and config not in (configs := datasets.get_dataset_config_names(str(folder))):
             # Unless README.md names them, configurations are folders.
             if not (folder / config).is_dir():
-                raise ManifestError([f"{place}: no such configuration; must be one of {', '.join(configs)}"])
+                raise ManifestError([f"{where}: no such configuration; must be one of {', '.join(configs)}"])
             folder, config = folder / config, None
         found = datasets.load_dataset_builder(str(folder), config).config.data_files or {}
     if not found or split not in (None, *found):
-        raise ManifestError([f"{place}: no such split; it has {', '.join(map(str, found)) or 'none'}"])
+        raise ManifestError([f"{where}: no such split; it has {', '.join(map(str, found)) or 'none'}"])
     for name in found if split is None else [split]:
-        with _as_manifest_error(place):
+        with _as_manifest_error(where):
             # Only the files of this split: together, those of all splits would need the same columns.
             rows = datasets.load_dataset(str(folder), data_files={name: found[name]}, split=name, streaming=True)
             named = list(rows.features or next(iter(rows), {}))
         if missing := [column for column in columns if column not in named]:
-            raise ManifestError([f"{place}: no column {', '.join(map(repr, missing))}; the columns are {named}"])
+            raise ManifestError([f"{where}: no column {', '.join(map(repr, missing))}; the columns are {named}"])
         for column in audio:
             rows = rows.cast_column(column, datasets.Audio(decode=False))
-        yield from _numbered(rows, place, f"{config or folder.name} {name}: rows")
+        yield from _numbered(rows, where, f"{config or folder.name} {name}: rows")
 
 
-def _numbered(rows: Iterable[dict[str, Any]], place: str, title: str) -> Iterator[tuple[Place, dict[str, Any]]]:
+def _numbered(rows: Iterable[dict[str, Any]], where: str, title: str) -> Iterator[tuple[Position, dict[str, Any]]]:
     numbered = enumerate(progress(rows, None, "row", title))
     while True:
-        with _as_manifest_error(place):
+        with _as_manifest_error(where):
             found = next(numbered, None)
         if found is None:
             return
-        yield Place(place, found[0]), found[1]
+        yield Position(where, found[0]), found[1]
 
 
 @contextlib.contextmanager
-def _as_manifest_error(place: str) -> Iterator[None]:
+def _as_manifest_error(where: str) -> Iterator[None]:
     """Turns errors of the library into a `ManifestError`."""
     from datasets.exceptions import DatasetsError
 
@@ -82,7 +82,7 @@ def _as_manifest_error(place: str) -> Iterator[None]:
         if isinstance(error, ManifestError):
             raise
         text = f"{type(error).__name__}: {error}".split("\n")[0]
-        raise ManifestError([f"{place}: cannot be read as a hub dataset ({text})"]) from None
+        raise ManifestError([f"{where}: cannot be read as a hub dataset ({text})"]) from None
 
 
 def extract(recording: dict[str, Any] | None, folder: Path, *names: str) -> Path:

@@ -14,7 +14,7 @@ from urgentmos_jax.manifests.durations import measure_durations
 from urgentmos_jax.manifests.paths import written_path
 from urgentmos_jax.manifests.records import ManifestError, Pair, Utterance
 from urgentmos_jax.manifests.sampling import stable_hash, stable_uniform
-from urgentmos_jax.manifests.tables import Place
+from urgentmos_jax.manifests.tables import Position
 from urgentmos_jax.manifests.writing import write_pairs, write_utterances
 from urgentmos_jax.metrics import CATALOGUE
 from urgentmos_jax.version import __version__
@@ -170,12 +170,12 @@ def _measure(split: Split, listed: Mapping[str, Recording | RatedPair], max_bad_
         advice = "; or leave such recordings out with --skip-bad"
         if max_bad_fraction:
             text = f"{len(bad)} of {len(paths)} recordings are bad, more than {100 * max_bad_fraction:g} %"
-            split.fault(Place(split.name, 0), f"{text}; if that is right, give a larger --skip-bad SHARE")
+            split.fault(Position(split.name, 0), f"{text}; if that is right, give a larger --skip-bad SHARE")
             advice = ""
         for path, error in bad.items():
-            split.fault(listed[path].place, f"{error}{advice}")
+            split.fault(listed[path].position, f"{error}{advice}")
     split.bad += [
-        {"line": listed[path].place.line, "audio": getattr(listed[path], "audio", path), "error": str(error)}
+        {"line": listed[path].position.line, "audio": getattr(listed[path], "audio", path), "error": str(error)}
         for path, error in bad.items()
     ]
     return {path: seconds for path, seconds in found.items() if isinstance(seconds, float)}
@@ -189,8 +189,8 @@ def _utterances(
     for recording in recordings:
         first = uids.setdefault(recording.uid, recording)
         if first is not recording:
-            text = f"{recording.audio!r} has the id {recording.uid!r}, as on line {first.place.line} {first.audio!r}"
-            split.fault(recording.place, f"{text}; name a reference column that distinguishes them, or none")
+            text = f"{recording.audio!r} has the id {recording.uid!r}, as on line {first.position.line} {first.audio!r}"
+            split.fault(recording.position, f"{text}; name a reference column that distinguishes them, or none")
         labels, meta = split.labels_of(recording)
         path, duration = written_path(recording.path, folder), round(seconds[recording.path], 6)
         utterances.append(Utterance(recording.uid, path, duration, recording.system, recording.reference, labels, meta))

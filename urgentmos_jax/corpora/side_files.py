@@ -12,7 +12,7 @@ from urgentmos_jax.corpora.split import Split
 from urgentmos_jax.manifests.durations import DURATION_TOLERANCE_SECONDS
 from urgentmos_jax.manifests.lines import json_lines
 from urgentmos_jax.manifests.records import LABEL_DECIMALS, ManifestError, Utterance
-from urgentmos_jax.manifests.tables import Place, read_scp
+from urgentmos_jax.manifests.tables import Position, read_scp
 from urgentmos_jax.metrics import CATALOGUE
 
 __all__ = ["SideFiles"]
@@ -41,7 +41,7 @@ class SideFiles:
         self.folder = found
 
     def join(self, utterances: Sequence[Utterance], split: Split) -> dict[str, dict[str, int]]:
-        """Adds labels and `meta` that the utterances do not have, in place.
+        """Adds labels and `meta` that the utterances do not have, in position.
 
         Args:
             utterances: Those of the split, or some of them.
@@ -63,8 +63,8 @@ class SideFiles:
             values = read_scp(path, split)
             counts[path.name] = self._matched(path, values.keys(), by_uid, every, split)
             for uid in values.keys() & by_uid.keys():
-                place, value = values[uid]
-                if not split.fits(place, path.stem, value):
+                position, value = values[uid]
+                if not split.fits(position, path.stem, value):
                     continue
                 known = by_uid[uid].metrics.setdefault(path.stem, round(value, LABEL_DECIMALS))
                 if abs(known - value) > 1e-3:
@@ -85,14 +85,14 @@ class SideFiles:
         there, matched = len(uids & every), len(uids & by_uid.keys())
         if there < _MIN_MATCHED * len(uids):
             text = f"only {there} of its {len(uids)} ids are in the corpus, such as {next(iter(by_uid), '')!r}"
-            split.fault(Place(str(path), 0), f"{text}; is it the file of another split?")
+            split.fault(Position(str(path), 0), f"{text}; is it the file of another split?")
         return {"matched": matched, "not_in_corpus": len(uids) - there, "without": len(by_uid) - matched}
 
     def _join_meta(self, path: Path, by_uid: dict[str, Utterance], every: set[str], split: Split) -> dict[str, int]:
         entries: dict[str, dict[str, Any]] = {}
         for line, entry in json_lines(path):
             if isinstance(entry, str) or not isinstance(entry.get("uid"), str):
-                split.fault(Place(str(path), line), entry if isinstance(entry, str) else "no uid (a string)")
+                split.fault(Position(str(path), line), entry if isinstance(entry, str) else "no uid (a string)")
                 continue
             entries[entry.pop("uid")] = entry
         for uid in entries.keys() & by_uid.keys():

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from urgentmos_jax.manifests.records import LABEL_DECIMALS
-from urgentmos_jax.manifests.tables import Place, RowChecks
+from urgentmos_jax.manifests.tables import Position, RowChecks
 
 __all__ = ["RatedPair", "Rating", "Recording", "Split", "escape_id", "make_uid"]
 
@@ -21,7 +21,7 @@ class Recording:
     """A recording and its labels.
 
     Attributes:
-        place: Where it is first listed.
+        position: Where it is first listed.
         audio: Its path as listed.
         path: Its file.
         uid: Its id.
@@ -33,7 +33,7 @@ class Recording:
         rows: Rows that list it.
     """
 
-    place: Place
+    position: Position
     audio: str
     path: str
     uid: str
@@ -49,7 +49,7 @@ class Recording:
 class RatedPair:
     """Two recordings that listeners compared; `label` is positive if the first is better."""
 
-    place: Place
+    position: Position
     uids: tuple[str, str]
     paths: tuple[str, str]
     label: float
@@ -75,11 +75,11 @@ class Split(RowChecks):
         self.pairs: list[RatedPair] = []
         self.bad: list[dict[str, Any]] = []
         self._folders: dict[str, str] = {}
-        self._keys: dict[tuple, Place] = {}
+        self._keys: dict[tuple, Position] = {}
 
     def add(
         self,
-        place: Place,
+        position: Position,
         audio: str,
         path: str | os.PathLike,
         *,
@@ -93,7 +93,7 @@ class Split(RowChecks):
         """Adds a row. Ratings of a recording are collected over rows; everything else must agree.
 
         Args:
-            place: Of the row.
+            position: Of the row.
             audio: The recording as listed.
             path: Its file.
             uid: Its id; by default `make_uid` of system and reference, or of system and `audio` as first listed.
@@ -107,9 +107,9 @@ class Split(RowChecks):
         known = self.recordings.get(path)
         if known is None:
             named = uid or make_uid(system, reference or audio)
-            known = self.recordings[path] = Recording(place, audio, path, named, system, reference)
+            known = self.recordings[path] = Recording(position, audio, path, named, system, reference)
         elif (known.uid, known.system, known.reference) != (uid or known.uid, system, reference):
-            self.fault(place, f"{audio!r} has other ids on line {known.place.line}; make them the same")
+            self.fault(position, f"{audio!r} has other ids on line {known.position.line}; make them the same")
         known.rows += 1
         for metric, values in (ratings or {}).items():
             known.ratings.setdefault(metric, []).extend(values)
@@ -117,24 +117,24 @@ class Split(RowChecks):
             for name, value in (given or {}).items():
                 if mine.setdefault(name, value) != value:
                     text = f"{name} {value} differs from that of an earlier row of {audio!r}, {mine[name]}"
-                    self.fault(place, text)
+                    self.fault(position, text)
 
     def add_pair(
         self,
-        place: Place,
+        position: Position,
         uids: tuple[str, str],
         paths: Sequence[str | os.PathLike],
         label: float,
         meta: Mapping[str, Any],
     ) -> None:
         """Adds a comparison of two recordings; `meta` is its key in the corpus, which must be unique."""
-        first = self._keys.setdefault(tuple(meta.items()), place)
-        if first is not place:
+        first = self._keys.setdefault(tuple(meta.items()), position)
+        if first is not position:
             self.fault(
-                place, f"{', '.join(f'{name} {key!r}' for name, key in meta.items())} is already used at {first}"
+                position, f"{', '.join(f'{name} {key!r}' for name, key in meta.items())} is already used at {first}"
             )
         a, b = (self.real_folder(os.fspath(path)) for path in paths)
-        self.pairs.append(RatedPair(place, uids, (a, b), label, dict(meta)))
+        self.pairs.append(RatedPair(position, uids, (a, b), label, dict(meta)))
 
     def real_folder(self, path: str) -> str:
         """The absolute path, with links of folders and `..` resolved; the file itself may be a link."""
@@ -151,7 +151,7 @@ class Split(RowChecks):
             labels[metric] = round(math.fsum(rating for _, rating in ratings) / len(ratings), LABEL_DECIMALS)
             if len(ratings) > 1 or any(listener for listener, _ in ratings):
                 meta[metric] = [[listener, round(rating, LABEL_DECIMALS)] for listener, rating in ratings]
-        labels = {name: value for name, value in labels.items() if self.fits(recording.place, name, value)}
+        labels = {name: value for name, value in labels.items() if self.fits(recording.position, name, value)}
         return labels, meta | recording.meta
 
 

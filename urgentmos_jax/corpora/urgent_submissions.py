@@ -10,7 +10,7 @@ from typing import Any
 from urgentmos_jax.corpora.corpus import Tree
 from urgentmos_jax.corpora.hub_tables import extract, hub_rows
 from urgentmos_jax.corpora.split import Rating, Split, make_uid
-from urgentmos_jax.manifests.tables import Place, number
+from urgentmos_jax.manifests.tables import Position, number
 from urgentmos_jax.metrics import CATALOGUE
 
 __all__ = ["read_splits"]
@@ -26,27 +26,27 @@ def read_splits(tree: Tree, split: Split, *, hub_splits: dict[str, tuple[str, ..
         split: To fill.
         hub_splits: {split: splits of the hub that it consists of}.
     """
-    firsts: dict[str, Place] = {}
+    firsts: dict[str, Position] = {}
     for hub_split in hub_splits[split.name]:
         columns = ["sample_id", "system_id", "audio"]
-        for place, row in hub_rows(tree.root, hub_split, columns, audio=("audio",)):
+        for position, row in hub_rows(tree.root, hub_split, columns, audio=("audio",)):
             split.read += 1
             system, sample = str(row["system_id"] or ""), str(row["sample_id"] or "")
             submission, file = system.rpartition("_")[2], sample.rpartition("_")[2]
             if not submission or not file:
-                split.fault(place, f"system_id {system!r}, sample_id {sample!r}: give both")
+                split.fault(position, f"system_id {system!r}, sample_id {sample!r}: give both")
                 continue
             uid = make_uid(system, sample)
-            if (first := firsts.setdefault(uid, place)) is not place:
-                split.fault(place, f"system_id {system!r}, sample_id {sample!r} are already used at {first}")
+            if (first := firsts.setdefault(uid, position)) is not position:
+                split.fault(position, f"system_id {system!r}, sample_id {sample!r} are already used at {first}")
                 continue
-            ratings, labels, meta = _labels(split, place, row)
+            ratings, labels, meta = _labels(split, position, row)
             if not ratings and not labels:
                 split.dropped["no label"] += 1
                 continue
             own = submission in re.split(r"[^0-9A-Za-z]+", sample)
             split.add(
-                place,
+                position,
                 sample,
                 extract(row["audio"], tree.extracted, hub_split, submission, file),
                 uid=uid,
@@ -59,7 +59,7 @@ def read_splits(tree: Tree, split: Split, *, hub_splits: dict[str, tuple[str, ..
 
 
 def _labels(
-    split: Split, place: Place, row: dict[str, Any]
+    split: Split, position: Position, row: dict[str, Any]
 ) -> tuple[dict[str, list[Rating]], dict[str, float], dict[str, float]]:
     labels = {}
     for name in CATALOGUE:
@@ -70,9 +70,9 @@ def _labels(
             split.blank[name] += 1
         else:
             labels[name] = value
-    given = [_score(split, place, rating) for rating in row.get("raw_ratings") or ()]
+    given = [_score(split, position, rating) for rating in row.get("raw_ratings") or ()]
     heard = [("", rating) for rating in given if rating is not None]
-    mean = None if row.get("mos") is None else _score(split, place, row["mos"])
+    mean = None if row.get("mos") is None else _score(split, position, row["mos"])
     if not heard:
         return {}, labels | ({} if mean is None else {"mos_overall": mean}), {}
     if mean is not None and abs(mean - sum(rating for _, rating in heard) / len(heard)) > _TOLERANCE:
@@ -81,5 +81,5 @@ def _labels(
     return {"mos_overall": heard}, labels, {}
 
 
-def _score(split: Split, place: Place, value: Any) -> float | None:
-    return split.value(place, "mos_overall", str(value))
+def _score(split: Split, position: Position, value: Any) -> float | None:
+    return split.value(position, "mos_overall", str(value))

@@ -40,17 +40,17 @@ def read_list(tree: Tree, split: Split, *, track: str) -> None:
     """
     ratings = CsvFile(tree.find(f"DATA/sets/{_LISTS[split.name]}"), None)
     clusters = _clusters(tree, split, track)
-    for place, (system, name, score, _, listener, *_) in split.table(ratings, minimum=5):
+    for position, (system, name, score, _, listener, *_) in split.table(ratings, minimum=5):
         name = name if name.endswith(".wav") else f"{name}.wav"
         _, hyphen, reference = name.removesuffix(".wav").partition("-")
         if not hyphen or not reference or not system:
-            split.fault(place, f"{system!r}, {name!r}: give a system and a name SYSTEM-UTTERANCE")
+            split.fault(position, f"{system!r}, {name!r}: give a system and a name SYSTEM-UTTERANCE")
             continue
-        rating = split.value(place, "mos_overall", score)
+        rating = split.value(position, "mos_overall", score)
         if rating is None:
             continue
         split.add(
-            place,
+            position,
             name,
             tree.audio(f"DATA/wav/{name}"),
             uid=make_uid(system, reference),

@@ -19,13 +19,13 @@ from urgentmos_jax.manifests.lines import out_of_range
 from urgentmos_jax.manifests.records import ManifestError
 from urgentmos_jax.metrics import CATALOGUE
 
-__all__ = ["CsvFile", "Place", "RowChecks", "is_blank", "number", "read_scp", "read_sheet", "split_cell"]
+__all__ = ["CsvFile", "Position", "RowChecks", "is_blank", "number", "read_scp", "read_sheet", "split_cell"]
 
 _SEPARATORS = re.compile(r"[\s,;]+")
 _BLANK = {"", "na", "n/a", "nan", "none", "null", "-"}
 
 
-class Place(NamedTuple):
+class Position(NamedTuple):
     """A line of a file, or a row of a table that has no lines."""
 
     path: str
@@ -79,19 +79,22 @@ class CsvFile:
         if columns is not None:
             self.delimiter, self.header = self._find_header(columns, delimiters)
 
-    def __iter__(self) -> Iterator[tuple[Place, list[str]]]:
-        """Place and cells of each row that is not blank, without the header."""
+    def __iter__(self) -> Iterator[tuple[Position, list[str]]]:
+        """Position and cells of each row that is not blank, without the header."""
         rows = self._rows(self.delimiter)
         if self.header:
             next(rows)
         return rows
 
-    def _rows(self, delimiter: str) -> Iterator[tuple[Place, list[str]]]:
+    def _rows(self, delimiter: str) -> Iterator[tuple[Position, list[str]]]:
         reader = csv.reader(io.StringIO(self._text, newline=""), delimiter=delimiter, strict=True)
         try:
             for cells in reader:
                 if any(cells):
-                    yield Place(self.path, reader.line_num), [cell.strip() if self._strip else cell for cell in cells]
+                    yield (
+                        Position(self.path, reader.line_num),
+                        [cell.strip() if self._strip else cell for cell in cells],
+                    )
         except csv.Error as error:
             raise ManifestError([f"{self.path}:{reader.line_num}: broken CSV ({error})"]) from None
 
@@ -100,7 +103,7 @@ class CsvFile:
         broken: list[str] = []
         for delimiter in delimiters:
             try:
-                _, header = next(self._rows(delimiter), (Place(self.path, 1), []))
+                _, header = next(self._rows(delimiter), (Position(self.path, 1), []))
             except ManifestError as error:  # Quotes that are broken with this delimiter.
                 broken = error.faults
                 continue
@@ -112,7 +115,9 @@ class CsvFile:
         raise ManifestError([f"{self.path}:1: {_header_fault(max(headers, key=len), columns)}"])
 
 
-def read_sheet(path: str | os.PathLike, sheet: str, columns: Sequence[str]) -> Iterator[tuple[Place, dict[str, str]]]:
+def read_sheet(
+    path: str | os.PathLike, sheet: str, columns: Sequence[str]
+) -> Iterator[tuple[Position, dict[str, str]]]:
     """Rows of a sheet of an Excel file as {column: text}, whole numbers without a decimal point.
 
     Args:
@@ -143,7 +148,7 @@ def read_sheet(path: str | os.PathLike, sheet: str, columns: Sequence[str]) -> I
         for line, row in enumerate(rows, 2):
             cells = [_cell_text(cell) for cell in row]
             if any(cells):
-                yield Place(os.fsdecode(path), line), dict(zip(header, cells, strict=False))
+                yield Position(os.fsdecode(path), line), dict(zip(header, cells, strict=False))
 
 
 class RowChecks:
@@ -162,43 +167,43 @@ class RowChecks:
         self.blank: Counter[str] = Counter()
         self.notes: Counter[str] = Counter()
         self.sources: dict[str, str] = {}
-        self._faults: list[tuple[Place, str]] = []
+        self._faults: list[tuple[Position, str]] = []
 
     @property
     def faults(self) -> list[str]:
         """All that is wrong, in the order of the lists."""
-        return [f"{place}: {text}" for place, text in sorted(self._faults, key=lambda fault: fault[0])]
+        return [f"{position}: {text}" for position, text in sorted(self._faults, key=lambda fault: fault[0])]
 
-    def fault(self, place: Place, text: str) -> None:
+    def fault(self, position: Position, text: str) -> None:
         """Notes what is wrong with a row."""
-        self._faults.append((place, text))
+        self._faults.append((position, text))
 
-    def table(self, file: CsvFile, *, minimum: int = 0) -> Iterator[tuple[Place, Any]]:
+    def table(self, file: CsvFile, *, minimum: int = 0) -> Iterator[tuple[Position, Any]]:
         """Rows of a table: {column: text}, or without header the cells, of which there are `minimum` or more."""
         self.sources[file.path] = file.sha256
-        for place, cells in file:
+        for position, cells in file:
             self.read += 1
             if not file.header:
                 if len(cells) >= minimum:
-                    yield place, cells
+                    yield position, cells
                 else:
-                    self.fault(place, f"has {len(cells)} cells, expected at least {minimum}")
+                    self.fault(position, f"has {len(cells)} cells, expected at least {minimum}")
             elif len(cells) == len(file.header):
-                yield place, dict(zip(file.header, cells, strict=True))
+                yield position, dict(zip(file.header, cells, strict=True))
             else:
-                self.fault(place, f"has {len(cells)} cells, the header has {len(file.header)}")
+                self.fault(position, f"has {len(cells)} cells, the header has {len(file.header)}")
 
-    def value(self, place: Place, name: str, text: str) -> float | None:
+    def value(self, position: Position, name: str, text: str) -> float | None:
         """A number; None where the cell is blank, which is counted, or wrong."""
         if is_blank(text):
             self.blank[name] += 1
             return None
         value = number(text)
         if value is None:
-            self.fault(place, f"{name} {text!r} is not a number")
+            self.fault(position, f"{name} {text!r} is not a number")
         return value
 
-    def fits(self, place: Place, metric: str, label: float) -> bool:
+    def fits(self, position: Position, metric: str, label: float) -> bool:
         """Whether a label is in its metric's range or a little outside; if not it is a fault, or of a computed metric
         left out and counted."""
         known = CATALOGUE.get(metric)
@@ -206,7 +211,7 @@ class RowChecks:
             return True
         outside = f"outside {known.minimum:g} to {known.maximum:g}"
         if known.human:
-            self.fault(place, f"{metric} {label:g} is {outside}; give a scale, as 0-100:1-5")
+            self.fault(position, f"{metric} {label:g} is {outside}; give a scale, as 0-100:1-5")
         else:
             self.notes[f"{metric} far {outside}, left out"] += 1
         return False
@@ -217,15 +222,15 @@ class RowChecks:
             raise ManifestError(self.faults)
 
 
-def read_scp(path: Path, checks: RowChecks) -> dict[str, tuple[Place, float]]:
+def read_scp(path: Path, checks: RowChecks) -> dict[str, tuple[Position, float]]:
     """Reads lines of `uid number`; wrong ones become faults, `nan` and the like count as blank.
 
     Returns:
         {uid: (where it stands, value)}.
     """
-    values: dict[str, tuple[Place, float]] = {}
+    values: dict[str, tuple[Position, float]] = {}
     for line, text in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
-        place, parts = Place(str(path), line), text.split()
+        position, parts = Position(str(path), line), text.split()
         if not parts:
             continue
         if len(parts) == 2 and is_blank(parts[1]):  # As the challenge's own scripts write what has no value.
@@ -233,11 +238,11 @@ def read_scp(path: Path, checks: RowChecks) -> dict[str, tuple[Place, float]]:
             continue
         value = number(parts[-1]) if len(parts) == 2 else None
         if value is None:
-            checks.fault(place, f"{text.strip()!r} is not `uid number`")
+            checks.fault(position, f"{text.strip()!r} is not `uid number`")
         elif parts[0] in values and values[parts[0]][1] != value:
-            checks.fault(place, f"{parts[0]!r} has {value:g}, on line {values[parts[0]][0].line} another value")
+            checks.fault(position, f"{parts[0]!r} has {value:g}, on line {values[parts[0]][0].line} another value")
         else:
-            values[parts[0]] = place, value
+            values[parts[0]] = position, value
     return values
 
 

@@ -19,23 +19,23 @@ _MD5 = "37b97f9f4ba95152725548fa2a1893ac"
 def read(tree: Tree, split: Split) -> None:
     """Reads the one split."""
     ratings = CsvFile(tree.find("listening_test/MOS_results_listening_test.csv"), _COLUMNS)
-    for place, row in split.table(ratings):
+    for position, row in split.table(ratings):
         condition, sample = row["condition"], row["sample"]
         if condition.lower() == "ref":
             split.dropped["clean references"] += 1
             continue
         metric = _SCALES.get(row["scale"].upper())
         if metric is None:
-            split.fault(place, f"scale {row['scale']!r} must be one of {', '.join(_SCALES)}")
+            split.fault(position, f"scale {row['scale']!r} must be one of {', '.join(_SCALES)}")
             continue
         texts = split_cell(row["rating_list"])
         if not texts:
             split.dropped["no rating"] += 1
             continue
-        found = [split.value(place, metric, text) for text in texts]
+        found = [split.value(position, metric, text) for text in texts]
         stem = PurePosixPath(sample).stem
         split.add(
-            place,
+            position,
             f"{condition}/{sample}",
             tree.audio(f"listening_test/data/{condition}/{sample}"),
             system=condition,

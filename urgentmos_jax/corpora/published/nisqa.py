@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from urgentmos_jax.corpora.corpus import Corpus, Tree
 from urgentmos_jax.corpora.downloads import Archive
 from urgentmos_jax.corpora.split import Split, make_uid
-from urgentmos_jax.manifests.tables import CsvFile, Place, is_blank, number
+from urgentmos_jax.manifests.tables import CsvFile, Position, is_blank, number
 
 _PARTS = {
     "train": ("TRAIN_SIM", "TRAIN_LIVE"),
@@ -32,26 +32,28 @@ def read(tree: Tree, split: Split) -> None:
     """Reads a split, of one or two parts."""
     for part in _PARTS[split.name]:
         folder = f"NISQA_{part}"
-        for place, row in split.table(CsvFile(tree.find(f"{folder}/{folder}_file.csv"), _NEEDED)):
+        for position, row in split.table(CsvFile(tree.find(f"{folder}/{folder}_file.csv"), _NEEDED)):
             condition = number(row["con"])
             if condition is None or condition != int(condition):
-                split.fault(place, f"con {row['con']!r} is not a condition number")
+                split.fault(position, f"con {row['con']!r} is not a condition number")
                 continue
-            labels = {metric: value for metric in _LABELS if (value := _value(split, place, row, metric)) is not None}
+            labels = {
+                metric: value for metric in _LABELS if (value := _value(split, position, row, metric)) is not None
+            }
             if not labels:
                 split.dropped["no rating"] += 1
                 continue
             uid, system, reference = _ids(split, part, str(int(condition)), row)
             path = tree.audio(f"{folder}/deg/{row['filename_deg']}")
             split.add(
-                place,
+                position,
                 row["filename_deg"],
                 path,
                 uid=uid,
                 system=system,
                 reference=reference,
                 labels=labels,
-                meta=_meta(split, place, row),
+                meta=_meta(split, position, row),
             )
 
 
@@ -69,12 +71,12 @@ def _ids(split: Split, part: str, condition: str, row: dict[str, str]) -> tuple[
     return make_uid(condition, degraded), f"{part}-{condition}", None
 
 
-def _value(split: Split, place: Place, row: dict[str, str], metric: str) -> float | None:
+def _value(split: Split, position: Position, row: dict[str, str], metric: str) -> float | None:
     column = _LABELS[metric]
-    return split.value(place, metric, row[column]) if column in row else None
+    return split.value(position, metric, row[column]) if column in row else None
 
 
-def _meta(split: Split, place: Place, row: dict[str, str]) -> dict[str, float]:
+def _meta(split: Split, position: Position, row: dict[str, str]) -> dict[str, float]:
     meta = {}
     columns = {f"{metric}_std": f"{column}_std" for metric, column in _LABELS.items()} | {"mos_overall_votes": "votes"}
     for key, column in columns.items():
@@ -82,7 +84,7 @@ def _meta(split: Split, place: Place, row: dict[str, str]) -> dict[str, float]:
             continue
         value = number(row[column])
         if value is None or value < 0:
-            split.fault(place, f"{column} {row[column]!r} is not a number of 0 or more")
+            split.fault(position, f"{column} {row[column]!r} is not a number of 0 or more")
         else:
             meta[key] = value
     return meta

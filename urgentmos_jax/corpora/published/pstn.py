@@ -14,14 +14,14 @@ from urgentmos_jax.manifests.tables import CsvFile
 def read(tree: Tree, split: Split) -> None:
     """Reads the one split."""
     path = tree.find("pstn_train.csv")
-    for place, row in split.table(CsvFile(path, ["filename", "MOS", "std"])):
-        label = split.value(place, "mos_overall", row["MOS"])
+    for position, row in split.table(CsvFile(path, ["filename", "MOS", "std"])):
+        label = split.value(position, "mos_overall", row["MOS"])
         if label is None:
             continue
-        std = split.value(place, "std", row["std"]) if row["std"] else None
+        std = split.value(position, "std", row["std"]) if row["std"] else None
         name = PurePosixPath(row["filename"]).stem.split("_")[0]
         split.add(
-            place,
+            position,
             row["filename"],
             tree.audio(row["filename"]),
             uid=make_uid(name, name),

@@ -11,17 +11,17 @@ _LISTS = {"train": "TRAINSET", "dev": "VALIDSET", "test": "TESTSET"}
 def read(tree: Tree, split: Split) -> None:
     """Reads a split."""
     path = tree.find(f"training_files/split1/clean/{_LISTS[split.name]}")
-    for place, row in split.table(CsvFile(path, ["systemId", "utteranceId", "choice", "listenerId"])):
-        rating = split.value(place, "mos_overall", row["choice"])
+    for position, row in split.table(CsvFile(path, ["systemId", "utteranceId", "choice", "listenerId"])):
+        rating = split.value(position, "mos_overall", row["choice"])
         if rating is None:
             continue
         system, name = row["systemId"], row["utteranceId"]
         reference, underscore, _ = name.rpartition("_")
         if not system or not underscore:
-            split.fault(place, f"{system!r}, {name!r}: give a systemId and an utteranceId TEXT_SYSTEM.wav")
+            split.fault(position, f"{system!r}, {name!r}: give a systemId and an utteranceId TEXT_SYSTEM.wav")
             continue
         split.add(
-            place,
+            position,
             name,
             tree.audio(f"audios/{name}"),
             system=system,

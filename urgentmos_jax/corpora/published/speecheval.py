@@ -12,7 +12,7 @@ from urgentmos_jax.corpora.downloads import HubDataset
 from urgentmos_jax.corpora.hub_tables import hub_rows
 from urgentmos_jax.corpora.split import Split, escape_id
 from urgentmos_jax.manifests.lines import json_lines
-from urgentmos_jax.manifests.tables import Place
+from urgentmos_jax.manifests.tables import Position
 
 _LISTS = {"train": "train", "dev": "validation", "test": "test"}
 _LABELS = {"A": 1.0, "B": -1.0, "tie": 0.0}
@@ -23,7 +23,7 @@ def read(tree: Tree, split: Split) -> None:
     preferences = _preferences(tree.find(f"preference/{_LISTS[split.name]}.jsonl"), split)
     raw = tree.find("rawdata")
     left = dict(preferences)
-    for place, row in hub_rows(raw, _LISTS[split.name], ["task", "key", "path", "path_B"]):
+    for position, row in hub_rows(raw, _LISTS[split.name], ["task", "key", "path", "path_B"]):
         split.read += 1
         if row["task"] != "CompareEval":
             split.dropped["other tasks"] += 1
@@ -38,7 +38,7 @@ def read(tree: Tree, split: Split) -> None:
             continue
         paths = (row["path"], row["path_B"])
         split.add_pair(
-            place,
+            position,
             (escape_id(row["path"]), escape_id(row["path_B"])),
             [tree.audio(f"rawdata/{path}") for path in paths],
             _LABELS[preference],
@@ -48,17 +48,17 @@ def read(tree: Tree, split: Split) -> None:
         split.notes["preferences without a row in SpeechEval"] += len(left)
 
 
-def _preferences(path: Path, split: Split) -> dict[Any, tuple[Place, Any]]:
-    found: dict[Any, tuple[Place, Any]] = {}
+def _preferences(path: Path, split: Split) -> dict[Any, tuple[Position, Any]]:
+    found: dict[Any, tuple[Position, Any]] = {}
     for line, entry in json_lines(path):
-        place = Place(str(path), line)
+        position = Position(str(path), line)
         if isinstance(entry, str) or not {"key", "preference"} <= entry.keys():
-            split.fault(place, entry if isinstance(entry, str) else "give a key and a preference")
+            split.fault(position, entry if isinstance(entry, str) else "give a key and a preference")
         elif entry["key"] in found:
             first = found[entry["key"]][0].line
-            split.fault(place, f"key {json.dumps(entry['key'])} is already used on line {first}")
+            split.fault(position, f"key {json.dumps(entry['key'])} is already used on line {first}")
         else:
-            found[entry["key"]] = place, entry["preference"]
+            found[entry["key"]] = position, entry["preference"]
     return found
 
 

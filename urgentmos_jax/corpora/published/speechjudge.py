@@ -12,7 +12,7 @@ _HOME = "https://huggingface.co/datasets/RMSnow/SpeechJudge-Data"
 def read(tree: Tree, split: Split) -> None:
     """Reads a split and writes its recordings to `audio/`."""
     columns = ["index", "audioA", "audioB", "naturalness_label"]
-    for place, row in hub_rows(tree.root, split.name, columns, audio=("audioA", "audioB")):
+    for position, row in hub_rows(tree.root, split.name, columns, audio=("audioA", "audioB")):
         split.read += 1
         if row["naturalness_label"] not in _LABELS:
             split.dropped[f"label {row['naturalness_label']!r}"] += 1
@@ -21,7 +21,7 @@ def read(tree: Tree, split: Split) -> None:
         stem = f"{split.name}-{escape_id(str(row['index']))}"
         paths = [extract(row[f"audio{side}"], tree.extracted, f"{row['index']}_{side.lower()}") for side in "AB"]
         split.add_pair(
-            place, (f"{stem}_a", f"{stem}_b"), paths, _LABELS[row["naturalness_label"]], {"index": row["index"]}
+            position, (f"{stem}_a", f"{stem}_b"), paths, _LABELS[row["naturalness_label"]], {"index": row["index"]}
         )
 
 

@@ -19,19 +19,19 @@ _LISTENERS = [str(listener) for listener in range(1, 25)]
 def read(tree: Tree, split: Split) -> None:
     """Reads the one split."""
     recordings = _recordings(tree)
-    for place, row in read_sheet(_table(tree), _SHEET, ["Filename", "ConditionID"]):
+    for position, row in read_sheet(_table(tree), _SHEET, ["Filename", "ConditionID"]):
         split.read += 1
         name, condition = row["Filename"], row["ConditionID"]
         _, _, *rest = Path(name).stem.split("_")
         if not rest or not condition:
-            split.fault(place, f"{name!r}, {condition!r}: give a Filename C_NN_KIND_SPEAKER.wav and a ConditionID")
+            split.fault(position, f"{name!r}, {condition!r}: give a Filename C_NN_KIND_SPEAKER.wav and a ConditionID")
             continue
         heard = [listener for listener in _LISTENERS if listener in row]
         if not heard:
-            raise ManifestError([f"{place.path}: no listener columns, 1 to 24; the columns are {list(row)}"])
-        ratings = [(listener, split.value(place, "mos_overall", row[listener])) for listener in heard]
+            raise ManifestError([f"{position.path}: no listener columns, 1 to 24; the columns are {list(row)}"])
+        ratings = [(listener, split.value(position, "mos_overall", row[listener])) for listener in heard]
         split.add(
-            place,
+            position,
             name,
             recordings.get(name) or tree.audio(f"wav/{name}"),
             uid=make_uid(condition.zfill(3), "_".join(rest)),

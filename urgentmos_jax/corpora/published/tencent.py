@@ -11,14 +11,14 @@ _LISTS = ("withoutReverberationTrainDevMOS.csv", "withReverberationTrainDevMOS.c
 def read(tree: Tree, split: Split) -> None:
     """Reads the one split, of two lists."""
     for name in _LISTS:
-        for place, row in split.table(CsvFile(tree.find(name), ["deg_wav", "mos"])):
-            label = split.value(place, "mos_overall", row["mos"])
+        for position, row in split.table(CsvFile(tree.find(name), ["deg_wav", "mos"])):
+            label = split.value(position, "mos_overall", row["mos"])
             if label is None:
                 continue
             audio = row["deg_wav"].removeprefix("./")
             key = audio.removesuffix(".wav").replace("/", "_")
             split.add(
-                place, audio, tree.audio(audio), uid=make_uid(key, key), labels={"mos_overall": label}
+                position, audio, tree.audio(audio), uid=make_uid(key, key), labels={"mos_overall": label}
             )  # fmt: skip
 
 

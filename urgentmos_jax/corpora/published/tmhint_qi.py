@@ -16,21 +16,21 @@ def read(tree: Tree, split: Split) -> None:
     folders = {name: tree.find(name) for name in ("train", "test")}
     names = {name: _stems(folder) for name, folder in folders.items()}
     other = "test" if split.name == "train" else "train"
-    for place, row in split.table(file):
+    for position, row in split.table(file):
         name = row["file_name"]
         if name not in names[split.name] and (name in names[other] or split.name == "test"):
             split.dropped["recording in no folder" if name not in names[other] else f"recording in {other}/"] += 1
             continue
-        rating = split.value(place, "mos_overall", row["quality_score"])
+        rating = split.value(position, "mos_overall", row["quality_score"])
         if rating is None:
             continue
         _, mark, after = name.rpartition("TMHINT")
         if not mark:
-            split.fault(place, f"file_name {name!r} has no sentence, TMHINT...")
+            split.fault(position, f"file_name {name!r} has no sentence, TMHINT...")
             continue
         system = f"{row['method']}-SNR{row['snr']}-{row['noise']}"
         split.add(
-            place,
+            position,
             name,
             str(folders[split.name] / f"{name}.wav"),
             system=system,

@@ -12,17 +12,17 @@ _COLUMNS = ("audio", "dataset", "system", "rating_type", "value", "annotator")
 
 def read(tree: Tree, split: Split) -> None:
     """Reads the one split."""
-    for place, row in split.table(CsvFile(tree.find("subjective_results.csv"), _COLUMNS)):
+    for position, row in split.table(CsvFile(tree.find("subjective_results.csv"), _COLUMNS)):
         if row["rating_type"] != "mos":
             split.dropped[f"rating type {row['rating_type']}"] += 1
             continue
-        rating = split.value(place, "mos_overall", row["value"])
+        rating = split.value(position, "mos_overall", row["value"])
         if rating is None:
             continue
         system = f"{row['dataset']}-{row['system']}"
         reference = PurePosixPath(row["audio"]).name.removesuffix(".wav")
         split.add(
-            place,
+            position,
             row["audio"],
             tree.audio(row["audio"]),
             system=system,
