@@ -1,6 +1,7 @@
 """CHiME-7 UDASE listening test: noisy conversations and their enhanced versions, rated by ITU-T P.835.
 
-The list has a row for each of the three scales of a recording: `mos_overall`, `mos_signal`, `mos_background`.
+The list has a row for each of the three scales of a recording: `mos_overall`, `mos_signal`, `mos_background`. The
+authors' manifests average all three as `mos_overall`; here it is the overall scale alone.
 """
 
 from pathlib import PurePosixPath
