@@ -111,6 +111,7 @@ def read(path: Path) -> dict[str, float]:
     return {name: float(text) for name, text in rows}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("named", [False, True])
 def test_predictions_are_those_of_score_and_compare(named, source, expected, model_folder, tmp_path, capsys):
     if named:
@@ -130,6 +131,7 @@ def test_predictions_are_those_of_score_and_compare(named, source, expected, mod
     assert "in order" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_authors_order(source, expected, model_folder, tmp_path):
     assert run(source, tmp_path / "p.csv", model_folder, "--order", "ab") == 0
     found = read(tmp_path / "p.csv")

@@ -149,6 +149,7 @@ def test_references_by_column_and_by_path(corpus, here, tmp_path):
     assert {Path(line["audio_path"]) for line in moved} == {tmp_path / f"{line['uid']}.wav" for line in lines}
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_without_loss_or_repetition(tmp_path, here):
     lines = []
     for number in range(20):

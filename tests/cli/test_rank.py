@@ -10,7 +10,7 @@ import soundfile
 
 from tests.helpers.corpus import speech_like
 from tests.helpers.counting import count_encoded
-from tests.launch.test_rated_sets import COLUMNS, DATA
+from tests.helpers.rated_sets import COLUMNS, DATA
 from urgentmos_jax.cli import main, rank
 from urgentmos_jax.manifests.records import Utterance
 from urgentmos_jax.manifests.writing import write_utterances

@@ -63,6 +63,7 @@ def test_parameters_of_the_real_sizes():
         assert sum(math.prod(v.shape) for v in flat_state(encoder).values()) / 1e6 == pytest.approx(wanted, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_the_fused_model_at_real_size_is_traced():
     config = model_of(read_run(importlib.import_module("configs.f4c1m5_d_ref").get_config()).model, offline=True)
     graph, params = nnx.split(nnx.eval_shape(lambda: UrgentMOS(config, rngs=nnx.Rngs(0))))
@@ -83,6 +84,7 @@ def test_the_fused_model_at_real_size_is_traced():
     assert 4.5e9 < need[0] < need[1] < need[2] and need[3] < need[4] < need[5] and need[0] < need[3]
 
 
+@pytest.mark.slow
 def test_estimated_memory_is_near_what_xla_plans():
     config = model_config("layer")
     config = dataclasses.replace(config, width=64)
@@ -95,13 +97,14 @@ def test_estimated_memory_is_near_what_xla_plans():
     assert 0.4 < estimate / (planned.temp_size_in_bytes + planned.argument_size_in_bytes) < 2.5
 
 
+@pytest.mark.slow
 def test_dry_run(capsys):
     run = importlib.import_module("configs.f4c1m5_d_ref").get_config()
     text = describe_run(run, 8)
     lines = text.splitlines()
     assert {"fusion", "encoders.3", "all"} <= {line.split()[0] for line in lines} and "2237.317" in text
     assert "32 pairs of 9.4 s on 8 devices" in text and "10 pairs of 30.0 s" in text
-    one, eight = (float(describe_run(run, n).splitlines()[-2].split(": ")[1].split()[0]) for n in (1, 8))
+    one, eight = (float(told[-2].split(": ")[1].split()[0]) for told in (describe_run(run, 1).splitlines(), lines))
     assert one > eight > 4.6
 
 
@@ -195,6 +198,7 @@ def test_odd_windows_are_refused(tmp_path: Path):
             read_config(folder)
 
 
+@pytest.mark.slow
 def test_longer_clips_are_cut_into_windows_and_flagged():
     """A Whisper of 2 s: a clip of 5 s is three windows, and never cut without a word."""
     module = random_module("whisper")
@@ -218,6 +222,7 @@ def test_rows_are_as_few_as_the_padding_to_the_window_asks_for():
     assert {batch.rows for batch in model.engine.plan([8000] * 8)} == {4}
 
 
+@pytest.mark.slow
 def test_bfloat16_encoder_in_a_model_folder(tmp_path: Path):
     config = model_config("fused")
     halves = tuple(dataclasses.replace(encoder, dtype="bfloat16") for encoder in config.encoders)

@@ -98,6 +98,7 @@ def test_evaluation_is_as_without_noise(family: str, tmp_path: Path):
         assert np.abs(found[0, layer] - found[1, layer]).max() > 0.01
 
 
+@pytest.mark.slow
 def test_rows_have_noise_of_their_own_and_padding_has_no_part(tmp_path: Path):
     encoder = load_encoder(noisy_folder(tmp_path, "wavlm-large", **NOISE), noise=True)
     rows = encode(encoder, range(1), rows=2)[0]
@@ -405,6 +406,7 @@ def model_of(*encoders: EncoderConfig) -> UrgentMOS:
     return UrgentMOS(ModelConfig(encoders, metrics, width=8, category=category), rngs=nnx.Rngs(0))
 
 
+@pytest.mark.slow
 def test_a_frozen_encoder_with_noise():
     architecture = tiny(hidden_dropout=0.1, layerdrop=0.2, mask_time_prob=0.1)
     waveform, lengths = jnp.asarray(CLIP)[None], jnp.array([SAMPLES])

@@ -14,7 +14,7 @@ from typing import Any
 import jax
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["processes", "conftest", "configs.compact", "urgentmos_jax.training.trainer"])
+CONTEXT.set_forkserver_preload(["tests.helpers.processes", "configs.compact", "urgentmos_jax.training.trainer"])
 
 
 def start(log: Path, function: Callable[..., None], *args: Any) -> Any:

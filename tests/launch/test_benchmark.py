@@ -65,10 +65,8 @@ def program(tmp_path: Path, *arguments: str) -> dict:
     return figures
 
 
-@pytest.mark.parametrize(
-    "what",
-    ["score", "first", *(pytest.param(what, marks=pytest.mark.slow) for what in ("train", "step", "evaluate-model"))],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["score", "first", "train", "step", "evaluate-model"])
 def test_figures(tmp_path, model_folder, what: str):
     figures = program(tmp_path, what, f"--model={model_folder}", "--clips=6", "--rounds=1")
     assert all(np.isfinite(v) and v > 0 for v in figures.values() if isinstance(v, (int, float)))

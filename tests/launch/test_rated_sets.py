@@ -1,25 +1,17 @@
 """Training on real listeners' ratings: the two sets that the project is developed with, where they are."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from configs.compact import get_config
+from tests.helpers.rated_sets import COLUMNS, DATA
 from urgentmos_jax.cli import main
 from urgentmos_jax.manifests.reading import read_utterances
 from urgentmos_jax.manifests.writing import write_utterances
 from urgentmos_jax.training.trainer import Trainer
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
-COLUMNS = {
-    "p835-wb": ("--system", "condition", "--reference", "talker", "--metric", "mos_overall=mos_ovrl"),
-    "codec-mushra": (
-        *("--system", "condition", "--reference", "signal", "--metric", "mos_overall=ratings_0_to_100"),
-        *("--scale", "0-100:1-5"),
-    ),
-}
 HELD_OUT = 2  # Talkers, or signals.
 
 

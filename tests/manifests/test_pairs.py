@@ -40,6 +40,7 @@ def drawn(source: Path, output: Path, *flags: str) -> list[Pair]:
     return read_pairs(output)[0]
 
 
+@pytest.mark.slow
 def test_five_thousand_clips_appear_equally_often(tmp_path):
     source = manifest(tmp_path, clips(5000, 5000))
     pairs = drawn(source, tmp_path / "data_pairs.jsonl", "--scope", "corpus", "--limit", "100000", "--seed", "3")

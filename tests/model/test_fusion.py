@@ -27,6 +27,7 @@ def test_resample_time(length: int, target: int):
     assert np.isfinite(found).all()
 
 
+@pytest.mark.slow
 def test_two_encoders():
     encoders = tuple(EncoderConfig(architecture(kind)) for kind in ("group", "compact"))
     config = dataclasses.replace(model_config("group"), encoders=encoders)

@@ -16,7 +16,7 @@ from urgentmos_jax.scoring.model import Model
 TOLERANCE = 1e-4
 
 
-@pytest.fixture(scope="module", params=["group", "compact", *FUSED, "fused"])
+@pytest.fixture(scope="module", params=["group", "compact", *FUSED, pytest.param("fused", marks=pytest.mark.slow)])
 def model(request) -> Model:
     return on_one_device(random_module(request.param))
 
@@ -79,6 +79,7 @@ def test_one_device_equals_eight(clips: list[np.ndarray]):
     np.testing.assert_allclose(table(one.score(clips, sample_rate=16000)), eight, rtol=0, atol=TOLERANCE)
 
 
+@pytest.mark.slow
 def test_without_the_mask_of_the_group_norm_scores_move(clips: list[np.ndarray], monkeypatch: pytest.MonkeyPatch):
     """The tests above would see it if the first norm heard the padding."""
     module = random_module("group")
@@ -139,6 +140,7 @@ def test_gradient_with_respect_to_the_waveform(model: Model, clips: list[np.ndar
     assert (gradient[1, 5200:] == 0).all(), "padding has no influence"
 
 
+@pytest.mark.slow
 def test_few_shapes_are_compiled(clips: list[np.ndarray]):
     model = Model(random_module("compact"), devices=jax.devices()[:1])
     rng = np.random.default_rng(1)

@@ -37,6 +37,7 @@ def disturbed(plan: Plan, disturb) -> list:
     return found
 
 
+@pytest.mark.slow
 def test_a_killed_worker_does_not_change_the_order(plan: Plan, caplog):
     killed = []
 
@@ -49,6 +50,7 @@ def test_a_killed_worker_does_not_change_the_order(plan: Plan, caplog):
     assert all(f"data worker {pid} ended by SIGKILL; started again at batch" in caplog.text for pid in killed)
 
 
+@pytest.mark.slow
 def test_a_stuck_worker_is_found_and_replaced(plan: Plan, caplog, monkeypatch):
     assert loading.PATIENCE_SECONDS < 30
     monkeypatch.setattr(loading, "PATIENCE_SECONDS", 1.0)
@@ -69,6 +71,7 @@ def deadly(load, index: int, **rest):
     return load(index, **rest)
 
 
+@pytest.mark.slow
 def test_a_batch_that_kills_every_worker_stops_the_run(plan: Plan, monkeypatch):
     load = plan.load
     monkeypatch.setattr(plan, "load", functools.partial(deadly, load))

@@ -91,6 +91,7 @@ def test_an_unfinished_newest_step_does_not_count(tmp_path, kind: str, caplog):
         assert "going back to an older step" in caplog.text and f"{newest}: damaged or missing: state/" in caplog.text
 
 
+@pytest.mark.slow
 def test_every_flipped_bit_is_found(tmp_path):
     """Case 18: 100 of 100; plain Orbax finds none."""
     checkpoints, rng = saved(tmp_path, [1, 2], width=40), random.Random(0)

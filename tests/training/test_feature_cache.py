@@ -45,14 +45,8 @@ def run(values, workdir: Path, confirm=lambda question: True) -> tuple[list[floa
     return [line["loss"] for line in lines if line["kind"] == "train"], trainer
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "all states",
-        pytest.param("last layer", marks=pytest.mark.slow),
-        pytest.param("beside a trained encoder", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["all states", "last layer", "beside a trained encoder"])
 def test_same_losses_within_the_storage_precision(data: Path, tmp_path, kind: str, monkeypatch, caplog):
     settings = {"aggregate": kind != "last layer", "unfrozen": kind == "beside a trained encoder"}
     wanted, _ = run(config(data, **settings), tmp_path / "without")
@@ -92,6 +86,7 @@ def test_a_run_with_stored_states_goes_on_with_the_same_bits(data: Path, tmp_pat
     assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), one.state, other.state))
 
 
+@pytest.mark.slow
 def test_writing_that_was_cut_goes_on(data: Path, tmp_path, monkeypatch):
     run(config(data, tmp_path / "whole"), tmp_path / "one")
     monkeypatch.setattr(feature_cache, "SHARD_BYTES", 1)  # A shard a batch.
@@ -118,6 +113,7 @@ def test_writing_that_was_cut_goes_on(data: Path, tmp_path, monkeypatch):
         assert states.read(name)[0] == whole["clips"][name][3]
 
 
+@pytest.mark.slow
 def test_a_damaged_shard_is_named(data: Path, tmp_path):
     run(config(data, tmp_path / "cache"), tmp_path / "run")
     (shard,) = tmp_path.glob("cache/*/*.f16")
@@ -168,6 +164,7 @@ def test_values_beyond_float16_are_named(data: Path, tmp_path, monkeypatch):
         run(config(data, tmp_path / "cache"), tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_clip_that_cannot_be_decoded_is_skipped(tmp_path, caplog):
     root = tmp_path / "data"
     write_corpus(root / "mine" / "train", [8000 + 700 * i for i in range(8)])

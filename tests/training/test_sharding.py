@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from tests.helpers.batches import CONFIG, pair_batch
 from urgentmos_jax.model.losses import LossConfig
 from urgentmos_jax.model.urgentmos import UrgentMOS
 from urgentmos_jax.training.config import read_config
@@ -33,8 +34,6 @@ STEPS = 20
 
 def losses(mesh: str, accumulate: int) -> tuple[list[float], TrainStep, list[np.ndarray]]:
     """Losses of 20 updates, dropout included, with a frozen and a trained encoder."""
-    from tests.training.test_step import CONFIG, pair_batch
-
     devices, config = MESHES[mesh]
     layout = Layout(config, jax.devices()[:devices])
     graph, trained, frozen = split_module(UrgentMOS(CONFIG, rngs=nnx.Rngs(0)))
@@ -57,14 +56,9 @@ def alone():
     return functools.cache(lambda accumulate: losses("one", accumulate))
 
 
-@pytest.mark.parametrize(
-    ("mesh", "accumulate"),
-    [
-        ("data_model", 1),
-        *(pytest.param(mesh, 1, marks=pytest.mark.slow) for mesh in ("data", "fully_sharded")),
-        *(pytest.param(mesh, 2, marks=pytest.mark.slow) for mesh in ("data", "fully_sharded", "data_model")),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("mesh", ["data", "fully_sharded", "data_model"])
 def test_same_losses_on_one_and_on_eight_devices(alone, mesh: str, accumulate: int):
     wanted, _, parameters = alone(accumulate)
     found, step, other = losses(mesh, accumulate)

@@ -51,6 +51,7 @@ def finished(data: Path, tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_best_checkpoint_is_kept_and_exported(finished: Path, data: Path):
     lines = map(json.loads, (finished / "run" / "metrics.jsonl").read_text().splitlines())
     figures = {line["step"]: line[SRCC] for line in lines if line["kind"] == "valid"}
@@ -80,6 +81,7 @@ def test_an_unknown_best_is_named(data: Path, best: str):
         read_config(values)
 
 
+@pytest.mark.slow
 def test_fine_tuning_takes_over_all_but_new_heads(finished: Path, data: Path, tmp_path, caplog):
     values = tiny_config(data)
     values.start_from, values.updates = str(finished / "best"), 1
@@ -107,6 +109,7 @@ def test_fine_tuning_names_what_does_not_fit(finished: Path, data: Path, tmp_pat
         Trainer(values, tmp_path / "run", devices=DEVICES)
 
 
+@pytest.mark.slow
 def test_memory_is_looked_at_before_the_first_update(data: Path, tmp_path, monkeypatch):
     """Case 26, by the compiler's plan of the step."""
     found = []
@@ -126,6 +129,7 @@ def test_memory_is_looked_at_before_the_first_update(data: Path, tmp_path, monke
     Trainer(tiny_config(data), tmp_path / "run", devices=DEVICES).close()
 
 
+@pytest.mark.slow
 def test_one_run_a_folder(data: Path, tmp_path):
     first = Trainer(tiny_config(data), tmp_path / "run", devices=DEVICES)
     with pytest.raises(InUse, match="is in use by process"):
@@ -134,6 +138,7 @@ def test_one_run_a_folder(data: Path, tmp_path):
     Trainer(tiny_config(data), tmp_path / "run", devices=DEVICES).close()
 
 
+@pytest.mark.slow
 def test_strict_stops_at_the_first_bad_clip(tmp_path):
     root = tmp_path / "data"
     write_corpus(root / "mine" / "train", [8000 + 700 * i for i in range(8)])

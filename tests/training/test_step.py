@@ -9,13 +9,10 @@ import optax
 import pytest
 from flax import nnx
 
-from tests.helpers.corpus import GOLDEN, speech_like
-from urgentmos_jax.encoders.compact import CompactConfig
-from urgentmos_jax.metrics import Metric
-from urgentmos_jax.model.heads import HeadConfig
+from tests.helpers.batches import CONFIG, pair_batch, rows
+from tests.helpers.corpus import GOLDEN
 from urgentmos_jax.model.losses import LossConfig
-from urgentmos_jax.model.transformer import TransformerConfig
-from urgentmos_jax.model.urgentmos import EncoderConfig, ModelConfig, UrgentMOS
+from urgentmos_jax.model.urgentmos import UrgentMOS
 from urgentmos_jax.training.sharding import Layout, MeshConfig
 from urgentmos_jax.training.step import (
     OptimizerConfig,
@@ -45,21 +42,7 @@ def without_dropout(module: nnx.Module) -> nnx.Module:
     return module
 
 
-def rows(clips, labels, cmos, rows: int, size: int) -> dict[str, np.ndarray]:
-    """A batch from clips [n][sides], labels [n][sides][K] and cmos [n][C]; NaN = missing."""
-    sides = len(clips[0])
-    waveform, lengths = np.zeros((rows, sides, size), np.float32), np.zeros((rows, sides), np.int32)
-    all_labels = np.full((rows, sides, len(labels[0][0])), np.nan, np.float32)
-    all_cmos = np.full((rows, len(cmos[0])), np.nan, np.float32)
-    for row, pair in enumerate(clips):
-        for side, clip in enumerate(pair):
-            waveform[row, side, : len(clip)], lengths[row, side] = clip, len(clip)
-    all_labels[: len(clips)], all_cmos[: len(clips)] = labels, cmos
-    masks = {"label_mask": ~np.isnan(all_labels), "cmos_mask": ~np.isnan(all_cmos)}
-    numbers = {"labels": np.nan_to_num(all_labels), "cmos": np.nan_to_num(all_cmos)}
-    return {"waveform": waveform, "lengths": lengths, **numbers, **masks}
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_golden_through_the_step(name: str):
     """One update of two batches of unlike shape: clips with their labels, and pairs with theirs."""
@@ -106,33 +89,6 @@ def test_golden_through_the_step(name: str):
     assert seen == wanted.keys()
     frozen_paths = {".".join(map(str, path)) for path, _ in nnx.to_flat_state(frozen)}
     assert bool(frozen_paths) == meta["frozen_encoders"] and not frozen_paths & found.keys()
-
-
-CONFIG = ModelConfig(
-    encoders=(
-        EncoderConfig(CompactConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=12)),
-    ),
-    categories={
-        "quality": {"mos_overall": Metric(1, 5, comparative=True), "pesq": Metric(1, 4.5)},
-        "db": {"sdr": Metric()},
-    },
-    width=8,
-    category=TransformerConfig(layers=1, heads=2, feedforward=12, dropout=0.1),
-    absolute=HeadConfig("attentive"),
-    comparative=HeadConfig("attentive"),
-)
-SIZE = 8000
-RNG = np.random.default_rng(0)
-CLIPS = [speech_like(i, n) for i, n in enumerate((8000, 7000, 6000, 5000))]
-LABELS = RNG.uniform(1, 4, (4, 3)).astype(np.float32)
-LABELS[1, 1] = LABELS[3, 2] = np.nan
-
-
-def pair_batch(which: list[int], *, rows_: int = 4) -> dict[str, np.ndarray]:
-    """Rows (clip i, clip i - 1)."""
-    sides = [(i, i - 1) for i in which]
-    cmos = [[LABELS[a, 0] - LABELS[b, 0]] for a, b in sides]
-    return rows([[CLIPS[a], CLIPS[b]] for a, b in sides], [[LABELS[a], LABELS[b]] for a, b in sides], cmos, rows_, SIZE)
 
 
 REPLICATED = MeshConfig(data=-1, model=1, fully_sharded=False)

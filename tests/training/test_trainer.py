@@ -65,6 +65,7 @@ def test_run(finished, tmp_path):
     assert origin["kind"] == "training run" and origin["update"] == UPDATES
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_with_the_same_bits(finished, data: Path, tmp_path):
     """Many kills, at random updates and while saving, are in `test_survival.py` and `test_checkpoints.py`."""
     _, trainer, _ = finished
@@ -129,6 +130,7 @@ def test_bad_manifest_names_all_faults_with_their_lines(data: Path, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_file_that_vanishes_during_training_is_skipped_and_reported(data: Path, tmp_path):
     root = tmp_path / "data"
     write_corpus(root / "mine" / "train", [8000 + 700 * i for i in range(8)])
@@ -154,6 +156,7 @@ def test_too_many_files_that_fail_stop_the_run(data: Path, tmp_path):
         trainer.run()
 
 
+@pytest.mark.slow
 def test_gradients_that_are_not_finite_stop_the_run(finished, data: Path, tmp_path, monkeypatch):
     values = tiny_config(data)
     values.data.valid = ()
