@@ -21,8 +21,8 @@ class Metric:
         comparative: Whether a CMOS head compares two recordings by it.
     """
 
-    minimum: float = -math.inf
-    maximum: float = math.inf
+    minimum: float = dataclasses.field(default=-math.inf, metadata={"null": -math.inf})
+    maximum: float = dataclasses.field(default=math.inf, metadata={"null": math.inf})
     comparative: bool = False
 
 

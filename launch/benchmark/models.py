@@ -9,7 +9,7 @@ from configs import f1c1m5_d_corpus
 from launch.benchmark.settings import Settings
 from urgentmos_jax.model.urgentmos import ModelConfig, UrgentMOS
 from urgentmos_jax.training.config import read_config
-from urgentmos_jax.training.start import model_config
+from urgentmos_jax.training.start import with_sizes
 from urgentmos_jax.weights.model_folder import save_folder
 
 
@@ -42,4 +42,4 @@ def model_files(settings: Settings) -> tuple[Path, Path | None, Path | None]:
 
 def published_config() -> ModelConfig:
     """Returns F1C1M5: WavLM-base-plus, one category of five metrics."""
-    return model_config(read_config(f1c1m5_d_corpus.get_config()).model, offline=True)
+    return with_sizes(read_config(f1c1m5_d_corpus.get_config()).model, offline=True)

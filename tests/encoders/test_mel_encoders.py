@@ -24,7 +24,7 @@ from urgentmos_jax.scoring.model import Model
 from urgentmos_jax.training.config import ConfigError
 from urgentmos_jax.training.config import read_config as read_run
 from urgentmos_jax.training.dry_run import describe_run
-from urgentmos_jax.training.start import model_config as model_of
+from urgentmos_jax.training.start import with_sizes
 from urgentmos_jax.training.trainer import Trainer
 from urgentmos_jax.weights.encoder_folder import load_encoder, read_config
 from urgentmos_jax.weights.model_folder import load_folder, save_folder
@@ -65,7 +65,7 @@ def test_parameters_of_the_real_sizes():
 
 @pytest.mark.slow
 def test_the_fused_model_at_real_size_is_traced():
-    config = model_of(read_run(importlib.import_module("configs.f4c1m5_d_ref").get_config()).model, offline=True)
+    config = with_sizes(read_run(importlib.import_module("configs.f4c1m5_d_ref").get_config()).model, offline=True)
     graph, params = nnx.split(nnx.eval_shape(lambda: UrgentMOS(config, rngs=nnx.Rngs(0))))
     assert {str(v.dtype) for v in jax.tree.leaves(params["encoders"])} == {"bfloat16"}
 

@@ -23,12 +23,13 @@ from urgentmos_jax.encoders.whisper import WhisperConfig
 from urgentmos_jax.metrics import Metric
 from urgentmos_jax.model.transformer import TransformerConfig
 from urgentmos_jax.model.urgentmos import EncoderConfig, ModelConfig, UrgentMOS
+from urgentmos_jax.schema import as_json, read
 from urgentmos_jax.training.config import read_config
 from urgentmos_jax.training.start import fine_tuned_module
 from urgentmos_jax.training.step import split_module
 from urgentmos_jax.training.trainer import Trainer
 from urgentmos_jax.weights.encoder_folder import find_config, load_encoder
-from urgentmos_jax.weights.model_folder import config_from_json, config_to_json, load_folder, save_folder
+from urgentmos_jax.weights.model_folder import load_folder, save_folder
 from urgentmos_jax.weights.rules import WeightsError, flat_state
 
 FAMILIES = ("wavlm-base", "wavlm-large", "wav2vec2-base", "hubert-large")
@@ -321,8 +322,8 @@ def test_noise_defaults_are_those_of_transformers(model_type: str, tmp_path: Pat
     [
         (dict(hidden_dropout=1.5), "hidden_dropout"),
         (dict(layerdrop=-0.1), "layerdrop"),
-        (dict(mask_time_length=0), "mask_time_length is 0, wanted is a whole number from 1"),
-        (dict(mask_time_min_masks=-1), "mask_time_min_masks is -1, wanted is a whole number from 0"),
+        (dict(mask_time_length=0), "mask_time_length is 0, expected a whole number from 1"),
+        (dict(mask_time_min_masks=-1), "mask_time_min_masks is -1, expected a whole number from 0"),
         (dict(attention_dropout="none"), "attention_dropout"),
     ],
 )
@@ -458,7 +459,7 @@ def test_a_folder_from_before_noise_was_known(model_folder: Path, tmp_path: Path
     assert set(encoder["architecture"]) == BEFORE_NOISE
     (folder / "config.json").write_text(json.dumps(content))
     old, new = load_folder(folder)[0], load_folder(model_folder)[0]
-    assert old.config == new.config == config_from_json(config_to_json(old.config))
+    assert old.config == new.config == read(type(old.config), as_json(old.config))
     for path, value in flat_state(new).items():
         assert (flat_state(old)[path][...] == value[...]).all()
 

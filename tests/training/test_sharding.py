@@ -18,7 +18,7 @@ from urgentmos_jax.model.losses import LossConfig
 from urgentmos_jax.model.urgentmos import UrgentMOS
 from urgentmos_jax.training.config import read_config
 from urgentmos_jax.training.sharding import Layout, MeshConfig
-from urgentmos_jax.training.start import model_config
+from urgentmos_jax.training.start import with_sizes
 from urgentmos_jax.training.step import OptimizerConfig, TrainStep, make_optimizer, split_module
 
 SPECS = Path(__file__).parents[1] / "golden" / "sharding"
@@ -73,7 +73,7 @@ def test_same_losses_on_one_and_on_eight_devices(alone, mesh: str, accumulate: i
 def specs_of(name: str) -> dict[str, str]:
     """Specs of trained, frozen and Adam's moments on data 2 x model 4, fully sharded."""
     config = read_config(importlib.import_module(f"configs.{name}").get_config())
-    model = model_config(config.model, offline=True)
+    model = with_sizes(config.model, offline=True)
     layout = Layout(MESHES["data_model"][1], jax.devices()[:8])
     module = nnx.eval_shape(lambda: UrgentMOS(model, rngs=nnx.Rngs(0)))
     graph, trained, frozen = split_module(module)
@@ -94,7 +94,7 @@ def test_specs_of_a_config(name: str):
 
 @pytest.mark.parametrize("name", ["f1c1m5_d_corpus", "f4c1m5_d_ref"])
 def test_large_parameters_are_sharded(name: str, caplog):
-    model = model_config(read_config(importlib.import_module(f"configs.{name}").get_config()).model, offline=True)
+    model = with_sizes(read_config(importlib.import_module(f"configs.{name}").get_config()).model, offline=True)
     module = nnx.eval_shape(lambda: UrgentMOS(model, rngs=nnx.Rngs(0)))
     sharded = Layout(MESHES["fully_sharded"][1], jax.devices()[:8])
     assert sharded.report_large(nnx.state(module)) == []

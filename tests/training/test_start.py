@@ -77,7 +77,7 @@ def test_the_best_checkpoint_is_kept_and_exported(finished: Path, data: Path):
 def test_an_unknown_best_is_named(data: Path, best: str):
     values = tiny_config(data)
     values.best = best
-    with pytest.raises(ConfigError, match=f"best is '{best}', wanted is set/metric/figure"):
+    with pytest.raises(ConfigError, match=f"best is '{best}', expected set/metric/statistic"):
         read_config(values)
 
 

@@ -184,10 +184,10 @@ def test_gradients_that_are_not_finite_stop_the_run(finished, data: Path, tmp_pa
         (lambda c: c["optimizer"].pop("schedule"), "missing key optimizer.schedule"),
         (lambda c: c["model"]["encoders"]["compact"]["architecture"].pop("mel_bins"), "architecture.mel_bins"),
         (lambda c: c["model"]["category"].update(head=3), "unknown key model.category.head"),
-        (lambda c: c.update(updates=2.5), "updates is 2.5, wanted is int"),
+        (lambda c: c.update(updates=2.5), "updates is 2.5, expected a whole number of at least 0"),
         (
             lambda c: c["data"].update(pairing_scope="all"),
-            "pairing_scope is 'all', choose reference, corpus, any, none",
+            "pairing_scope is 'all', must be one of reference, corpus, any, none",
         ),
         (lambda c: c["data"].update(train=()), "data.train is empty"),
         (lambda c: c["batch"].update(clips=0), "batch.clips is 0"),

@@ -13,11 +13,10 @@ from tests.helpers.corpus import GOLDEN
 from urgentmos_jax.encoders.compact import CompactConfig
 from urgentmos_jax.metrics import Metric
 from urgentmos_jax.model.urgentmos import EncoderConfig, ModelConfig, UrgentMOS
+from urgentmos_jax.schema import as_json, read
 from urgentmos_jax.weights import model_folder as released
 from urgentmos_jax.weights.model_folder import (
     ModelFolderError,
-    config_from_json,
-    config_to_json,
     is_model_folder,
     load_folder,
     save_folder,
@@ -77,9 +76,9 @@ def test_a_model_comes_back_as_it_was(case: str, tmp_path: Path):
 def test_open_bounds_and_other_encoders_survive_json():
     metrics = {"a": Metric(1, 5, True), "b": Metric(minimum=0), "c": Metric(maximum=3.5), "d": Metric()}
     config = ModelConfig((EncoderConfig(CompactConfig()),), {"x": metrics, "y": {"e": Metric(0, 1)}}, width=16)
-    text = json.dumps(config_to_json(config), allow_nan=False)
-    assert config_from_json(json.loads(text)) == config
-    assert list(config_from_json(json.loads(text)).metrics) == list("abcde")
+    text = json.dumps(as_json(config), allow_nan=False)
+    assert read(ModelConfig, json.loads(text)) == config
+    assert list(read(ModelConfig, json.loads(text)).metrics) == list("abcde")
 
 
 # What is refused on loading.

@@ -75,10 +75,10 @@ class Wav2Vec2Config(Architecture):
     layerdrop: float = 0.0
     mask_time_prob: float = 0.0
     mask_time_length: int = 10
-    mask_time_min_masks: int = dataclasses.field(default=2, metadata={"least": 0})
+    mask_time_min_masks: int = dataclasses.field(default=2, metadata={"min": 0})
     mask_feature_prob: float = 0.0
     mask_feature_length: int = 10
-    mask_feature_min_masks: int = dataclasses.field(default=0, metadata={"least": 0})
+    mask_feature_min_masks: int = dataclasses.field(default=0, metadata={"min": 0})
 
     @classmethod
     def from_huggingface(

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from urgentmos_jax.encoders import Architecture, make_encoder
+from urgentmos_jax.encoders import ENCODERS, Architecture, make_encoder
 from urgentmos_jax.encoders.encoder import no_noise
 from urgentmos_jax.metrics import Metric
 from urgentmos_jax.model.fusion import Fusion
@@ -34,7 +34,9 @@ class EncoderConfig:
             where it is frozen. One that is trained has what its architecture states in any case.
     """
 
-    architecture: Architecture
+    architecture: Architecture = dataclasses.field(
+        metadata={"tag": "model_type", "variants": {name: one.config_class for name, one in ENCODERS.items()}}
+    )
     layer_aggregation: bool = True
     freeze: bool = True
     gradient_scale: float = 0.1
@@ -72,8 +74,10 @@ class ModelConfig:
 
     def __post_init__(self):
         names = [name for metrics in self.categories.values() for name in metrics]
-        if not self.encoders or not names or len(set(names)) < len(names):
-            raise ValueError("a model has at least one encoder and one metric, and no metric in two categories")
+        if not self.encoders or not names or not all(self.categories.values()) or len(set(names)) < len(names):
+            raise ValueError(
+                "a model has at least one encoder, each category a metric, and no metric is in two of them"
+            )
 
     @property
     def encoder_widths(self) -> list[int]:

@@ -1,16 +1,16 @@
 """The configuration of a run: every key is stated in the config file, and an unknown or missing one is named."""
 
 import dataclasses
-import typing
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from dataclasses import field
+from typing import Any, ClassVar
 
 from urgentmos_jax.data.partners import PairingScope
-from urgentmos_jax.encoders import ENCODERS
-from urgentmos_jax.metrics import CATALOGUE, Metric
-from urgentmos_jax.model.heads import HeadConfig
+from urgentmos_jax.encoders import Architecture
+from urgentmos_jax.metrics import CATALOGUE
 from urgentmos_jax.model.losses import LossConfig
-from urgentmos_jax.model.transformer import TransformerConfig
+from urgentmos_jax.model.urgentmos import ModelConfig
+from urgentmos_jax.schema import SchemaError, at_least, read
 from urgentmos_jax.training.sharding import MeshConfig
 from urgentmos_jax.training.step import OptimizerConfig, Precision
 
@@ -18,8 +18,7 @@ __all__ = [
     "BatchConfig",
     "ConfigError",
     "DataConfig",
-    "EncoderSettings",
-    "ModelSettings",
+    "Pretrained",
     "TrainConfig",
     "differences",
     "read_config",
@@ -53,9 +52,9 @@ class DataConfig:
     valid: tuple[str, ...]
     audio_root: str
     pairing_scope: PairingScope
-    max_seconds: float
-    workers: int
-    most_bad: float
+    max_seconds: float = field(metadata={"above": 0})
+    workers: int = field(metadata=at_least(0))
+    most_bad: float = field(metadata=at_least(0))
     feature_cache: str
 
 
@@ -69,38 +68,22 @@ class BatchConfig:
         accumulate: Batches an update.
     """
 
-    seconds: float
-    clips: int
-    accumulate: int
+    seconds: float = field(metadata={"above": 0})
+    clips: int = field(metadata=at_least(1))
+    accumulate: int = field(metadata=at_least(1))
 
 
 @dataclasses.dataclass(frozen=True)
-class EncoderSettings:
-    """One encoder: `pretrained` (Hugging Face folder or hub id), or `architecture` (sizes, random weights).
+class Pretrained(Architecture):
+    """Stands for the architecture of an encoder until its config is read (`start.with_sizes`).
 
-    The rest is as in `EncoderConfig`; the rates of `noise` are those of the pretrained encoder, or are stated.
+    Args:
+        source: Hugging Face folder or hub id.
     """
 
-    layer_aggregation: bool
-    freeze: bool
-    gradient_scale: float
-    dtype: Literal["float32", "bfloat16"]
-    noise: bool
-    pretrained: str | None = None
-    architecture: Any = None
+    has_noise: ClassVar[bool] = True
 
-
-@dataclasses.dataclass(frozen=True)
-class ModelSettings:
-    """Architecture as `ModelConfig`, encoders by a name of the user's."""
-
-    encoders: dict[str, EncoderSettings]
-    categories: dict[str, dict[str, Metric]]
-    width: int
-    shared: TransformerConfig | None
-    category: TransformerConfig | None
-    absolute: HeadConfig
-    comparative: HeadConfig
+    source: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +92,8 @@ class TrainConfig:
 
     Args:
         seed: Of initialisation, partners, order and dropout.
-        data, batch, model, mesh, loss, optimizer: See there.
+        data, batch, model, mesh, loss, optimizer: See there. The config file names the encoders of the model and gives
+            each either `pretrained`, its source, or `architecture`, which starts from random weights.
         start_from: Model folder or hub id whose weights the run starts from (fine-tuning); "" = from the pretrained
             encoders, or from nothing.
         precision: "bfloat16" computes in it, with float32 parameters and losses.
@@ -119,34 +103,32 @@ class TrainConfig:
         updates: Length of the run in updates, in place of epochs; 0 = by epochs.
         validate_every, save_every, log_every: Updates between two validations, checkpoints, lines of the log.
         keep: Checkpoints kept, the newest ones.
-        best: Figure of validation, `somos/dev/mos_overall/srcc`, whose best checkpoint is kept too and exported at the
-            end; "" = none.
+        best: Statistic of validation, `somos/dev/mos_overall/srcc`, whose best checkpoint is kept too and exported
+            at the end; "" = none.
     """
 
-    seed: int
+    seed: int = field(metadata={"min": 0, "max": 2**32 - 1})
     data: DataConfig
     batch: BatchConfig
-    model: ModelSettings
+    model: ModelConfig
     mesh: MeshConfig
     start_from: str
     precision: Precision
     remat: bool
     loss: LossConfig
     optimizer: OptimizerConfig
-    epochs: float
-    updates: int
-    validate_every: int
-    save_every: int
-    log_every: int
-    keep: int
+    epochs: float = field(metadata=at_least(0))
+    updates: int = field(metadata=at_least(0))
+    validate_every: int = field(metadata=at_least(1))
+    save_every: int = field(metadata=at_least(1))
+    log_every: int = field(metadata=at_least(1))
+    keep: int = field(metadata=at_least(1))
     best: str
 
 
-# Figures of validation that a best checkpoint may be chosen by.
-FIGURES = ("mse", "lcc", "srcc", "ktau", "pair_accuracy", "clear_pair_accuracy")
-FIGURES += tuple(f"system_{name}" for name in FIGURES[:4])
-# Keys that may be left out: the one or the other is given.
-_EITHER = {"pretrained", "architecture"}
+# Statistics of validation that a best checkpoint may be chosen by.
+STATISTICS = ("mse", "lcc", "srcc", "ktau", "pair_accuracy", "clear_pair_accuracy")
+STATISTICS += tuple(f"system_{name}" for name in STATISTICS[:4])
 # Keys that change neither what is computed nor from what, so that a run may be resumed with others.
 _FREE = ("data.root", "data.audio_root", "data.valid", "data.workers", "data.most_bad")
 _FREE += ("mesh.data", "mesh.model", "mesh.fully_sharded", "remat")
@@ -163,14 +145,34 @@ def read_config(values: Mapping[str, Any], *, name: str = "config") -> TrainConf
     Raises:
         ConfigError: naming every key that is unknown, missing, or of another type.
     """
-    faults: list[str] = []
     values = values.to_dict() if hasattr(values, "to_dict") else dict(values)
-    config = _read(TrainConfig, values, "", faults)
-    if not faults:
-        faults += _contradictions(config)
+    faults, values = _with_sources(values)
+    try:
+        config = read(TrainConfig, values, defaults=False)
+    except SchemaError as error:
+        faults += error.faults
+    else:
+        faults = faults or list(_contradictions(config, list(values["model"]["encoders"])))
     if faults:
         raise ConfigError(f"{name}: " + "; ".join(faults))
     return config
+
+
+def _with_sources(values: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
+    """Faults, and the values with `Pretrained` as architecture where `pretrained` stands."""
+    model = values.get("model")
+    encoders = model.get("encoders") if isinstance(model, Mapping) else None
+    if not isinstance(encoders, Mapping):
+        return [f"model.encoders is {encoders!r}, expected entries by name"], values
+    faults, found = [], {}
+    for name, encoder in encoders.items():
+        if isinstance(encoder, Mapping):
+            if len({"architecture", "pretrained"} & encoder.keys()) != 1:
+                faults.append(f"model.encoders.{name}: give one of architecture and pretrained")
+            rest = {key: value for key, value in encoder.items() if key != "pretrained"}
+            encoder = {"architecture": Pretrained(encoder["pretrained"])} | rest if "pretrained" in encoder else rest
+        found[name] = encoder
+    return faults, {**values, "model": {**model, "encoders": found}}
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
@@ -189,109 +191,31 @@ def _flat(values: Any, name: str = "") -> dict[str, Any]:
     return {name: list(values) if isinstance(values, tuple) else values}
 
 
-def _read(hint: Any, value: Any, name: str, faults: list[str]) -> Any:
-    """`value` as what the annotation says; faults are gathered."""
-    origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if hint is Any:
-        return value
-    if type(None) in inner:
-        return None if value is None else _read(inner[0], value, name, faults)
-    if dataclasses.is_dataclass(hint):
-        return _read_dataclass(hint, value, name, faults)
-    if origin is dict:
-        if isinstance(value, Mapping) and value:
-            return {key: _read(inner[1], item, f"{name}.{key}", faults) for key, item in value.items()}
-        faults.append(f"{name} is {value!r}, wanted are its entries by name")
-    elif origin is tuple:
-        if isinstance(value, (tuple, list)):
-            return tuple(_read(inner[0], item, f"{name}[{i}]", faults) for i, item in enumerate(value))
-        faults.append(f"{name} is {value!r}, wanted is a tuple")
-    elif origin is Literal:
-        if value not in inner:
-            faults.append(f"{name} is {value!r}, choose {', '.join(map(str, inner))}")
-    elif hint is float and type(value) in (int, float) and value == value:
-        return float(value)
-    elif type(value) is not hint:
-        faults.append(f"{name} is {value!r}, wanted is {hint.__name__}")
-    return value
-
-
-def _read_dataclass(hint: Any, value: Any, name: str, faults: list[str]) -> Any:
-    if not isinstance(value, Mapping):
-        faults.append(f"{name} is {value!r}, wanted are the keys {[f.name for f in dataclasses.fields(hint)]}")
-        return None
-    hints = typing.get_type_hints(hint)
-    hints = {field.name: hints[field.name] for field in dataclasses.fields(hint)}
-    either = _EITHER & hints.keys()
-    faults += [f"unknown key {f'{name}.{key}'.strip('.')}" for key in value if key not in hints]
-    wanted = hints.keys() - either
-    faults += [f"missing key {f'{name}.{key}'.strip('.')}" for key in hints if key in wanted and key not in value]
-    if either and len(either & value.keys()) != 1:
-        faults.append(f"{name}: give one of {' and '.join(sorted(either))}")
-    before = len(faults)
-    found = {key: _read(hints[key], value[key], f"{name}.{key}".strip("."), faults) for key in hints if key in value}
-    if len(faults) > before or wanted - found.keys():
-        return None
-    if found.get("architecture") is not None and either:
-        found["architecture"] = _architecture(found["architecture"], f"{name}.architecture", faults)
-    return hint(**found)
-
-
-def _architecture(value: Any, name: str, faults: list[str]) -> Any:
-    kind = value.get("model_type") if isinstance(value, Mapping) else None
-    if kind not in ENCODERS:
-        faults.append(f"{name}.model_type is {kind!r}, known are {', '.join(ENCODERS)}")
-        return None
-    return _read_dataclass(ENCODERS[kind].config_class, value, name, faults)
-
-
-def _contradictions(config: TrainConfig) -> Iterator[str]:
-    above_zero = {
-        "batch.seconds": config.batch.seconds,
-        "batch.clips": config.batch.clips,
-        "batch.accumulate": config.batch.accumulate,
-        "data.max_seconds": config.data.max_seconds,
-        "model.width": config.model.width,
-        "optimizer.clip_norm": config.optimizer.clip_norm,
-        "optimizer.learning_rate": config.optimizer.learning_rate,
-        "validate_every": config.validate_every,
-        "save_every": config.save_every,
-        "log_every": config.log_every,
-        "keep": config.keep,
-    }
-    yield from (f"{name} is {value}, wanted is a number above 0" for name, value in above_zero.items() if value <= 0)
+def _contradictions(config: TrainConfig, encoders: list[str]) -> Iterator[str]:
     if config.data.feature_cache:
-        frozen = {name: encoder for name, encoder in config.model.encoders.items() if encoder.freeze}
+        frozen = {name: one for name, one in zip(encoders, config.model.encoders, strict=True) if one.freeze}
         if not frozen:
             yield "data.feature_cache: no encoder is frozen, so there is nothing to store; leave it empty"
         for name in (name for name, encoder in frozen.items() if encoder.noise):
             yield f"data.feature_cache: the states of {name} change in each epoch; set its noise to False"
     if config.best:
-        yield from _unknown_figure(config)
+        yield from _unknown_statistic(config)
     if not config.data.train:
         yield "data.train is empty"
-    if config.updates < 0 or config.data.workers < 0 or (config.updates == 0 and config.epochs <= 0):
-        yield "updates, epochs or data.workers are negative, or both updates and epochs are 0"
-    for name, encoder in config.model.encoders.items():
-        if encoder.dtype == "bfloat16" and not encoder.freeze:
-            yield f"model.encoders.{name}: an encoder in bfloat16 cannot be trained; set freeze, or take float32"
-    names = [name for metrics in config.model.categories.values() for name in metrics]
-    if repeated := {name for name in names if names.count(name) > 1}:
-        yield f"model.categories: {sorted(repeated)} in two categories"
-    for metrics in config.model.categories.values():
-        for name, metric in metrics.items():
-            if metric.comparative and name in CATALOGUE and not CATALOGUE[name].higher_is_better:
-                yield f"model.categories: {name} is better when it is lower, so it cannot be comparative"
-    if odd := [name for name in names if "." in name]:
+    if not config.updates and not config.epochs:
+        yield "updates and epochs are both 0"
+    for name, metric in config.model.metrics.items():
+        if metric.comparative and name in CATALOGUE and not CATALOGUE[name].higher_is_better:
+            yield f"model.categories: {name} is better when it is lower, so it cannot be comparative"
+    if odd := [name for name in config.model.metrics if "." in name]:
         yield f"model.categories: a metric's name has no dot, found {odd}"
 
 
-def _unknown_figure(config: TrainConfig) -> Iterator[str]:
-    source, _, rest = config.best.rpartition("/")[0].rpartition("/")
-    figure = config.best.rpartition("/")[2]
-    metrics = [name for metrics in config.model.categories.values() for name in metrics]
-    if source not in config.data.valid or rest not in metrics or figure not in FIGURES:
+def _unknown_statistic(config: TrainConfig) -> Iterator[str]:
+    source, _, metric = config.best.rpartition("/")[0].rpartition("/")
+    statistic = config.best.rpartition("/")[2]
+    if source not in config.data.valid or metric not in config.model.metrics or statistic not in STATISTICS:
         yield (
-            f"best is {config.best!r}, wanted is set/metric/figure with a set of data.valid, a metric of the model and "
-            f"one of {', '.join(FIGURES)}"
+            f"best is {config.best!r}, expected set/metric/statistic with a set of data.valid, a metric of the model "
+            f"and one of {', '.join(STATISTICS)}"
         )

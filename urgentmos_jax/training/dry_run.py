@@ -7,7 +7,7 @@ from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ
 from urgentmos_jax.model.cost import format_sizes, training_bytes
 from urgentmos_jax.training.config import read_config
 from urgentmos_jax.training.sharding import mesh_sizes
-from urgentmos_jax.training.start import model_config
+from urgentmos_jax.training.start import with_sizes
 
 __all__ = ["describe_run"]
 
@@ -28,7 +28,7 @@ def describe_run(values: Mapping[str, Any], devices: int, *, name: str = "config
         ModelNotFound, ValueError: the sizes of an encoder are neither known nor to be found, or the mesh does not fit.
     """
     config = read_config(values, name=name)
-    model = model_config(config.model, offline=True)
+    model = with_sizes(config.model, offline=True)
     batch, longest = config.batch, config.data.max_seconds
     lines = format_sizes(model)
     shapes = {

@@ -18,6 +18,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from urgentmos_jax.data.plan import HostRows
+from urgentmos_jax.schema import at_least
 
 __all__ = ["Layout", "MeshConfig", "make_mesh", "mesh_sizes", "path_name"]
 
@@ -51,7 +52,7 @@ class MeshConfig:
         fully_sharded: Whether parameters and moments are spread over `data` too.
     """
 
-    data: int
+    data: int = dataclasses.field(metadata=at_least(-1))
     model: int
     fully_sharded: bool
 

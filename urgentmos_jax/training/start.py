@@ -1,30 +1,95 @@
-"""The model a run starts from: pretrained encoders, everything else drawn from the seed."""
+"""What a run starts from, the first of these that there is:
+
+1. The run in its own folder: its newest checkpoint (`checkpoints`), and the model before its first update (`start`),
+   so that resuming needs neither network nor the folders below. Its config must be the same (`check_same_config`).
+2. `start_from`: a model whose weights are taken over, but for the heads of metrics that it does not have.
+3. Pretrained encoders, the rest of the model random.
+4. Nothing: everything is drawn from the seed.
+"""
 
 import dataclasses
+import json
 import logging
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 from flax import nnx
 
-from urgentmos_jax.model.urgentmos import EncoderConfig, ModelConfig, UrgentMOS
+from urgentmos_jax.files import copy_files, is_remote
+from urgentmos_jax.model.urgentmos import ModelConfig, UrgentMOS
 from urgentmos_jax.scoring.loading import find_model
-from urgentmos_jax.training.config import ModelSettings
+from urgentmos_jax.training.config import ConfigError, Pretrained, TrainConfig, differences
 from urgentmos_jax.weights.encoder_folder import find_config, load_encoder
-from urgentmos_jax.weights.model_folder import load_folder
+from urgentmos_jax.weights.model_folder import is_model_folder, load_folder, save_folder
 from urgentmos_jax.weights.published import KNOWN_ENCODERS
 from urgentmos_jax.weights.rules import WeightsError, fill, flat_state
 
-__all__ = ["fine_tuned_module", "initial_module", "model_config"]
+__all__ = ["check_same_config", "fine_tuned_module", "initial_module", "start_model", "with_sizes"]
 
 logger = logging.getLogger(__name__)
 
 
-def model_config(settings: ModelSettings, *, offline: bool = False) -> ModelConfig:
-    """Architecture, sizes of pretrained encoders read from their folders.
+def check_same_config(workdir: Path, values: Mapping[str, Any]) -> None:
+    """Refuses to resume a run with a config that would train differently.
 
     Args:
-        settings: Of the config file.
+        workdir: The run's folder, local or remote.
+        values: The config, as it comes back from JSON.
+
+    Raises:
+        ConfigError: naming the keys that differ.
+    """
+    path = workdir / "config.json"
+    if path.exists() and (changed := differences(json.loads(path.read_text()), values)):
+        raise ConfigError(
+            f"{workdir} holds a run of another config; give another --workdir, or set back: {'; '.join(changed)}"
+        )
+
+
+def start_model(config: TrainConfig, workdir: Path) -> UrgentMOS:
+    """The model before the first update: that in the folder, else it is made and kept there.
+
+    Args:
+        config: Of the run.
+        workdir: The run's folder, local or remote.
+
+    Raises:
+        ModelNotFound, ValueError, WeightsError: a pretrained encoder or the model of `start_from` cannot be loaded.
+    """
+    kept = workdir / "start"
+    if not is_remote(kept):
+        if not is_model_folder(kept):
+            _save_start(config, kept)
+        return load_folder(kept)[0]
+    with tempfile.TemporaryDirectory() as scratch:
+        local = Path(scratch, "start")
+        if is_model_folder(kept):
+            copy_files(kept, local)
+        else:
+            _save_start(config, local)
+            copy_files(local, kept)
+        return load_folder(local)[0]
+
+
+def _save_start(config: TrainConfig, folder: Path) -> None:
+    origin = {"kind": "before training"}
+    if config.start_from:
+        origin["start_from"] = config.start_from
+        module = fine_tuned_module(config.model, config.seed, config.start_from)
+    else:
+        module = initial_module(config.model, config.seed)
+    save_folder(folder, module, origin)
+
+
+def with_sizes(config: ModelConfig, *, offline: bool = False) -> ModelConfig:
+    """The architecture with the sizes of pretrained encoders, which are read from their folders.
+
+    Args:
+        config: Of a run.
         offline: Take the sizes of encoders of the published models as they are known, and download nothing for them.
 
     Raises:
@@ -32,46 +97,38 @@ def model_config(settings: ModelSettings, *, offline: bool = False) -> ModelConf
         ValueError: its config is not supported.
     """
     encoders = []
-    for encoder in settings.encoders.values():
-        architecture = encoder.architecture
-        if encoder.pretrained is not None:
-            known = KNOWN_ENCODERS.get(encoder.pretrained) if offline else None
-            architecture = known or find_config(encoder.pretrained, noise=encoder.noise)[1]
-        shared = (encoder.layer_aggregation, encoder.freeze, encoder.gradient_scale, encoder.dtype, encoder.noise)
-        encoders.append(EncoderConfig(architecture, *shared))
-    return ModelConfig(
-        encoders=tuple(encoders),
-        categories=settings.categories,
-        width=settings.width,
-        shared=settings.shared,
-        category=settings.category,
-        absolute=settings.absolute,
-        comparative=settings.comparative,
-    )
+    for encoder in config.encoders:
+        if isinstance(encoder.architecture, Pretrained):
+            source = encoder.architecture.source
+            known = KNOWN_ENCODERS.get(source) if offline else None
+            architecture = known or find_config(source, noise=encoder.noise)[1]
+            encoder = dataclasses.replace(encoder, architecture=architecture)
+        encoders.append(encoder)
+    return dataclasses.replace(config, encoders=tuple(encoders))
 
 
-def initial_module(settings: ModelSettings, seed: int) -> UrgentMOS:
-    """The model before the first update.
+def initial_module(config: ModelConfig, seed: int) -> UrgentMOS:
+    """The model of a run that starts from pretrained encoders or from nothing.
 
     Raises:
         ModelNotFound, ValueError, WeightsError: a pretrained encoder cannot be loaded.
     """
-    module = _random_module(model_config(settings), seed)
-    for place, encoder in enumerate(settings.encoders.values()):
-        if encoder.pretrained is not None:
-            loaded = load_encoder(encoder.pretrained, dtype=encoder.dtype, noise=encoder.noise)
+    module = _random_module(with_sizes(config), seed)
+    for place, encoder in enumerate(config.encoders):
+        if isinstance(encoder.architecture, Pretrained):
+            loaded = load_encoder(encoder.architecture.source, dtype=encoder.dtype, noise=encoder.noise)
             nnx.update(module.encoders[place], nnx.state(loaded))
     return jax.tree.map(jax.numpy.asarray, module)
 
 
-def fine_tuned_module(settings: ModelSettings, seed: int, source: str) -> UrgentMOS:
+def fine_tuned_module(config: ModelConfig, seed: int, source: str) -> UrgentMOS:
     """The model before the first update of a run that starts from another model.
 
     Encoders and trunk are taken from it and must be of the same sizes; heads of metrics that it does not have are drawn
     from the seed.
 
     Args:
-        settings: Of the config file; the sizes of its pretrained encoders are taken from the other model, and where
+        config: Of the run; the sizes of its pretrained encoders are taken from the other model, and where
             that was made without training noise, its rates and learnt vector from the pretrained encoder.
         seed: Of what is drawn.
         source: Model folder or hub id.
@@ -83,22 +140,22 @@ def fine_tuned_module(settings: ModelSettings, seed: int, source: str) -> Urgent
             or has in another shape.
     """
     given, _ = load_folder(find_model(source))
-    encoders = list(settings.encoders.items())
-    if len(encoders) != len(given.config.encoders):
-        raise WeightsError(f"{source} has {len(given.config.encoders)} encoders, the config {len(encoders)}")
-    sizes, weights = dict(encoders), flat_state(given)
-    for place, ((name, encoder), theirs) in enumerate(zip(encoders, given.config.encoders, strict=True)):
-        if encoder.pretrained is None:
+    if len(config.encoders) != len(given.config.encoders):
+        raise WeightsError(f"{source} has {len(given.config.encoders)} encoders, the config {len(config.encoders)}")
+    encoders, weights = list(config.encoders), flat_state(given)
+    for place, (encoder, theirs) in enumerate(zip(config.encoders, given.config.encoders, strict=True)):
+        if not isinstance(encoder.architecture, Pretrained):
             continue
+        pretrained = encoder.architecture.source
         architecture = theirs.architecture if encoder.noise else theirs.architecture.without_noise()
         if encoder.noise and not theirs.noise:
-            lender = load_encoder(encoder.pretrained, noise=True)
+            lender = load_encoder(pretrained, noise=True)
             architecture = lender.config
             if architecture.without_noise() != theirs.architecture.without_noise():
-                raise WeightsError(f"{encoder.pretrained}: not the encoder of {source}, so its noise is not taken")
+                raise WeightsError(f"{pretrained}: not the encoder of {source}, so its noise is not taken")
             weights = {f"encoders.{place}.{path}": x for path, x in flat_state(lender).items()} | weights
-        sizes[name] = dataclasses.replace(encoder, pretrained=None, architecture=architecture)
-    module = _random_module(model_config(dataclasses.replace(settings, encoders=sizes)), seed)
+        encoders[place] = dataclasses.replace(encoder, architecture=architecture)
+    module = _random_module(dataclasses.replace(config, encoders=tuple(encoders)), seed)
     ours = flat_state(module)
     fits = {path for path, x in ours.items() if path in weights and weights[path].shape == x.shape}
     anew = sorted(ours.keys() - fits)

@@ -18,6 +18,7 @@ from flax import nnx
 from urgentmos_jax.model.losses import LossConfig, absolute_loss, comparative_loss, metric_weights, total_loss
 from urgentmos_jax.model.urgentmos import Features, ModelConfig, UrgentMOS
 from urgentmos_jax.nn.blocks import LayerStack
+from urgentmos_jax.schema import at_least
 from urgentmos_jax.training.sharding import Layout
 
 __all__ = [
@@ -49,27 +50,21 @@ class OptimizerConfig:
         clip_norm: Norm of the whole gradient that it is scaled down to.
     """
 
-    learning_rate: float
-    schedule: str
-    warmup_updates: int
-    weight_decay: float
-    clip_norm: float
+    learning_rate: float = dataclasses.field(metadata={"above": 0})
+    schedule: Literal["constant", "linear", "cosine"]
+    warmup_updates: int = dataclasses.field(metadata=at_least(0))
+    weight_decay: float = dataclasses.field(metadata=at_least(0))
+    clip_norm: float = dataclasses.field(metadata={"above": 0})
 
 
 def learning_rate(config: OptimizerConfig, updates: int) -> optax.Schedule:
-    """Learning rate of each update.
-
-    Raises:
-        ValueError: the schedule is not known.
-    """
+    """Learning rate of each update."""
     rest, top = max(1, updates - config.warmup_updates), config.learning_rate
     kinds = {
         "constant": lambda: optax.constant_schedule(top),
         "linear": lambda: optax.linear_schedule(top, 0.0, rest),
         "cosine": lambda: optax.cosine_decay_schedule(top, rest),
     }
-    if config.schedule not in kinds:
-        raise ValueError(f"optimizer.schedule is {config.schedule!r}, choose {', '.join(kinds)}")
     # The first update is number 1 of the ramp: at 0 it would be lost.
     ramp = optax.linear_schedule(top / (config.warmup_updates + 1), top, max(1, config.warmup_updates))
     return optax.join_schedules([ramp, kinds[config.schedule]()], [config.warmup_updates])

@@ -5,7 +5,6 @@ import json
 import logging
 import math
 import signal
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,6 @@ from urgentmos_jax.files import (
     Lock,
     absolute_path,
     append_json_lines,
-    copy_files,
     is_remote,
     write_json,
     write_text,
@@ -40,7 +38,7 @@ from urgentmos_jax.training.feature_cache import FeatureCacheError, open_feature
 from urgentmos_jax.training.logs import RunLog
 from urgentmos_jax.training.memory import OutOfMemory, check_largest, device_bytes, out_of_memory
 from urgentmos_jax.training.sharding import Layout
-from urgentmos_jax.training.start import fine_tuned_module, initial_module, model_config
+from urgentmos_jax.training.start import check_same_config, start_model, with_sizes
 from urgentmos_jax.training.step import (
     MOST_BAD_IN_A_ROW,
     TrainStep,
@@ -49,7 +47,7 @@ from urgentmos_jax.training.step import (
     split_module,
 )
 from urgentmos_jax.training.validation import format_table, read_validation_sets, validate
-from urgentmos_jax.weights.model_folder import is_model_folder, load_folder, save_folder
+from urgentmos_jax.weights.model_folder import is_model_folder, save_folder
 
 __all__ = ["STOPPED", "Interrupted", "NonFiniteLoss", "TooManyBadItems", "Trainer"]
 
@@ -122,9 +120,8 @@ class Trainer:
         values = values.to_dict() if hasattr(values, "to_dict") else dict(values)
         # As it comes back from JSON, to be compared with what does.
         values = json.loads(json.dumps(values))
-        self._same_config(values)
-        metrics = {key: one for group in self.config.model.categories.values() for key, one in group.items()}
-        self._read_data(metrics)
+        check_same_config(self.workdir, values)
+        self._read_data(self.config.model.metrics)
         if not is_model_folder(self.workdir / "start"):
             self._check_lengths()
         hosts.same_everywhere(values, differences, "the configs")
@@ -142,7 +139,7 @@ class Trainer:
     def _prepare(self, values: dict[str, Any], devices: Sequence[jax.Device] | None) -> None:
         if hosts.is_first():
             write_json(self.workdir / "config.json", values)
-        module = hosts.read_everywhere(self._start)
+        module = hosts.read_everywhere(lambda: start_model(self.config, self.workdir))
         self.plan = self._make_plan(module)
         accumulate = self.config.batch.accumulate
         self.updates = self.config.updates or math.ceil(self.config.epochs * len(self.plan.epoch(0)) / accumulate)
@@ -313,16 +310,6 @@ class Trainer:
 
     # What a run starts from.
 
-    def _same_config(self, values: Mapping[str, Any]) -> None:
-        path = self.workdir / "config.json"
-        if path.exists():
-            before = json.loads(path.read_text())
-            if changed := differences(before, values):
-                raise ConfigError(
-                    f"{self.workdir} holds a run of another config; give another --workdir, or set back: "
-                    + "; ".join(changed)
-                )
-
     def _read_data(self, metrics: dict[str, Any]) -> None:
         data = self.config.data
         root, audio_root = absolute_path(data.root), Path(data.audio_root) if data.audio_root else None
@@ -354,37 +341,12 @@ class Trainer:
         }
 
     def _check_lengths(self) -> None:
-        longest, most = max_samples(model_config(self.config.model)), self.config.data.max_seconds
+        longest, most = max_samples(with_sizes(self.config.model)), self.config.data.max_seconds
         if longest is not None and most * SAMPLE_RATE_HZ > longest:
             raise ConfigError(
                 f"data.max_seconds is {most:g}, an encoder takes {longest / SAMPLE_RATE_HZ:g} s; set it to that: "
                 f"longer clips are then cut, at a place drawn anew each epoch"
             )
-
-    def _start(self) -> UrgentMOS:
-        """The model before the first update, kept in the folder."""
-        kept = self.workdir / "start"
-        if not is_remote(kept):
-            if not is_model_folder(kept):
-                self._make_start(kept)
-            return load_folder(kept)[0]
-        with tempfile.TemporaryDirectory() as scratch:
-            local = Path(scratch, "start")
-            if is_model_folder(kept):
-                copy_files(kept, local)
-            else:
-                self._make_start(local)
-                copy_files(local, kept)
-            return load_folder(local)[0]
-
-    def _make_start(self, folder: Path) -> None:
-        config = self.config
-        if config.start_from:
-            module = fine_tuned_module(config.model, config.seed, config.start_from)
-        else:
-            module = initial_module(config.model, config.seed)
-        origin = {"kind": "before training"} | ({"start_from": config.start_from} if config.start_from else {})
-        save_folder(folder, module, origin)
 
     def _make_plan(self, module: UrgentMOS) -> Plan:
         config = self.config

@@ -13,7 +13,7 @@ from huggingface_hub.errors import StrictDataclassError
 
 from urgentmos_jax.encoders import ENCODERS, Architecture, Encoder, make_encoder
 from urgentmos_jax.encoders.encoder import no_noise
-from urgentmos_jax.schema import type_faults
+from urgentmos_jax.schema import find_faults
 from urgentmos_jax.weights.rules import WeightsError, assemble, fill, flat_state
 from urgentmos_jax.weights.safetensors import read_safetensors
 from urgentmos_jax.weights.torch_zip import read_torch_file
@@ -125,7 +125,7 @@ def read_config(folder: Path, preprocessor: Path | None = None, *, noise: bool =
             wanted, options = family.config_class, {"noise": True} if noise else {}
             config = _with_defaults(config, wanted.needed_keys + (wanted.noise_keys if noise else ()))
             found = wanted.from_huggingface(config, files.get(CONFIG_FILES[1], {}), **options)
-            faults += type_faults(found)
+            faults += find_faults(found)
             if not faults:
                 abstract_encoder(found)
         except (StrictDataclassError, ValueError) as error:

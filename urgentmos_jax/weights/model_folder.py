@@ -2,23 +2,18 @@
 
 import dataclasses
 import json
-import math
 import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import safetensors.numpy
 from flax import nnx
 
-from urgentmos_jax.encoders import ENCODERS
-from urgentmos_jax.metrics import Metric
-from urgentmos_jax.model.heads import HeadConfig
-from urgentmos_jax.model.transformer import TransformerConfig
-from urgentmos_jax.model.urgentmos import EncoderConfig, ModelConfig, UrgentMOS
-from urgentmos_jax.schema import type_faults
+from urgentmos_jax.model.urgentmos import ModelConfig, UrgentMOS
+from urgentmos_jax.schema import as_json, read
 from urgentmos_jax.version import __version__
 from urgentmos_jax.weights.rules import fill, flat_state
 from urgentmos_jax.weights.safetensors import read_safetensors
@@ -31,6 +26,15 @@ CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 
 class ModelFolderError(ValueError):
     """The folder holds no model of ours, or one that cannot be read."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Content:
+    """What is read of config.json."""
+
+    sample_rate_hz: Literal[16000]
+    model: ModelConfig
+    origin: dict[str, Any]
 
 
 def save_folder(folder: str | Path, module: UrgentMOS, origin: dict[str, Any]) -> None:
@@ -54,7 +58,7 @@ def save_folder(folder: str | Path, module: UrgentMOS, origin: dict[str, Any]) -
         "format_version": FORMAT_VERSION,
         "tool_version": __version__,
         "sample_rate_hz": 16000,
-        "model": config_to_json(module.config),
+        "model": as_json(module.config),
         "origin": origin,
     }
     arrays = {path: np.ascontiguousarray(value[...]) for path, value in flat_state(module).items()}
@@ -110,63 +114,13 @@ def load_folder(folder: str | Path) -> tuple[UrgentMOS, dict[str, Any]]:
             f"{path}: format version {content.get('format_version')}, this is {__version__} for version "
             f"{FORMAT_VERSION}; install a release that reads it"
         )
+    known = {field.name: content[field.name] for field in dataclasses.fields(_Content) if field.name in content}
     try:
-        if content["sample_rate_hz"] != 16000:
-            raise ValueError(f"sample_rate_hz is {content['sample_rate_hz']}, supported is 16000")
-        if not isinstance(content["origin"], dict):
-            raise ValueError("origin is no object")
-        config = config_from_json(content["model"])
-        if faults := list(type_faults(config)):
-            raise ValueError("; ".join(faults))
+        config = read(_Content, known).model
         module = nnx.eval_shape(lambda: UrgentMOS(config, rngs=nnx.Rngs(0)))
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise ModelFolderError(f"{path}: not a config this release knows ({error!r})") from None
+        raise ModelFolderError(f"{path}: not a config this release knows: {error}") from None
     weights = folder / WEIGHTS_FILE
     arrays = read_safetensors(weights)
     fill(module, arrays, origin=str(weights))
     return module, content
-
-
-def config_to_json(config: ModelConfig) -> dict[str, Any]:
-    """ModelConfig -> plain values; an open bound is null."""
-    values = dataclasses.asdict(config)
-    for metrics in values["categories"].values():
-        for metric in metrics.values():
-            for bound in ("minimum", "maximum"):
-                metric[bound] = metric[bound] if math.isfinite(metric[bound]) else None
-    return values
-
-
-def config_from_json(values: dict[str, Any]) -> ModelConfig:
-    """The inverse of `config_to_json`.
-
-    Raises:
-        KeyError, TypeError: a key is unknown or missing.
-    """
-
-    def stack(values: dict[str, Any] | None) -> TransformerConfig | None:
-        return None if values is None else TransformerConfig(**values)
-
-    def head(values: dict[str, Any]) -> HeadConfig:
-        return HeadConfig(**{**values, "transformer": stack(values["transformer"])})
-
-    def encoder(values: dict[str, Any]) -> EncoderConfig:
-        family = ENCODERS[values["architecture"]["model_type"]].config_class
-        sizes = {key: tuple(v) if isinstance(v, list) else v for key, v in values["architecture"].items()}
-        return EncoderConfig(**{**values, "architecture": family(**sizes)})
-
-    def metric(values: dict[str, Any]) -> Metric:
-        low, high = values["minimum"], values["maximum"]
-        return Metric(-math.inf if low is None else low, math.inf if high is None else high, values["comparative"])
-
-    return ModelConfig(
-        **{
-            **values,
-            "encoders": tuple(encoder(e) for e in values["encoders"]),
-            "categories": {c: {n: metric(m) for n, m in ms.items()} for c, ms in values["categories"].items()},
-            "shared": stack(values["shared"]),
-            "category": stack(values["category"]),
-            "absolute": head(values["absolute"]),
-            "comparative": head(values["comparative"]),
-        }
-    )

@@ -15,7 +15,7 @@ from urgentmos_jax.metrics import Metric
 from urgentmos_jax.model.heads import HeadConfig
 from urgentmos_jax.model.transformer import TransformerConfig
 from urgentmos_jax.model.urgentmos import EncoderConfig, ModelConfig, UrgentMOS
-from urgentmos_jax.schema import type_faults
+from urgentmos_jax.schema import find_faults
 from urgentmos_jax.weights.encoder_folder import find_config, strip_prefix
 from urgentmos_jax.weights.published import KNOWN_ENCODERS
 from urgentmos_jax.weights.rules import Rule, WeightsError, assemble, dense, fill, flat_state, norm
@@ -195,7 +195,7 @@ def _read_model_config(config: dict[str, Any], folders: list[str | Path], origin
     """The checkpoint's own config -> ours, and the criterion of the absolute loss."""
     try:
         parsed, criterion = _parse_model_config(config, folders, origin.parent)
-        if faults := list(type_faults(parsed)):
+        if faults := find_faults(parsed):
             raise ValueError("the checkpoint's config: " + "; ".join(faults))
         return parsed, criterion
     except KeyError as error:
