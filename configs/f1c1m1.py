@@ -7,12 +7,11 @@ No one has trained this config with this code yet: expected are the figures of t
 
 from ml_collections import ConfigDict
 
-from configs import f1c1m5_d_corpus
+from configs import common, f1c1m5_d_corpus
 
 
 def get_config() -> ConfigDict:
     """The run."""
     config = f1c1m5_d_corpus.get_config()
-    del config.model.categories.mos
-    config.model.categories.mos = dict(mos_overall=dict(minimum=1.0, maximum=5.0, comparative=True))
+    config.model.categories = dict(mos=common.metrics("mos_overall", comparative=True))
     return config

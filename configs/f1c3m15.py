@@ -10,42 +10,23 @@ No one has trained this config with this code yet: expected are the figures of t
     python -m launch.train --config configs/f1c3m15.py --workdir runs/f1c3m15 --export my_model
 """
 
-import math
-
 from ml_collections import ConfigDict
 
-from configs import f1c1m5_d_corpus
+from configs import common, f1c1m5_d_corpus
 
 
 def get_config() -> ConfigDict:
     """The run."""
-    one_to_five = dict(minimum=1.0, maximum=5.0, comparative=False)
-    distance = dict(minimum=0.0, maximum=math.inf, comparative=False)
     config = f1c1m5_d_corpus.get_config()
     config.data.train += (
         "urgent2024-sqa/train",  # metrics as published, hardly any mos_overall
         "urgent2025-sqa/train",  # metrics as published, hardly any mos_overall
     )
-    del config.model.categories.mos
-    config.model.categories.update(
-        naturalness=dict(
-            mos_overall=dict(minimum=1.0, maximum=5.0, comparative=True),
-            scoreq=one_to_five,
-            utmos=one_to_five,
-            nisqa_mos=one_to_five,
-            distill_mos=one_to_five,
-            dnsmos_ovrl=one_to_five,
-            sigmos_ovrl=one_to_five,
-            pesq=dict(minimum=1.0, maximum=4.5, comparative=False),
-            sdr=dict(minimum=-math.inf, maximum=math.inf, comparative=False),
-            lsd=distance,
-            mcd=distance,
-        ),
-        intelligibility=dict(
-            estoi=dict(minimum=0.0, maximum=1.0, comparative=False),
-            lps=dict(minimum=-math.inf, maximum=1.0, comparative=False),
-            sbert=dict(minimum=-1.0, maximum=1.0, comparative=False),
-        ),
-        speaker_similarity=dict(spksim=dict(minimum=-1.0, maximum=1.0, comparative=False)),
+    predictors = ("scoreq", "utmos", "nisqa_mos", "distill_mos", "dnsmos_ovrl", "sigmos_ovrl")
+    config.model.categories = dict(
+        naturalness=common.metrics("mos_overall", comparative=True)
+        | common.metrics(*predictors, "pesq", "sdr", "lsd", "mcd"),
+        intelligibility=common.metrics("estoi", "lps", "sbert"),
+        speaker_similarity=common.metrics("spksim"),
     )
     return config

@@ -11,18 +11,18 @@ config with this code yet: expected are the figures of that row of the paper.
 
 from ml_collections import ConfigDict
 
-from configs import f1c1m5_d_ref
+from configs import common, f1c1m5_d_ref
 
 
 def get_config() -> ConfigDict:
     """The run."""
-    frozen = dict(freeze=True, gradient_scale=0.1, dtype="bfloat16", noise=False)
     config = f1c1m5_d_ref.get_config()
     config.data.max_seconds = 30.0
+    sums, last = dict(dtype="bfloat16"), dict(dtype="bfloat16", layer_aggregation=False)
     config.model.encoders = dict(
-        wavlm=dict(pretrained="microsoft/wavlm-large", layer_aggregation=True, **frozen),
-        kimi=dict(pretrained="Atotti/Kimi-Audio-Whisper-Encoder", layer_aggregation=True, **frozen),
-        qwen3_omni=dict(pretrained="giangndm/qwen3-30b-omni-audio-encoder", layer_aggregation=False, **frozen),
-        af_whisper=dict(pretrained="Atotti/AFWhisper", layer_aggregation=False, **frozen),
+        wavlm=common.frozen("microsoft/wavlm-large", **sums),
+        kimi=common.frozen("Atotti/Kimi-Audio-Whisper-Encoder", **sums),
+        qwen3_omni=common.frozen("giangndm/qwen3-30b-omni-audio-encoder", **last),
+        af_whisper=common.frozen("Atotti/AFWhisper", **last),
     )
     return config

@@ -110,9 +110,9 @@ def test_faults_are_named(change: dict, fault: str):
 
 def test_all_faults_come_at_once():
     values = {key: value for key, value in VALUES.items() if key != "sizes"} | {"width": "wide", "rate": -1, "x": 0}
-    with pytest.raises(SchemaError, match="unknown key x; missing key sizes; rate is -1, .*; width is 'wide', "):
+    with pytest.raises(SchemaError, match=r"unknown key x; missing key sizes; rate is -1, .*; width is 'wide', "):
         read(Whole, values)
-    with pytest.raises(SchemaError, match="^run is 3, expected the keys parts, "):
+    with pytest.raises(SchemaError, match=r"^run is 3, expected the keys parts, "):
         read(Whole, 3, name="run")
 
 

@@ -1,4 +1,7 @@
-"""The configuration of a run: every key is stated in the config file, and an unknown or missing one is named."""
+"""The configuration of a run: every key is stated in the config file, and an unknown or missing one is named.
+
+What the keys mean is told in `configs/common.py`.
+"""
 
 import dataclasses
 from collections.abc import Iterator, Mapping
@@ -31,21 +34,7 @@ class ConfigError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    """What is learnt from.
-
-    Args:
-        root: Folder that `train` and `valid` are looked up in.
-        train: `corpus/split` or manifests (.jsonl).
-        valid: The same, for validation.
-        audio_root: Where relative audio paths are looked up that are not beside their manifest; "" = nowhere else.
-        pairing_scope: Which clips are compared: of one reference, corpus, any, or none.
-        max_seconds: Longer clips are cut, at a place drawn anew each epoch.
-        workers: Processes that decode; 0 = threads of this one.
-        most_bad: Part of the clips of an epoch that may fail to load before the run stops.
-        feature_cache: Folder for the states of frozen encoders, which are then computed once; "" = computed each time.
-            Its float16 changes losses in the fourth digit, so a run cannot be resumed with and without; and clips over
-            `max_seconds` are cut at the same place in each epoch.
-    """
+    """What is learnt from."""
 
     root: str
     train: tuple[str, ...]
@@ -60,13 +49,7 @@ class DataConfig:
 
 @dataclasses.dataclass(frozen=True)
 class BatchConfig:
-    """One update.
-
-    Args:
-        seconds: Audio of a batch over all devices, padding included; of pairs the longer side counts.
-        clips: Rows of a batch at most.
-        accumulate: Batches an update.
-    """
+    """One update."""
 
     seconds: float = field(metadata={"above": 0})
     clips: int = field(metadata=at_least(1))
@@ -90,21 +73,8 @@ class Pretrained(Architecture):
 class TrainConfig:
     """A run.
 
-    Args:
-        seed: Of initialisation, partners, order and dropout.
-        data, batch, model, mesh, loss, optimizer: See there. The config file names the encoders of the model and gives
-            each either `pretrained`, its source, or `architecture`, which starts from random weights.
-        start_from: Model folder or hub id whose weights the run starts from (fine-tuning); "" = from the pretrained
-            encoders, or from nothing.
-        precision: "bfloat16" computes in it, with float32 parameters and losses.
-        remat: Compute the layers again in the backward pass instead of keeping their activations: less memory, about a
-            third more time.
-        epochs: Length of the run: so many times the updates of the first epoch.
-        updates: Length of the run in updates, in place of epochs; 0 = by epochs.
-        validate_every, save_every, log_every: Updates between two validations, checkpoints, lines of the log.
-        keep: Checkpoints kept, the newest ones.
-        best: Statistic of validation, `somos/dev/mos_overall/srcc`, whose best checkpoint is kept too and exported
-            at the end; "" = none.
+    The config file names the encoders of `model`, and gives each either `pretrained`, its source, or `architecture`,
+    which starts from random weights.
     """
 
     seed: int = field(metadata={"min": 0, "max": 2**32 - 1})
