@@ -97,12 +97,14 @@ class TrainConfig:
 
 
 # Statistics of validation that a best checkpoint may be chosen by.
-STATISTICS = ("mse", "lcc", "srcc", "ktau", "pair_accuracy", "clear_pair_accuracy")
-STATISTICS += tuple(f"system_{name}" for name in STATISTICS[:4])
+_OF_UTTERANCES = ("mse", "lcc", "srcc", "ktau")
+STATISTICS = (*_OF_UTTERANCES, "pair_accuracy", "clear_pair_accuracy", *(f"system_{name}" for name in _OF_UTTERANCES))
 # Keys that change neither what is computed nor from what, so that a run may be resumed with others.
-_FREE = ("data.root", "data.audio_root", "data.valid", "data.workers", "data.most_bad")
-_FREE += ("mesh.data", "mesh.model", "mesh.fully_sharded", "remat")
-_FREE += ("validate_every", "save_every", "log_every", "keep", "best")
+_FREE = (
+    *("data.root", "data.audio_root", "data.valid", "data.workers", "data.most_bad"),
+    *("mesh.data", "mesh.model", "mesh.fully_sharded", "remat"),
+    *("validate_every", "save_every", "log_every", "keep", "best"),
+)
 
 
 def read_config(values: Mapping[str, Any], *, name: str = "config") -> TrainConfig:
@@ -131,9 +133,12 @@ def read_config(values: Mapping[str, Any], *, name: str = "config") -> TrainConf
 def _with_sources(values: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
     """Faults, and the values with `Pretrained` as architecture where `pretrained` stands."""
     model = values.get("model")
-    encoders = model.get("encoders") if isinstance(model, Mapping) else None
+    if not isinstance(model, Mapping):
+        return [], values
+    encoders = model.get("encoders")
     if not isinstance(encoders, Mapping):
-        return [f"model.encoders is {encoders!r}, expected entries by name"], values
+        fault = f"model.encoders is {encoders!r}, expected entries by name"
+        return [fault] if "encoders" in model else [], values
     faults, found = [], {}
     for name, encoder in encoders.items():
         if isinstance(encoder, Mapping):
