@@ -9,6 +9,7 @@ from urgentmos_jax._moved import MODULES, NAMES
 
 # What the README and the notebooks of 0.1.0 imported, or named.
 SHOWN = {
+    "audio": ("SAMPLE_RATE_HZ", "load_audio"),
     "authors": ("read_checkpoint",),
     "corpora.pairs": ("make_pairs",),
     "evaluation.bootstrap": ("Judged", "judged", "paired_differences"),

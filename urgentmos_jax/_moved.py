@@ -24,7 +24,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "evaluation.systems": ("ranking.systems",),
     "loading": ("scoring.loading",),
     "losses": ("model.losses",),
-    "manifest": ("manifests.records", "manifests.reading", "manifests.writing"),
+    "manifest": ("manifests.records", "manifests.reading", "manifests.writing", "manifests.durations"),
     "model.released": ("weights.model_folder",),
     "model.sizes": ("model.cost",),
     "submission": ("challenges.vmc2026",),
@@ -32,6 +32,9 @@ MODULES: dict[str, tuple[str, ...]] = {
 }
 # (Old module, old name) -> name now.
 NAMES: dict[tuple[str, str], str] = {
+    ("corpora.health", "Health"): "Summary",
+    ("corpora.health", "examine"): "check_manifests",
+    ("corpora.pairs", "draw_pairs"): "sample_pairs",
     ("evaluation.judging", "Judgement"): "Comparisons",
     ("evaluation.judging", "judge"): "compare_by_model",
     ("evaluation.judging", "judge_by_predictions"): "compare_by_predictions",
