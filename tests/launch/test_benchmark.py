@@ -13,7 +13,7 @@ from launch.benchmark.batches import training_flops
 from launch.benchmark.models import published_config
 from launch.benchmark.trainings import without_dropout
 from urgentmos_jax.encoders.wav2vec2 import Wav2Vec2Config
-from urgentmos_jax.model.flops import clip_flops
+from urgentmos_jax.model.cost import clip_flops
 from urgentmos_jax.weights.model_folder import load_folder
 from urgentmos_jax.weights.published import KNOWN_ENCODERS
 

@@ -14,9 +14,10 @@ from flax import nnx
 
 from urgentmos_jax.encoders.encoder import Architecture, Encoder
 from urgentmos_jax.encoders.log_mel import HOP_SAMPLES, WINDOW_SAMPLES, log_mel
-from urgentmos_jax.nn.blocks import Conv1d, LayerStack, PreNormLayer, States, gelu, layer_norm
-from urgentmos_jax.nn.flops import stack_flops
+from urgentmos_jax.nn.attention import PreNormLayer
+from urgentmos_jax.nn.blocks import Conv1d, gelu, layer_norm
 from urgentmos_jax.nn.masking import conv_lengths, length_mask, masked_mean
+from urgentmos_jax.nn.stack import LayerStack, States, stack_flops
 
 __all__ = ["Compact", "CompactConfig"]
 

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import jax
 from flax import nnx
 
-from urgentmos_jax.nn.blocks import States
+from urgentmos_jax.nn.stack import States
 from urgentmos_jax.weights.rules import Rule
 
 __all__ = ["Architecture", "Encoder", "no_noise"]

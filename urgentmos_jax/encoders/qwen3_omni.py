@@ -16,9 +16,10 @@ from urgentmos_jax.encoders.encoder import Architecture, Encoder
 from urgentmos_jax.encoders.log_mel import HOP_SAMPLES, whisper_log_mel
 from urgentmos_jax.encoders.mel_config import TOWER_KEYS, check_mel_preprocessor, tower_config
 from urgentmos_jax.encoders.whisper import pre_norm_rules
-from urgentmos_jax.nn.blocks import LayerStack, PreNormLayer, States, gelu, layer_norm, linear
-from urgentmos_jax.nn.flops import stack_flops
+from urgentmos_jax.nn.attention import PreNormLayer
+from urgentmos_jax.nn.blocks import gelu, layer_norm, linear
 from urgentmos_jax.nn.masking import length_mask
+from urgentmos_jax.nn.stack import LayerStack, States, stack_flops
 from urgentmos_jax.weights.rules import Rule, dense, norm
 
 __all__ = ["Qwen3Omni", "Qwen3OmniConfig"]

@@ -21,9 +21,10 @@ from flax import nnx
 
 from urgentmos_jax.encoders.encoder import Architecture, Encoder
 from urgentmos_jax.encoders.spec_augment import draw_spans
-from urgentmos_jax.nn.blocks import Attention, Conv1d, LayerStack, States, dropout, gelu, layer_norm
-from urgentmos_jax.nn.flops import stack_flops
+from urgentmos_jax.nn.attention import Attention
+from urgentmos_jax.nn.blocks import Conv1d, dropout, gelu, layer_norm, split_key
 from urgentmos_jax.nn.masking import conv_lengths, length_mask, masked_mean
+from urgentmos_jax.nn.stack import LayerStack, States, stack_flops
 from urgentmos_jax.weights.rules import Rule, conv, dense, norm
 
 __all__ = ["Wav2Vec2", "Wav2Vec2Config"]
@@ -251,7 +252,7 @@ class Wav2Vec2(Encoder):
     ) -> tuple[jax.Array, jax.Array]:
         """As `Encoder.__call__`."""
         config = self.config
-        keys = (None,) * 5 if dropout_key is None else jax.random.split(dropout_key, 5)
+        keys = split_key(dropout_key, 5)
         h = dropout(self._frames(waveform, lengths), config.feat_proj_dropout, keys[0])
         frames = config.frame_lengths(lengths)
         mask = length_mask(frames, h.shape[1])
@@ -445,7 +446,7 @@ class EncoderLayer(nnx.Module):
         self, h: jax.Array, mask: jax.Array, bias: jax.Array | None, *, dropout_key: jax.Array | None = None
     ) -> jax.Array:
         """[B, F, D], mask [B, F], bias [H, F, F] -> [B, F, D]."""
-        keys = (None,) * 4 if dropout_key is None else jax.random.split(dropout_key, 4)
+        keys = split_key(dropout_key, 4)
         z = self.attention_norm(h) if self.pre_norm else h
         bias = None if bias is None else self._gated(z, bias)
         noise = dict(dropout_rate=self.attention_dropout, dropout_key=keys[0])

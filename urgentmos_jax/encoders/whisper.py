@@ -15,9 +15,10 @@ from flax import nnx
 from urgentmos_jax.encoders.encoder import Architecture, Encoder
 from urgentmos_jax.encoders.log_mel import HOP_SAMPLES, whisper_log_mel
 from urgentmos_jax.encoders.mel_config import TOWER_KEYS, check_mel_preprocessor, tower_config
-from urgentmos_jax.nn.blocks import Conv1d, LayerStack, PreNormLayer, States, gelu, layer_norm
-from urgentmos_jax.nn.flops import stack_flops
+from urgentmos_jax.nn.attention import PreNormLayer
+from urgentmos_jax.nn.blocks import Conv1d, gelu, layer_norm
 from urgentmos_jax.nn.masking import length_mask
+from urgentmos_jax.nn.stack import LayerStack, States, stack_flops
 from urgentmos_jax.weights.rules import Rule, conv, dense, norm
 
 __all__ = ["Whisper", "WhisperConfig"]

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ
-from urgentmos_jax.model.flops import clip_flops
 from urgentmos_jax.model.urgentmos import EncoderConfig, ModelConfig, UrgentMOS
+from urgentmos_jax.nn.stack import stack_flops
 
-__all__ = ["Part", "format_sizes", "parts", "scoring_bytes", "training_bytes"]
+__all__ = ["Part", "clip_flops", "format_sizes", "parts", "scoring_bytes", "training_bytes"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,21 +42,21 @@ def parts(config: ModelConfig) -> list[Part]:
 
 
 def scoring_bytes(config: ModelConfig, rows: int, samples: int) -> float:
-    """Estimate of the memory of a device that scores: parameters, and the widest place of the computation.
+    """Estimate of the memory of a device that scores: parameters, and the peak of the computation.
 
     Args:
         config: Architecture.
         rows: Of a batch on the device.
         samples: Of a row at 16 kHz.
     """
-    return sum(part.bytes for part in parts(config)) + _features(config, rows, samples) + _widest(config, rows, samples)
+    return sum(part.bytes for part in parts(config)) + _features(config, rows, samples) + _peak(config, rows, samples)
 
 
 def training_bytes(config: ModelConfig, rows: float, samples: int, *, shards: int = 1) -> float:
     """Estimate of the memory of a device that trains with two-sided rows.
 
     Parameters; gradient, sum of gradients and the two moments of Adam for each trained one; the activations that the
-    backward pass needs; and the widest place of the frozen part, or of one layer.
+    backward pass needs; and the peak of the frozen part, or of one layer.
 
     Args:
         config: Architecture.
@@ -75,7 +75,22 @@ def training_bytes(config: ModelConfig, rows: float, samples: int, *, shards: in
     # A CMOS head attends both ways, with four heads.
     kept += len(config.comparative_metrics) * 2 * rows * (4 * 2 * 4 * frames**2 + 8 * 4 * frames * config.width)
     total = (sum(part.bytes for part in parts(config)) + 4 * 4 * trained) / shards
-    return total + kept + _features(config, clips, samples) + _widest(config, clips, samples)
+    return total + kept + _features(config, clips, samples) + _peak(config, clips, samples)
+
+
+def clip_flops(config: ModelConfig, samples: int) -> float:
+    """Operations for the scores of one clip, without padding: two a multiply-add; softmax and norms are left out.
+
+    Args:
+        config: Architecture.
+        samples: Length of the clip at 16 kHz.
+    """
+    total = sum(encoder.architecture.flops(samples) for encoder in config.encoders)
+    frames = max(encoder.architecture.frame_lengths(samples) for encoder in config.encoders)
+    total += 2 * frames * sum(config.encoder_widths) * config.width
+    stacks = [config.shared, *[config.category] * len(config.categories)]
+    stacks += [config.absolute.transformer] * len(config.metrics)
+    return total + sum(stack_flops(s.layers, config.width, s.feedforward, frames) for s in stacks if s is not None)
 
 
 def format_sizes(config: ModelConfig) -> list[str]:
@@ -98,7 +113,7 @@ def _features(config: ModelConfig, clips: int, samples: int) -> float:
     return 4.0 * clips * _frames(config, samples) * (sum(config.encoder_widths) + 2 * config.width)
 
 
-def _widest(config: ModelConfig, clips: int, samples: int) -> float:
+def _peak(config: ModelConfig, clips: int, samples: int) -> float:
     """The largest passing need: of an encoder, or of a layer behind them."""
     needs = [_encoder(one, clips, samples, kept=False) for one in config.encoders]
     frames = _frames(config, samples)
@@ -108,7 +123,7 @@ def _widest(config: ModelConfig, clips: int, samples: int) -> float:
 
 
 def _encoder(encoder: EncoderConfig, clips: int, samples: int, *, kept: bool) -> float:
-    """Activations of an encoder: those of all layers, or of the widest place."""
+    """Activations of an encoder: those of all layers, or those alive at the peak."""
     one, size = encoder.architecture, jnp.dtype(encoder.dtype).itemsize
     computed = one.computed_samples(samples)
     frames = round(computed / one.samples_per_frame)
@@ -131,7 +146,7 @@ def _layer(
     kept: bool,
     attended: int | None = None,
 ) -> float:
-    """Bytes of a transformer layer: what the backward pass needs, or what is alive at its widest place."""
+    """Bytes of a transformer layer: what the backward pass needs, or what is alive at its peak."""
     attended = frames if attended is None else attended
     # Scores and weights are float32 whatever the rest is.
     attention = clips * heads * frames * attended * 4 * 2

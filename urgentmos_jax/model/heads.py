@@ -10,7 +10,8 @@ from flax import nnx
 from urgentmos_jax.metrics import Metric
 from urgentmos_jax.model.pooling import Pooling, pooling
 from urgentmos_jax.model.transformer import TransformerConfig, transformer
-from urgentmos_jax.nn.blocks import Attention, linear
+from urgentmos_jax.nn.attention import Attention
+from urgentmos_jax.nn.blocks import linear, split_key
 
 __all__ = ["AbsoluteHead", "CMOSHead", "HeadConfig", "range_activation"]
 
@@ -100,7 +101,7 @@ class CMOSHead(nnx.Module):
             CMOS [P] (positive: A better) and logits [P, 3] (A better, B better, tie), float32.
         """
         if self.encoder is not None:
-            keys = (None, None) if dropout_key is None else jax.random.split(dropout_key)
+            keys = split_key(dropout_key, 2)
             a = self.encoder(a, mask_a, dropout_key=keys[0])
             b = self.encoder(b, mask_b, dropout_key=keys[1])
         crossed, _ = self.cross(a, b, mask=mask_b)

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from urgentmos_jax.nn.blocks import Attention, layer_norm, linear
+from urgentmos_jax.nn.attention import Attention
+from urgentmos_jax.nn.blocks import layer_norm, linear
 from urgentmos_jax.nn.masking import masked_mean
 
 __all__ = ["AttentivePooling", "MeanPooling", "MetricTokenPooling", "Pooling", "pooling"]

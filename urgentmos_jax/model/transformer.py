@@ -5,7 +5,9 @@ import dataclasses
 import jax
 from flax import nnx
 
-from urgentmos_jax.nn.blocks import Attention, LayerStack, dropout, layer_norm, linear
+from urgentmos_jax.nn.attention import Attention
+from urgentmos_jax.nn.blocks import dropout, layer_norm, linear, split_key
+from urgentmos_jax.nn.stack import LayerStack
 
 __all__ = ["TransformerConfig", "transformer"]
 
@@ -38,7 +40,7 @@ class TransformerLayer(nnx.Module):
 
     def __call__(self, h: jax.Array, mask: jax.Array, *, dropout_key: jax.Array | None = None) -> jax.Array:
         """[B, L, D], mask [B, L] -> [B, L, D]."""
-        keys = [None] * 4 if dropout_key is None else jax.random.split(dropout_key, 4)
+        keys = split_key(dropout_key, 4)
         attended, _ = self.attention(h, h, mask=mask, dropout_rate=self.rate, dropout_key=keys[0])
         h = self.attention_norm(h + dropout(attended, self.rate, keys[1]))
         inner = dropout(jax.nn.relu(self.feed_in(h)), self.rate, keys[2])

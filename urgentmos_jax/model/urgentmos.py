@@ -14,7 +14,7 @@ from urgentmos_jax.metrics import Metric
 from urgentmos_jax.model.fusion import Fusion
 from urgentmos_jax.model.heads import AbsoluteHead, CMOSHead, HeadConfig
 from urgentmos_jax.model.transformer import TransformerConfig, transformer
-from urgentmos_jax.nn.blocks import scale_gradient
+from urgentmos_jax.nn.blocks import scale_gradient, split_key
 from urgentmos_jax.nn.masking import length_mask
 
 __all__ = ["Absolute", "EncoderConfig", "Features", "ModelConfig", "UrgentMOS"]
@@ -188,22 +188,22 @@ class UrgentMOS(nnx.Module):
         Args:
             waveform: [B, T] float32, 16 kHz; what lies beyond a clip's length has no influence. None where the states
                 of every encoder are given.
-            lengths: [B] samples; a clip shorter than the encoders' least length has no valid frame.
-            states: Of frozen encoders by their place, as `frozen_states` gives them; these are not computed then.
+            lengths: [B] samples; a clip shorter than the encoders' shortest input has no valid frame.
+            states: Of frozen encoders by their index, as `frozen_states` gives them; these are not computed then.
             dropout_key: Random key of training, None in evaluation. Frozen encoders without `noise` compute as in
                 evaluation.
         """
-        keys = iter([None] * 99 if dropout_key is None else jax.random.split(dropout_key, 99))
+        keys = iter(split_key(dropout_key, len(self.encoders) + 1 + len(self.categories)))
         features, frames = [], []
-        for place, (encoder, weights, setting) in enumerate(
+        for index, (encoder, weights, setting) in enumerate(
             zip(self.encoders, self.layer_weights, self.config.encoders, strict=True)
         ):
             scale = 1.0 if setting.freeze else setting.gradient_scale
             key = None if setting.freeze and not setting.noise else next(keys)
             mix = None if weights is None else jax.nn.softmax(weights[...])
-            if states is not None and place in states:
+            if states is not None and index in states:
                 n = setting.architecture.frame_lengths(lengths)
-                x = states[place].astype(self.fusion.project.kernel[...].dtype)
+                x = states[index].astype(self.fusion.project.kernel[...].dtype)
                 x = x if mix is None else jnp.einsum("s,bsld->bld", mix, x)
             else:
                 wanted = "last" if mix is None else mix
@@ -223,7 +223,7 @@ class UrgentMOS(nnx.Module):
 
     def absolute(self, features: Features, *, dropout_key: jax.Array | None = None) -> dict[str, Absolute]:
         """Scores by metric, in the order of the config."""
-        keys = _split(dropout_key, len(self.config.metrics))
+        keys = split_key(dropout_key, len(self.config.metrics))
         return {
             name: Absolute(
                 *self.absolute_heads[name](
@@ -239,13 +239,9 @@ class UrgentMOS(nnx.Module):
         """One-sided comparisons f(A, B) of clips row by row: {metric: (cmos [P], logits [P, 3])}."""
         names = self.config.comparative_metrics
         found = {}
-        for name, key in zip(names, _split(dropout_key, len(names)), strict=True):
+        for name, key in zip(names, split_key(dropout_key, len(names)), strict=True):
             category = self.config.category_of(name)
             found[name] = self.cmos_heads[name](
                 a.by_category[category], a.mask, b.by_category[category], b.mask, dropout_key=key
             )
         return found
-
-
-def _split(key: jax.Array | None, count: int) -> list[jax.Array | None]:
-    return [None] * count if key is None else list(jax.random.split(key, count))

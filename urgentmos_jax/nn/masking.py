@@ -26,7 +26,7 @@ def conv_lengths(lengths: Lengths, layers: Iterable[tuple[int, int]]) -> Lengths
 
 
 def length_mask(lengths: jax.Array, size: int) -> jax.Array:
-    """[B] lengths -> [B, size] mask of the first `lengths` places."""
+    """[B] lengths -> [B, size] mask of the first `lengths` positions."""
     return jnp.arange(size) < lengths[:, None]
 
 

@@ -17,7 +17,7 @@ from flax import nnx
 
 from urgentmos_jax.model.losses import LossConfig, absolute_loss, comparative_loss, metric_weights, total_loss
 from urgentmos_jax.model.urgentmos import Features, ModelConfig, UrgentMOS
-from urgentmos_jax.nn.blocks import LayerStack
+from urgentmos_jax.nn.stack import LayerStack
 from urgentmos_jax.schema import at_least
 from urgentmos_jax.training.sharding import Layout
 

@@ -1,0 +1,103 @@
+"""Multi-head attention, and the transformer layer with its norms first that the encoders build on it."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from urgentmos_jax.nn.blocks import dropout, gelu, layer_norm, linear, split_key
+
+__all__ = ["Attention", "PreNormLayer"]
+
+
+class Attention(nnx.Module):
+    """Multi-head attention with separate projections, as `torch.nn.MultiheadAttention` computes it.
+
+    Args:
+        width: Features of queries, keys, values and output.
+        heads: Number of heads; divides `width`.
+        key_bias: Whether the key projection has a bias (Whisper's has none).
+    """
+
+    def __init__(self, width: int, heads: int, *, key_bias: bool = True, rngs: nnx.Rngs):
+        if width % heads:
+            raise ValueError(f"attention: {heads} heads do not divide a width of {width}")
+        self.heads = heads
+        # torch draws the three input projections as one [3 width, width] matrix (Glorot).
+        glorot = nnx.initializers.variance_scaling(0.5, "fan_avg", "uniform")
+
+        def project(bias: bool = True) -> nnx.Linear:
+            return nnx.Linear(width, width, use_bias=bias, kernel_init=glorot, rngs=rngs)
+
+        self.query, self.key, self.value = project(), project(key_bias), project()
+        self.out = linear(width, width, rngs=rngs)
+
+    def __call__(
+        self,
+        queries: jax.Array,
+        keys: jax.Array,
+        *,
+        mask: jax.Array | None = None,
+        bias: jax.Array | None = None,
+        dropout_rate: float = 0.0,
+        dropout_key: jax.Array | None = None,
+    ) -> tuple[jax.Array, jax.Array]:
+        """Attends from `queries` to `keys`.
+
+        Args:
+            queries: [B, Q, D].
+            keys: [B, L, D], projected to keys and to values.
+            mask: [B, L] or any shape that broadcasts to [B, H, Q, L]; True = may be attended.
+            bias: Added to the scaled scores, broadcasts to [B, H, Q, L].
+            dropout_rate: Rate on the attention weights, where `dropout_key` is given.
+            dropout_key: Random key, or None.
+
+        Returns:
+            The output [B, Q, D] and the weights [B, H, Q, L] (float32). A row without any valid key has finite,
+            meaningless values.
+        """
+
+        def split(x: jax.Array) -> jax.Array:
+            return x.reshape(*x.shape[:-1], self.heads, x.shape[-1] // self.heads)
+
+        q, k, v = split(self.query(queries)), split(self.key(keys)), split(self.value(keys))
+        scores = jnp.einsum("bqhd,bkhd->bhqk", q * q.shape[-1] ** -0.5, k)
+        scores = scores.astype(jnp.float32)
+        if bias is not None:
+            scores = scores + bias
+        if mask is not None:
+            mask = mask[:, None, None, :] if mask.ndim == 2 else mask
+            scores = jnp.where(mask, scores, jnp.finfo(jnp.float32).min)
+        weights = jax.nn.softmax(scores, axis=-1)
+        dropped = dropout(weights, dropout_rate, dropout_key).astype(v.dtype)
+        attended = jnp.einsum("bhqk,bkhd->bqhd", dropped, v)
+        return self.out(attended.reshape(queries.shape)), weights
+
+
+class PreNormLayer(nnx.Module):
+    """Attention and feed-forward (exact GELU), each behind its norm and added to its input.
+
+    Args:
+        width: Features.
+        heads: Of the attention.
+        feedforward: Inner features of the feed-forward.
+        dropout: Rate behind attention and feed-forward, in training.
+        key_bias: Whether the key projection has a bias.
+    """
+
+    def __init__(
+        self, width: int, heads: int, feedforward: int, *, dropout: float = 0.0, key_bias: bool = True, rngs: nnx.Rngs
+    ):
+        self.rate = dropout
+        self.attention = Attention(width, heads, key_bias=key_bias, rngs=rngs)
+        self.attention_norm = layer_norm(width, rngs=rngs)
+        self.feed_in = linear(width, feedforward, rngs=rngs)
+        self.feed_out = linear(feedforward, width, rngs=rngs)
+        self.feed_norm = layer_norm(width, rngs=rngs)
+
+    def __call__(self, h: jax.Array, mask: jax.Array | None, *, dropout_key: jax.Array | None = None) -> jax.Array:
+        """[B, L, D], mask [B, L] (None: all frames are valid) -> [B, L, D]."""
+        keys = split_key(dropout_key, 2)
+        z = self.attention_norm(h)
+        attended, _ = self.attention(z, z, mask=mask)
+        h = h + dropout(attended, self.rate, keys[0])
+        return h + dropout(self.feed_out(gelu(self.feed_in(self.feed_norm(h)))), self.rate, keys[1])
