@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from urgentmos_jax.model.flops import clip_flops
 
 from configs.f1c1m5_d_corpus import get_config
 from launch.benchmark.clips import generated
@@ -15,7 +16,6 @@ from urgentmos_jax.data.partners import PairingScope
 from urgentmos_jax.data.plan import Plan
 from urgentmos_jax.data.training_set import TrainingSet
 from urgentmos_jax.metrics import Metric
-from urgentmos_jax.model.flops import clip_flops
 from urgentmos_jax.model.urgentmos import ModelConfig
 from urgentmos_jax.training.config import read_config
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import jax
 import numpy as np
+from urgentmos_jax.model.flops import clip_flops
 
 from launch.benchmark.clips import speech
 from launch.benchmark.measuring import MATMUL_FLOPS, in_rounds, matmul_turn, peak_memory_mb, timed
 from launch.benchmark.models import model_files
 from launch.benchmark.settings import Settings
 from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ
-from urgentmos_jax.model.flops import clip_flops
 from urgentmos_jax.scoring.model import Model
 from urgentmos_jax.weights.model_folder import load_folder
 

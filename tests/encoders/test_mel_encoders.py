@@ -17,7 +17,7 @@ from flax import nnx
 from configs.compact import get_config
 from tests.helpers.corpus import GOLDEN, speech_like, write_corpus
 from tests.helpers.models import model_config, on_one_device, random_module
-from urgentmos_jax.encoders import ENCODERS, make_encoder
+from urgentmos_jax.encoders.registry import ENCODERS, make_encoder
 from urgentmos_jax.model.cost import parts, scoring_bytes, training_bytes
 from urgentmos_jax.model.urgentmos import UrgentMOS
 from urgentmos_jax.scoring.model import Model
@@ -28,10 +28,10 @@ from urgentmos_jax.training.start import with_sizes
 from urgentmos_jax.training.trainer import Trainer
 from urgentmos_jax.weights.encoder_folder import load_encoder, read_config
 from urgentmos_jax.weights.model_folder import load_folder, save_folder
-from urgentmos_jax.weights.published import KNOWN_ENCODERS
+from urgentmos_jax.weights.published import PUBLISHED_ENCODERS
 from urgentmos_jax.weights.rules import WeightsError, flat_state
 
-LARGE = KNOWN_ENCODERS["Atotti/Kimi-Audio-Whisper-Encoder"]
+LARGE = PUBLISHED_ENCODERS["Atotti/Kimi-Audio-Whisper-Encoder"]
 FOLDERS = {"whisper": "whisper", "qwen2-audio": "qwen2_audio_encoder", "qwen3-omni": "qwen3_omni_moe_audio_encoder"}
 
 
@@ -48,7 +48,7 @@ FOLDERS = {"whisper": "whisper", "qwen2-audio": "qwen2_audio_encoder", "qwen3-om
     ],
 )
 def test_lengths(name: str, expected: dict[int, int]):
-    config = KNOWN_ENCODERS[name]
+    config = PUBLISHED_ENCODERS[name]
     for mel, frames in expected.items():
         assert config.frame_lengths(160 * mel) == frames
         assert config.frame_lengths(np.array([160 * mel]))[0] == frames
@@ -59,7 +59,7 @@ def test_parameters_of_the_real_sizes():
     millions = [637.0, 637.0, 647.9, 315.45, 94.38]
     names = ("Atotti/Kimi-Audio-Whisper-Encoder", "Atotti/AFWhisper", "giangndm/qwen3-30b-omni-audio-encoder")
     for name, wanted in zip((*names, "microsoft/wavlm-large", "microsoft/wavlm-base-plus"), millions, strict=True):
-        encoder = nnx.eval_shape(lambda name=name: make_encoder(KNOWN_ENCODERS[name], rngs=nnx.Rngs(0)))
+        encoder = nnx.eval_shape(lambda name=name: make_encoder(PUBLISHED_ENCODERS[name], rngs=nnx.Rngs(0)))
         assert sum(math.prod(v.shape) for v in flat_state(encoder).values()) / 1e6 == pytest.approx(wanted, rel=1e-3)
 
 
@@ -180,13 +180,13 @@ def test_bad_folders_name_every_fault(family: str, tmp_path: Path):
     )
 
     path.write_text(json.dumps(config | {"model_type": "seamless"}))
-    with pytest.raises(ValueError, match=r"model_type 'seamless' is not supported, supported are .*qwen3_omni"):
+    with pytest.raises(ValueError, match=r"model_type is 'seamless', must be one of .*qwen3_omni"):
         read_config(tmp_path / "a")
 
 
 def test_odd_windows_are_refused(tmp_path: Path):
     for family, change, words in (
-        ("qwen3-omni", {"n_window": 60}, "n_window is 60, supported is 50"),
+        ("qwen3-omni", {"n_window": 60}, "n_window is 60, must be 50"),
         ("qwen3-omni", {"n_window_infer": 50}, "n_window_infer is 50, shorter than a chunk"),
         ("whisper", {"max_source_positions": 750}, "chunk_length is 30 s, max_source_positions asks for 15 s"),
     ):

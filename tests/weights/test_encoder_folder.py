@@ -16,9 +16,10 @@ from flax import nnx
 
 from tests.helpers.corpus import GOLDEN, speech_like
 from tests.helpers.torch_writer import checkpoint, state_dict_file
-from urgentmos_jax.encoders import ENCODERS
-from urgentmos_jax.encoders.wav2vec2 import Wav2Vec2Config
-from urgentmos_jax.weights.encoder_folder import CONFIG_FILES, ModelNotFound, find_folder, load_encoder, read_config
+from urgentmos_jax.encoders.registry import ENCODERS
+from urgentmos_jax.weights.encoder_folder import CONFIG_FILES, load_encoder, read_config
+from urgentmos_jax.weights.hub import ModelNotFound, find_folder
+from urgentmos_jax.weights.published import PUBLISHED_ENCODERS
 from urgentmos_jax.weights.rules import WeightsError, flat_state
 from urgentmos_jax.weights.safetensors import DamagedFile
 
@@ -260,8 +261,8 @@ def test_settings_that_are_not_supported_are_named_at_once(folder: Path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"model_type": "bert"}, "'bert' is not supported, supported are"),
-        ({"model_type": ["wavlm"]}, "not supported"),
+        ({"model_type": "bert"}, "is 'bert', must be one of"),
+        ({"model_type": ["wavlm"]}, "must be one of"),
         ({"hidden_size": "wide"}, "hidden_size"),
         ({"hidden_size": None}, "hidden_size"),
         ({"hidden_size": 33}, "heads do not divide"),
@@ -316,7 +317,7 @@ def test_defaults_that_a_config_may_leave_out(folder: Path):
     norms = {"feat_extract_norm": "group", "do_stable_layer_norm": False}
     (folder / "config.json").write_text(json.dumps({"model_type": "wavlm", **sizes, **norms}))
     (folder / "preprocessor_config.json").write_text('{"do_normalize": false}')
-    assert read_config(folder) == Wav2Vec2Config.wavlm_base_plus()
+    assert read_config(folder) == PUBLISHED_ENCODERS["microsoft/wavlm-base-plus"]
 
 
 @pytest.mark.torch

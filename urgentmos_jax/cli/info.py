@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
         shape = encoder.architecture
         states = "all hidden states" if encoder.layer_aggregation else "last layer"
         weights = "frozen" if encoder.freeze else "trained"
-        weights += " with training noise" if encoder.noise else ""
+        weights += " with train-time regularisation" if encoder.noise else ""
         print(
             f"encoder {i}    {shape.model_type}, {shape.num_hidden_layers} layers of {shape.hidden_size}, "
             f"{states}, {weights}"

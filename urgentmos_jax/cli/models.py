@@ -34,7 +34,7 @@ def add_model_arguments(parser: argparse.ArgumentParser, *, several: bool = Fals
 def load(arguments: argparse.Namespace, source: str | None = None) -> "Model":
     """Loads `source`, else --model, else the default; what can be wrong with it is wrong usage."""
     from urgentmos_jax.scoring.loading import load_model
-    from urgentmos_jax.weights.encoder_folder import ModelNotFound
+    from urgentmos_jax.weights.hub import ModelNotFound
 
     if arguments.batch_seconds is not None and not 0 < arguments.batch_seconds < math.inf:
         raise UsageError(f"--batch-seconds is {arguments.batch_seconds}, give a number above 0")

@@ -9,27 +9,26 @@ from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 
 from urgentmos_jax.encoders.encoder import Architecture, Encoder
 from urgentmos_jax.encoders.log_mel import HOP_SAMPLES, WINDOW_SAMPLES, log_mel
 from urgentmos_jax.nn.attention import PreNormLayer
-from urgentmos_jax.nn.blocks import Conv1d, gelu, layer_norm
+from urgentmos_jax.nn.blocks import Conv1d, gelu, layer_norm, sinusoids
 from urgentmos_jax.nn.masking import conv_lengths, length_mask, masked_mean
 from urgentmos_jax.nn.stack import LayerStack, States, stack_flops
 
 __all__ = ["Compact", "CompactConfig"]
 
 # Keeps silence silent; 1 LSB of 16 bits has ten times as much.
-_LEAST_POWER = 1e-10
+_MIN_POWER = 1e-10
 
 
 @dataclasses.dataclass(frozen=True)
 class CompactConfig(Architecture):
     """Sizes; the defaults have 0.4 M parameters."""
 
-    has_noise: ClassVar[bool] = True
+    has_regularisation: ClassVar[bool] = True
 
     model_type: Literal["compact"] = "compact"
     mel_bins: int = 80
@@ -50,7 +49,7 @@ class CompactConfig(Architecture):
         return 2 * HOP_SAMPLES
 
     def stem_values(self, samples: int) -> int:
-        """Values that are alive at the widest place before the layers: the windows and their spectrum."""
+        """Values that are alive at the peak before the layers: the windows and their spectrum."""
         return 2 * samples // HOP_SAMPLES * WINDOW_SAMPLES
 
     def flops(self, samples: int) -> float:
@@ -97,7 +96,7 @@ class Compact(Encoder):
         # Level is no matter of quality here; a clip's own mean power is 1.
         mask = length_mask(lengths, waveform.shape[1])
         power = masked_mean(jnp.square(waveform)[..., None], mask)
-        x = log_mel(waveform * jax.lax.rsqrt(power + _LEAST_POWER), self.config.mel_bins)
+        x = log_mel(waveform * jax.lax.rsqrt(power + _MIN_POWER), self.config.mel_bins)
         mel_mask = length_mask(conv_lengths(lengths, [(WINDOW_SAMPLES, HOP_SAMPLES)]), x.shape[1])[..., None]
         x = gelu(self.conv_in(jnp.where(mel_mask, x, 0)))
         h = gelu(self.conv_down(jnp.where(mel_mask, x, 0)))
@@ -106,10 +105,3 @@ class Compact(Encoder):
         mask = length_mask(frames, h.shape[1])
         h = self.layers(h, mask, states=states, final=self.norm, gradient_scale=gradient_scale, dropout_key=dropout_key)
         return h, frames
-
-
-def sinusoids(frames: int, width: int) -> np.ndarray:
-    """Sine and cosine positions [frames, width], wavelengths 2 pi to 20000 pi frames."""
-    rate = np.exp(-np.log(10000) * np.arange(width // 2) / (width // 2 - 1))
-    angle = np.arange(frames)[:, None] * rate
-    return np.concatenate([np.sin(angle), np.cos(angle)], -1).astype(np.float32)

@@ -6,25 +6,15 @@ import jax
 from flax import nnx
 
 from urgentmos_jax.nn.stack import States
-from urgentmos_jax.weights.rules import Rule
 
-__all__ = ["Architecture", "Encoder", "no_noise"]
+__all__ = ["Architecture", "Encoder", "no_regularisation"]
 
 
 class Architecture:
-    """Config of an encoder; a family's is a frozen dataclass with its `model_type`.
+    """Config of an encoder; a family's is a frozen dataclass with its `model_type`."""
 
-    Where there are pretrained weights it has `from_huggingface(config, preprocessor)`, which makes it of the contents
-    of config.json and preprocessor_config.json, or raises a ValueError that names every fault. With `has_noise`
-    it takes `noise` too: whether the rates of dropout and the like are read.
-    """
-
-    # Keys of config.json that have no default here; where one is left out, transformers' default is taken.
-    needed_keys: ClassVar[tuple[str, ...]] = ()
     # Whether training computes the family with dropout and the like, where a random key is given.
-    has_noise: ClassVar[bool] = False
-    # Keys of config.json that are needed besides where its rates are asked for.
-    noise_keys: ClassVar[tuple[str, ...]] = ()
+    has_regularisation: ClassVar[bool] = False
 
     model_type: str
     hidden_size: int
@@ -32,8 +22,8 @@ class Architecture:
     num_attention_heads: int
     intermediate_size: int
 
-    def without_noise(self) -> "Architecture":
-        """The same encoder as it is read without its rates of training noise."""
+    def without_regularisation(self) -> "Architecture":
+        """The same encoder without train-time regularisation."""
         return self
 
     @property
@@ -65,7 +55,7 @@ class Architecture:
         raise NotImplementedError
 
     def stem_values(self, samples: int) -> int:
-        """Values that are alive at the widest place before the layers, for a clip."""
+        """Values that are alive at the peak before the layers, for a clip."""
         raise NotImplementedError
 
     def flops(self, samples: int) -> float:
@@ -73,25 +63,17 @@ class Architecture:
         raise NotImplementedError
 
 
-def no_noise(model_type: str) -> str:
-    """What is said where training noise is asked of an encoder that is always computed without."""
-    return f"{model_type} is computed without training noise; set noise=False for this encoder"
+def no_regularisation(model_type: str) -> str:
+    """What is said where train-time regularisation is asked of an encoder that has none."""
+    return f"{model_type} has no train-time regularisation (dropout, SpecAugment, LayerDrop); set noise=False for it"
 
 
 class Encoder(nnx.Module):
     """Waveform to frames of features."""
 
     config_class: ClassVar[type[Architecture]]
-    # Names that may stand before the keys of a checkpoint, in their order.
-    prefixes: ClassVar[tuple[str, ...]] = ()
-    # Regular expressions of keys that may be in a checkpoint and are not needed.
-    ignored: ClassVar[tuple[str, ...]] = ()
 
     config: Architecture
-
-    def rules(self) -> list[Rule]:
-        """How the tensors of a Hugging Face checkpoint fill this module."""
-        raise NotImplementedError
 
     def __call__(
         self,
@@ -109,7 +91,7 @@ class Encoder(nnx.Module):
             lengths: [B] samples.
             states: "last": the last layer; "all": every hidden state; weights [L + 1]: their weighted sum.
             gradient_scale: Factor on the gradient from a weighted sum into the encoder.
-            dropout_key: Random key of training, for the noise of architectures that have it; None = evaluation.
+            dropout_key: Random key of train-time regularisation, for architectures that have it; None = evaluation.
 
         Returns:
             Features [B, F, D] ([L + 1, B, F, D] for "all") and their lengths [B] in frames.

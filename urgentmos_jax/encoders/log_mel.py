@@ -43,9 +43,9 @@ def whisper_log_mel(waveform: jax.Array, lengths: jax.Array, bins: int) -> jax.A
     """
     half = WINDOW_SAMPLES // 2
     last = lengths[:, None] - 1
-    place = jnp.abs(jnp.arange(-half, waveform.shape[1] + half))
-    place = jnp.where(place > last, 2 * last - place, place)
-    mirrored = jnp.take_along_axis(waveform, jnp.maximum(place, 0), axis=1)
+    index = jnp.abs(jnp.arange(-half, waveform.shape[1] + half))
+    index = jnp.where(index > last, 2 * last - index, index)
+    mirrored = jnp.take_along_axis(waveform, jnp.maximum(index, 0), axis=1)
     power = _log_power(mirrored, bins)[:, : waveform.shape[1] // HOP_SAMPLES]
     valid = length_mask(lengths // HOP_SAMPLES, power.shape[1])[..., None]
     loudest = jnp.max(power, axis=(1, 2), keepdims=True, where=valid, initial=-10.0)

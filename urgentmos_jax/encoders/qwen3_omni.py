@@ -11,27 +11,17 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from urgentmos_jax.encoders.compact import sinusoids
 from urgentmos_jax.encoders.encoder import Architecture, Encoder
 from urgentmos_jax.encoders.log_mel import HOP_SAMPLES, whisper_log_mel
-from urgentmos_jax.encoders.mel_config import TOWER_KEYS, check_mel_preprocessor, tower_config
-from urgentmos_jax.encoders.whisper import pre_norm_rules
 from urgentmos_jax.nn.attention import PreNormLayer
-from urgentmos_jax.nn.blocks import gelu, layer_norm, linear
+from urgentmos_jax.nn.blocks import gelu, layer_norm, linear, sinusoids
 from urgentmos_jax.nn.masking import length_mask
 from urgentmos_jax.nn.stack import LayerStack, States, stack_flops
-from urgentmos_jax.weights.rules import Rule, dense, norm
 
-__all__ = ["Qwen3Omni", "Qwen3OmniConfig"]
+__all__ = ["CHUNK_FRAMES", "Qwen3Omni", "Qwen3OmniConfig", "halved"]
 
 # Frames of a full chunk behind the stem, fixed in the length formula of transformers.
-_CHUNK_FRAMES = 13
-_OWN_KEYS = {
-    "output_dim": "output_dim",
-    "stem_channels": "downsample_hidden_size",
-    "chunk": "n_window",
-    "window": "n_window_infer",
-}
+CHUNK_FRAMES = 13
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,8 +37,6 @@ class Qwen3OmniConfig(Architecture):
         window: Mel frames of an attention window (`n_window_infer`).
     """
 
-    needed_keys: ClassVar[tuple[str, ...]] = (*TOWER_KEYS.values(), *_OWN_KEYS.values())
-
     mel_bins: int
     hidden_size: int
     num_hidden_layers: int
@@ -60,25 +48,6 @@ class Qwen3OmniConfig(Architecture):
     window: int
     model_type: Literal["qwen3_omni_moe_audio_encoder"] = "qwen3_omni_moe_audio_encoder"
 
-    @classmethod
-    def from_huggingface(cls, config: dict[str, Any], preprocessor: dict[str, Any]) -> "Qwen3OmniConfig":
-        """Reads config.json and preprocessor_config.json.
-
-        Raises:
-            ValueError: naming every setting that is missing or not supported.
-        """
-        values, faults = tower_config(config, extra=_OWN_KEYS)
-        faults += check_mel_preprocessor(preprocessor, values.get("mel_bins"))
-        if not faults:
-            values["chunk"] *= 2
-            if halved(values["chunk"]) != _CHUNK_FRAMES:
-                faults.append(f"n_window is {config['n_window']}, supported is 50 (chunks of {_CHUNK_FRAMES} frames)")
-            elif values["window"] < values["chunk"]:
-                faults.append(f"n_window_infer is {values['window']}, shorter than a chunk ({values['chunk']})")
-        if faults:
-            raise ValueError("; ".join(faults))
-        return cls(**values)
-
     @property
     def output_width(self) -> int:
         """Features of a frame behind the final projection."""
@@ -87,12 +56,12 @@ class Qwen3OmniConfig(Architecture):
     @property
     def samples_per_frame(self) -> float:
         """Hop of the frames in samples at 16 kHz, on average."""
-        return self.chunk * HOP_SAMPLES / _CHUNK_FRAMES
+        return self.chunk * HOP_SAMPLES / CHUNK_FRAMES
 
     @property
     def attended(self) -> int:
         """Frames of an attention window."""
-        return self.window // self.chunk * _CHUNK_FRAMES
+        return self.window // self.chunk * CHUNK_FRAMES
 
     def mel_lengths(self, samples: Any) -> Any:
         """Mel frames of clips of so many samples (int or integer array)."""
@@ -101,10 +70,10 @@ class Qwen3OmniConfig(Architecture):
     def frame_lengths(self, samples: Any) -> Any:
         """Frames of clips of so many samples (int or integer array)."""
         mel = self.mel_lengths(samples)
-        return mel // self.chunk * _CHUNK_FRAMES + halved(mel % self.chunk)
+        return mel // self.chunk * CHUNK_FRAMES + halved(mel % self.chunk)
 
     def stem_values(self, samples: int) -> int:
-        """Values that are alive at the widest place before the layers: in and out of the first GELU."""
+        """Values that are alive at the peak before the layers: in and out of the first GELU."""
         return 2 * self.mel_lengths(samples) // 2 * self.mel_bins // 2 * self.stem_channels
 
     def flops(self, samples: int) -> float:
@@ -129,12 +98,6 @@ class Qwen3Omni(Encoder):
     """
 
     config_class: ClassVar[type] = Qwen3OmniConfig
-    prefixes: ClassVar[tuple[str, ...]] = ("thinker.", "audio_tower.")
-    # The rest of a full Qwen3-Omni model.
-    ignored: ClassVar[tuple[str, ...]] = (
-        r"(model|visual|lm_head)\..*",
-        r"(talker|code2wav)\..*",
-    )
 
     def __init__(self, config: Qwen3OmniConfig, *, rngs: nnx.Rngs):
         self.config = config
@@ -197,20 +160,6 @@ class Qwen3Omni(Encoder):
 
     def _final(self, h: jax.Array) -> jax.Array:
         return self.project_out(gelu(self.project_in(self.norm(h))))
-
-    def rules(self) -> list[Rule]:
-        """How the tensors of a Hugging Face checkpoint fill this module."""
-        rules = []
-        for i in range(3):
-            # Theirs are [out, in, bins, time].
-            rules += [
-                Rule(f"conv2d{i + 1}.weight", f"stem.{i}.kernel", lambda w: w.transpose(3, 2, 1, 0)),
-                Rule(f"conv2d{i + 1}.bias", f"stem.{i}.bias"),
-            ]
-        rules += dense("conv_out", "stem_out", bias=False)
-        for i in range(self.config.num_hidden_layers):
-            rules += pre_norm_rules(f"layers.{i}", "layers.stacked", i, key_bias=True)
-        return rules + norm("ln_post", "norm") + dense("proj1", "project_in") + dense("proj2", "project_out")
 
 
 class HalvingConv2d(nnx.Module):

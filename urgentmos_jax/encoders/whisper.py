@@ -14,12 +14,10 @@ from flax import nnx
 
 from urgentmos_jax.encoders.encoder import Architecture, Encoder
 from urgentmos_jax.encoders.log_mel import HOP_SAMPLES, whisper_log_mel
-from urgentmos_jax.encoders.mel_config import TOWER_KEYS, check_mel_preprocessor, tower_config
 from urgentmos_jax.nn.attention import PreNormLayer
 from urgentmos_jax.nn.blocks import Conv1d, gelu, layer_norm
 from urgentmos_jax.nn.masking import length_mask
 from urgentmos_jax.nn.stack import LayerStack, States, stack_flops
-from urgentmos_jax.weights.rules import Rule, conv, dense, norm
 
 __all__ = ["Whisper", "WhisperConfig"]
 
@@ -35,8 +33,6 @@ class WhisperConfig(Architecture):
         max_frames: Frames of the window before pooling, 20 ms each (`max_source_positions`).
     """
 
-    needed_keys: ClassVar[tuple[str, ...]] = (*TOWER_KEYS.values(), "max_source_positions")
-
     model_type: Literal["whisper", "qwen2_audio_encoder"]
     mel_bins: int
     hidden_size: int
@@ -44,22 +40,6 @@ class WhisperConfig(Architecture):
     num_attention_heads: int
     intermediate_size: int
     max_frames: int = 1500
-
-    @classmethod
-    def from_huggingface(cls, config: dict[str, Any], preprocessor: dict[str, Any]) -> "WhisperConfig":
-        """Reads config.json and preprocessor_config.json.
-
-        Raises:
-            ValueError: naming every setting that is missing or not supported.
-        """
-        values, faults = tower_config(config, extra={"max_frames": "max_source_positions"})
-        faults += check_mel_preprocessor(preprocessor, values.get("mel_bins"))
-        seconds, window = preprocessor.get("chunk_length", 30), values.get("max_frames", 0) * 2 * HOP_SAMPLES
-        if not faults and seconds * 16000 != window:
-            faults.append(f"chunk_length is {seconds} s, max_source_positions asks for {window / 16000:g} s")
-        if faults:
-            raise ValueError("; ".join(faults))
-        return cls(model_type=config["model_type"], **values)
 
     @property
     def pooled(self) -> bool:
@@ -87,7 +67,7 @@ class WhisperConfig(Architecture):
         return frames // 2 if self.pooled else frames
 
     def stem_values(self, samples: int) -> int:
-        """Values that are alive at the widest place before the layers: in and out of the first GELU."""
+        """Values that are alive at the peak before the layers: in and out of the first GELU."""
         return 2 * 2 * self.max_frames * self.hidden_size
 
     def flops(self, samples: int) -> float:
@@ -107,15 +87,6 @@ class Whisper(Encoder):
     """
 
     config_class: ClassVar[type] = WhisperConfig
-    prefixes: ClassVar[tuple[str, ...]] = ("model.", "audio_tower.", "encoder.")
-    # The decoder of a full Whisper model; the language model behind an audio tower.
-    ignored: ClassVar[tuple[str, ...]] = (
-        r"decoder\..*",
-        r"proj_out\..*",
-        r"lm_head\..*",
-        r"language_model\..*",
-        r"multi_modal_projector\..*",
-    )
 
     def __init__(self, config: WhisperConfig, *, rngs: nnx.Rngs):
         self.config = config
@@ -160,26 +131,6 @@ class Whisper(Encoder):
             h, None, states=states, final=self.norm, final_is_a_state=True, gradient_scale=gradient_scale, **pool
         )
         return h[..., : self.config.frame_lengths(samples), :], self.config.frame_lengths(lengths)
-
-    def rules(self) -> list[Rule]:
-        """How the tensors of a Hugging Face checkpoint fill this module."""
-        rules = [*conv("conv1", "conv_in"), *conv("conv2", "conv_down")]
-        rules += [Rule("embed_positions.weight", "positions"), *norm("layer_norm", "norm")]
-        for i in range(self.config.num_hidden_layers):
-            rules += pre_norm_rules(f"layers.{i}", "layers.stacked", i, key_bias=False)
-        return rules
-
-
-def pre_norm_rules(key: str, target: str, layer: int, *, key_bias: bool) -> list[Rule]:
-    """A layer of Whisper and its descendants -> `PreNormLayer`."""
-    rules = []
-    for ours, theirs in (("query", "q_proj"), ("key", "k_proj"), ("value", "v_proj"), ("out", "out_proj")):
-        bias = ours != "key" or key_bias
-        rules += dense(f"{key}.self_attn.{theirs}", f"{target}.attention.{ours}", bias=bias, layer=layer)
-    rules += norm(f"{key}.self_attn_layer_norm", f"{target}.attention_norm", layer=layer)
-    rules += dense(f"{key}.fc1", f"{target}.feed_in", layer=layer)
-    rules += dense(f"{key}.fc2", f"{target}.feed_out", layer=layer)
-    return rules + norm(f"{key}.final_layer_norm", f"{target}.feed_norm", layer=layer)
 
 
 def mean_of_pairs(h: jax.Array) -> jax.Array:

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from urgentmos_jax.encoders import ENCODERS, Architecture, make_encoder
-from urgentmos_jax.encoders.encoder import no_noise
+from urgentmos_jax.encoders.encoder import Architecture, no_regularisation
+from urgentmos_jax.encoders.registry import ENCODERS, make_encoder
 from urgentmos_jax.metrics import Metric
 from urgentmos_jax.model.fusion import Fusion
 from urgentmos_jax.model.heads import AbsoluteHead, CMOSHead, HeadConfig
@@ -30,8 +30,8 @@ class EncoderConfig:
         freeze: Whether training leaves its weights as they are.
         gradient_scale: Factor on the gradient into an encoder that is trained.
         dtype: Of its weights and computation; bfloat16 halves the memory of a frozen encoder.
-        noise: Whether training computes it with its own dropout, SpecAugment and LayerDrop, as the authors do even
-            where it is frozen. One that is trained has what its architecture states in any case.
+        noise: Whether training computes it with its own regularisation (dropout, SpecAugment, LayerDrop), as the
+            authors do even where it is frozen. One that is trained has what its architecture states in any case.
     """
 
     architecture: Architecture = dataclasses.field(
@@ -44,8 +44,8 @@ class EncoderConfig:
     noise: bool = False
 
     def __post_init__(self):
-        if self.noise and not self.architecture.has_noise:
-            raise ValueError(no_noise(self.architecture.model_type))
+        if self.noise and not self.architecture.has_regularisation:
+            raise ValueError(no_regularisation(self.architecture.model_type))
         if self.dtype == "bfloat16" and not self.freeze:
             raise ValueError("an encoder in bfloat16 cannot be trained; freeze it, or take float32")
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
-__all__ = ["Conv1d", "dropout", "gelu", "layer_norm", "linear", "scale_gradient", "split_key"]
+__all__ = ["Conv1d", "dropout", "gelu", "layer_norm", "linear", "scale_gradient", "sinusoids", "split_key"]
 
 
 def gelu(x: jax.Array) -> jax.Array:
@@ -52,6 +53,13 @@ def scale_gradient(x: jax.Array, factor: float) -> jax.Array:
 
 
 scale_gradient.defvjp(lambda x, factor: (x, None), lambda factor, _, g: (g * factor,))
+
+
+def sinusoids(frames: int, width: int) -> np.ndarray:
+    """Sine and cosine positions [frames, width], wavelengths 2 pi to 20000 pi frames."""
+    rate = np.exp(-np.log(10000) * np.arange(width // 2) / (width // 2 - 1))
+    angle = np.arange(frames)[:, None] * rate
+    return np.concatenate([np.sin(angle), np.cos(angle)], -1).astype(np.float32)
 
 
 class Conv1d(nnx.Module):

@@ -9,7 +9,7 @@ from dataclasses import field
 from typing import Any, ClassVar
 
 from urgentmos_jax.data.partners import PairingScope
-from urgentmos_jax.encoders import Architecture
+from urgentmos_jax.encoders.encoder import Architecture
 from urgentmos_jax.metrics import CATALOGUE
 from urgentmos_jax.model.losses import LossConfig
 from urgentmos_jax.model.urgentmos import ModelConfig

@@ -21,11 +21,11 @@ from flax import nnx
 
 from urgentmos_jax.files import copy_files, is_remote
 from urgentmos_jax.model.urgentmos import ModelConfig, UrgentMOS
-from urgentmos_jax.scoring.loading import find_model
 from urgentmos_jax.training.config import ConfigError, Pretrained, TrainConfig, differences
+from urgentmos_jax.weights.cache import find_model
 from urgentmos_jax.weights.encoder_folder import find_config, load_encoder
 from urgentmos_jax.weights.model_folder import is_model_folder, load_folder, save_folder
-from urgentmos_jax.weights.published import KNOWN_ENCODERS
+from urgentmos_jax.weights.published import PUBLISHED_ENCODERS
 from urgentmos_jax.weights.rules import WeightsError, fill, flat_state
 
 __all__ = ["check_same_config", "fine_tuned_module", "initial_module", "start_model", "with_sizes"]
@@ -100,8 +100,8 @@ def with_sizes(config: ModelConfig, *, offline: bool = False) -> ModelConfig:
     for encoder in config.encoders:
         if isinstance(encoder.architecture, Pretrained):
             source = encoder.architecture.source
-            known = KNOWN_ENCODERS.get(source) if offline else None
-            architecture = known or find_config(source, noise=encoder.noise)[1]
+            known = PUBLISHED_ENCODERS.get(source) if offline else None
+            architecture = known or find_config(source, regularisation=encoder.noise)[1]
             encoder = dataclasses.replace(encoder, architecture=architecture)
         encoders.append(encoder)
     return dataclasses.replace(config, encoders=tuple(encoders))
@@ -116,7 +116,7 @@ def initial_module(config: ModelConfig, seed: int) -> UrgentMOS:
     module = _random_module(with_sizes(config), seed)
     for place, encoder in enumerate(config.encoders):
         if isinstance(encoder.architecture, Pretrained):
-            loaded = load_encoder(encoder.architecture.source, dtype=encoder.dtype, noise=encoder.noise)
+            loaded = load_encoder(encoder.architecture.source, dtype=encoder.dtype, regularisation=encoder.noise)
             nnx.update(module.encoders[place], nnx.state(loaded))
     return jax.tree.map(jax.numpy.asarray, module)
 
@@ -129,13 +129,13 @@ def fine_tuned_module(config: ModelConfig, seed: int, source: str) -> UrgentMOS:
 
     Args:
         config: Of the run; the sizes of its pretrained encoders are taken from the other model, and where
-            that was made without training noise, its rates and learnt vector from the pretrained encoder.
+            that was made without train-time regularisation, its rates and learnt vector from the pretrained encoder.
         seed: Of what is drawn.
         source: Model folder or hub id.
 
     Raises:
         ModelNotFound, ModelFolderError, DamagedFile: it cannot be loaded.
-        ModelNotFound, ValueError: the pretrained encoder that noise is taken from cannot.
+        ModelNotFound, ValueError: the pretrained encoder that regularisation is taken from cannot.
         WeightsError: that is not the model's encoder; or naming every parameter outside the heads that the model lacks
             or has in another shape.
     """
@@ -147,12 +147,12 @@ def fine_tuned_module(config: ModelConfig, seed: int, source: str) -> UrgentMOS:
         if not isinstance(encoder.architecture, Pretrained):
             continue
         pretrained = encoder.architecture.source
-        architecture = theirs.architecture if encoder.noise else theirs.architecture.without_noise()
+        architecture = theirs.architecture if encoder.noise else theirs.architecture.without_regularisation()
         if encoder.noise and not theirs.noise:
-            lender = load_encoder(pretrained, noise=True)
+            lender = load_encoder(pretrained, regularisation=True)
             architecture = lender.config
-            if architecture.without_noise() != theirs.architecture.without_noise():
-                raise WeightsError(f"{pretrained}: not the encoder of {source}, so its noise is not taken")
+            if architecture.without_regularisation() != theirs.architecture.without_regularisation():
+                raise WeightsError(f"{pretrained}: not the encoder of {source}, so its regularisation is not taken")
             weights = {f"encoders.{place}.{path}": x for path, x in flat_state(lender).items()} | weights
         encoders[place] = dataclasses.replace(encoder, architecture=architecture)
     module = _random_module(dataclasses.replace(config, encoders=tuple(encoders)), seed)

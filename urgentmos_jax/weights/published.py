@@ -9,13 +9,31 @@ from urgentmos_jax.encoders.qwen3_omni import Qwen3OmniConfig
 from urgentmos_jax.encoders.wav2vec2 import Wav2Vec2Config
 from urgentmos_jax.encoders.whisper import WhisperConfig
 
-__all__ = ["KNOWN_ENCODERS"]
+__all__ = ["PUBLISHED_ENCODERS"]
 
 _LARGE = dict(mel_bins=128, hidden_size=1280, num_hidden_layers=32, num_attention_heads=20, intermediate_size=5120)
 
-KNOWN_ENCODERS: dict[str, Architecture] = {
-    "microsoft/wavlm-base-plus": Wav2Vec2Config.wavlm_base_plus(),
-    "microsoft/wavlm-large": Wav2Vec2Config.wavlm_large(),
+PUBLISHED_ENCODERS: dict[str, Architecture] = {
+    "microsoft/wavlm-base-plus": Wav2Vec2Config(
+        model_type="wavlm",
+        hidden_size=768,
+        num_hidden_layers=12,
+        num_attention_heads=12,
+        intermediate_size=3072,
+        feat_extract_norm="group",
+        do_stable_layer_norm=False,
+        do_normalize=False,
+    ),
+    "microsoft/wavlm-large": Wav2Vec2Config(
+        model_type="wavlm",
+        hidden_size=1024,
+        num_hidden_layers=24,
+        num_attention_heads=16,
+        intermediate_size=4096,
+        feat_extract_norm="layer",
+        do_stable_layer_norm=True,
+        do_normalize=True,
+    ),
     "Atotti/Kimi-Audio-Whisper-Encoder": WhisperConfig("whisper", **_LARGE),
     "Atotti/AFWhisper": WhisperConfig("qwen2_audio_encoder", **_LARGE),
     "giangndm/qwen3-30b-omni-audio-encoder": Qwen3OmniConfig(

@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 from flax import nnx
 
-from urgentmos_jax.encoders import Architecture
+from urgentmos_jax.encoders.encoder import Architecture
 from urgentmos_jax.files import file_hash
 from urgentmos_jax.metrics import Metric
 from urgentmos_jax.model.heads import HeadConfig
 from urgentmos_jax.model.transformer import TransformerConfig
 from urgentmos_jax.model.urgentmos import EncoderConfig, ModelConfig, UrgentMOS
 from urgentmos_jax.schema import find_faults
-from urgentmos_jax.weights.encoder_folder import find_config, strip_prefix
-from urgentmos_jax.weights.published import KNOWN_ENCODERS
+from urgentmos_jax.weights.encoder_folder import find_config
+from urgentmos_jax.weights.huggingface.family import Family
+from urgentmos_jax.weights.huggingface.registry import FAMILIES
+from urgentmos_jax.weights.published import PUBLISHED_ENCODERS
 from urgentmos_jax.weights.rules import Rule, WeightsError, assemble, dense, fill, flat_state, norm
 from urgentmos_jax.weights.torch_zip import read_torch_file
 
@@ -74,11 +76,11 @@ def read_checkpoint(path: str | Path, encoders: Sequence[str | Path] = ()) -> Ch
     module = nnx.eval_shape(lambda: UrgentMOS(config, rngs=nnx.Rngs(0)))
     rules = checkpoint_rules(module)
     shapes = {key: value.shape for key, value in flat_state(module).items()}
-    tensors = _strip_encoder_prefixes(tensors, module)
+    tensors = _by_rule_key(tensors, module)
     ignored = [
         rf"feature_extractor\.feature_extractors\.{i}\.model\.{pattern}"
-        for i, encoder in enumerate(module.encoders)
-        for pattern in encoder.ignored
+        for i, family in enumerate(_families(module))
+        for pattern in family.ignored
     ]
     arrays = assemble(tensors, rules, shapes, ignored=ignored, origin=str(path))
     _check_ranges(tensors, config, str(path))
@@ -95,9 +97,9 @@ def read_checkpoint(path: str | Path, encoders: Sequence[str | Path] = ()) -> Ch
 def checkpoint_rules(module: UrgentMOS) -> list[Rule]:
     """How the tensors of an authors' checkpoint fill the model."""
     config, rules = module.config, []
-    for i, encoder in enumerate(module.encoders):
+    for i, (encoder, family) in enumerate(zip(module.encoders, _families(module), strict=True)):
         key = f"feature_extractor.feature_extractors.{i}."
-        rules += [rule.under(f"{key}model.", f"encoders.{i}.") for rule in encoder.rules()]
+        rules += [rule.under(f"{key}model.", f"encoders.{i}.") for rule in family.rules(encoder)]
         if config.encoders[i].layer_aggregation:
             rules.append(Rule(f"{key}weights", f"layer_weights.{i}"))
     rules += dense("feature_extractor.feat_proj.0", "fusion.project")
@@ -119,6 +121,10 @@ def checkpoint_rules(module: UrgentMOS) -> list[Rule]:
         rules += dense(f"{key}.regression_head", f"{target}.regression")
         rules += dense(f"{key}.classification_head", f"{target}.classification")
     return rules
+
+
+def _families(module: UrgentMOS) -> list[Family]:
+    return [FAMILIES[encoder.config.model_type] for encoder in module.encoders]
 
 
 def _attention(key: str, target: str, layer: int | None = None) -> list[Rule]:
@@ -170,13 +176,13 @@ def _pooling(key: str, target: str, kind: str) -> list[Rule]:
     return []
 
 
-def _strip_encoder_prefixes(tensors: dict[str, np.ndarray], module: UrgentMOS) -> dict[str, np.ndarray]:
+def _by_rule_key(tensors: dict[str, np.ndarray], module: UrgentMOS) -> dict[str, np.ndarray]:
     """Encoder keys in the spelling of our rules, the rest as it is."""
     found = dict(tensors)
-    for i, encoder in enumerate(module.encoders):
+    for i, family in enumerate(_families(module)):
         prefix = f"feature_extractor.feature_extractors.{i}.model."
         part = {key.removeprefix(prefix): found.pop(key) for key in list(found) if key.startswith(prefix)}
-        found |= {prefix + key: value for key, value in strip_prefix(part, encoder).items()}
+        found |= {prefix + key: value for key, value in family.by_rule_key(part).items()}
     return found
 
 
@@ -250,7 +256,7 @@ def _parse_model_config(config: dict[str, Any], folders: list[str | Path], besid
 
 def _encoder_config(name: str, folder: str | Path | None, beside: Path) -> Architecture:
     if folder is None and name in _CERTAIN:
-        return KNOWN_ENCODERS[name]
+        return PUBLISHED_ENCODERS[name]
     if folder is None and (beside / name).is_dir():
         folder = beside / name
     if folder is None and name.count("/") != 1:

@@ -1,4 +1,4 @@
-"""Training noise of encoders: dropout, SpecAugment and LayerDrop where a key is given, and nothing without one."""
+"""Train-time regularisation of encoders: dropout, SpecAugment and LayerDrop where a key is given, none without one."""
 
 import dataclasses
 import json
@@ -15,9 +15,9 @@ from flax import nnx
 
 from configs.compact import get_config
 from tests.helpers.corpus import GOLDEN, speech_like, write_corpus
-from urgentmos_jax.encoders import make_encoder
 from urgentmos_jax.encoders.compact import CompactConfig
-from urgentmos_jax.encoders.spec_augment import draw_spans
+from urgentmos_jax.encoders.registry import make_encoder
+from urgentmos_jax.encoders.spec_augment import sample_spans
 from urgentmos_jax.encoders.wav2vec2 import EncoderLayer, Wav2Vec2, Wav2Vec2Config
 from urgentmos_jax.encoders.whisper import WhisperConfig
 from urgentmos_jax.metrics import Metric
@@ -35,18 +35,25 @@ from urgentmos_jax.weights.rules import WeightsError, flat_state
 FAMILIES = ("wavlm-base", "wavlm-large", "wav2vec2-base", "hubert-large")
 QUIET = dict(hidden_dropout=0.0, attention_dropout=0.0, activation_dropout=0.0, feat_proj_dropout=0.0, layerdrop=0.0)
 QUIET |= dict(apply_spec_augment=False, mask_feature_prob=0.0)
-NOISE = dict(hidden_dropout=0.1, attention_dropout=0.1, activation_dropout=0.2, feat_proj_dropout=0.1, layerdrop=0.3)
-NOISE |= dict(apply_spec_augment=True, mask_time_prob=0.2, mask_feature_prob=0.4, mask_feature_length=4)
+RATES_ON = dict(hidden_dropout=0.1, attention_dropout=0.1, activation_dropout=0.2, feat_proj_dropout=0.1, layerdrop=0.3)
+RATES_ON |= dict(apply_spec_augment=True, mask_time_prob=0.2, mask_feature_prob=0.4, mask_feature_length=4)
 # Keys of an architecture in model folders of the first format.
-BEFORE_NOISE = {"model_type", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"}
-BEFORE_NOISE |= {"feat_extract_norm", "do_stable_layer_norm", "do_normalize", "conv_bias", "conv_dim", "conv_kernel"}
-BEFORE_NOISE |= {"conv_stride", "num_conv_pos_embeddings", "num_conv_pos_embedding_groups", "layer_norm_eps"}
-BEFORE_NOISE |= {"feat_proj_layer_norm", "num_buckets", "max_bucket_distance"}
+FIRST_KEYS = {"model_type", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"}
+FIRST_KEYS |= {
+    "feat_extract_norm",
+    "do_stable_layer_norm",
+    "do_normalize",
+    "conv_bias",
+    "conv_dim",
+    "conv_kernel",
+}
+FIRST_KEYS |= {"conv_stride", "num_conv_pos_embeddings", "num_conv_pos_embedding_groups", "layer_norm_eps"}
+FIRST_KEYS |= {"feat_proj_layer_norm", "num_buckets", "max_bucket_distance"}
 SAMPLES = 16000
 CLIP = speech_like(3, SAMPLES)
 
 
-def noisy_folder(folder: Path, family: str, **rates) -> Path:
+def folder_with_rates(folder: Path, family: str, **rates) -> Path:
     """The golden encoder with other rates in its config.json."""
     shutil.copytree(GOLDEN / "encoders" / family, folder, ignore=shutil.ignore_patterns("*.npz"), dirs_exist_ok=True)
     path = folder / "config.json"
@@ -86,22 +93,22 @@ def without_positions(config: Wav2Vec2Config) -> Wav2Vec2:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_evaluation_is_as_without_noise(family: str, tmp_path: Path):
-    folder = noisy_folder(tmp_path, family, **NOISE)
-    plain, noisy = load_encoder(folder), load_encoder(folder, noise=True)
+def test_evaluation_is_as_without_regularisation(family: str, tmp_path: Path):
+    folder = folder_with_rates(tmp_path, family, **RATES_ON)
+    plain, regularised = load_encoder(folder), load_encoder(folder, regularisation=True)
     wanted = encode(plain, None)
-    assert (encode(noisy, None) == wanted).all()
-    assert (encode(plain, range(1))[0] == wanted).all(), "no rate, no noise"
-    found = encode(noisy, range(2))
-    assert (encode(noisy, range(2)) == found).all() and np.isfinite(found).all()
+    assert (encode(regularised, None) == wanted).all()
+    assert (encode(plain, range(1))[0] == wanted).all(), "no rate, no regularisation"
+    found = encode(regularised, range(2))
+    assert (encode(regularised, range(2)) == found).all() and np.isfinite(found).all()
     for layer in range(len(wanted)):
         assert np.abs(found[0, layer] - wanted[layer]).max() > 0.01
         assert np.abs(found[0, layer] - found[1, layer]).max() > 0.01
 
 
 @pytest.mark.slow
-def test_rows_have_noise_of_their_own_and_padding_has_no_part(tmp_path: Path):
-    encoder = load_encoder(noisy_folder(tmp_path, "wavlm-large", **NOISE), noise=True)
+def test_each_row_is_regularised_by_itself_and_padding_has_no_part(tmp_path: Path):
+    encoder = load_encoder(folder_with_rates(tmp_path, "wavlm-large", **RATES_ON), regularisation=True)
     rows = encode(encoder, range(1), rows=2)[0]
     assert np.abs(rows[:, 0] - rows[:, 1]).max() > 0.1
     encoder = without_positions(tiny(mask_time_prob=0.9, mask_time_length=3, feat_proj_dropout=0.2))
@@ -110,11 +117,11 @@ def test_rows_have_noise_of_their_own_and_padding_has_no_part(tmp_path: Path):
     assert (first[frames:] == 0).all() and (first[:frames] != 0).any(1).all()
 
 
-def test_random_initialisation_is_that_without_noise():
-    plain, noisy = (flat_state(make_encoder(c, rngs=nnx.Rngs(0))) for c in (tiny(), tiny(mask_time_prob=0.1)))
-    assert noisy.keys() - plain.keys() == {"masked"}
-    assert all((noisy[path][...] == value[...]).all() for path, value in plain.items())
-    assert 0 <= noisy["masked"][...].min() < 0.3 < 0.7 < noisy["masked"][...].max() <= 1
+def test_random_initialisation_is_that_without_regularisation():
+    plain, regularised = (flat_state(make_encoder(c, rngs=nnx.Rngs(0))) for c in (tiny(), tiny(mask_time_prob=0.1)))
+    assert regularised.keys() - plain.keys() == {"masked"}
+    assert all((regularised[path][...] == value[...]).all() for path, value in plain.items())
+    assert 0 <= regularised["masked"][...].min() < 0.3 < 0.7 < regularised["masked"][...].max() <= 1
 
 
 # SpecAugment.
@@ -123,7 +130,7 @@ def test_random_initialisation_is_that_without_noise():
 def spans(lengths: list[int], size: int, *shape, draws: int) -> np.ndarray:
     """Masks [draws, rows, size]."""
     rows = jnp.tile(jnp.array(lengths), draws)
-    found = jax.jit(draw_spans, static_argnums=(2, 3, 4, 5))(jax.random.key(1), rows, size, *shape)
+    found = jax.jit(sample_spans, static_argnums=(2, 3, 4, 5))(jax.random.key(1), rows, size, *shape)
     return np.asarray(found).reshape(draws, len(lengths), size)
 
 
@@ -184,18 +191,18 @@ def test_masked_frames_and_features():
 
 
 def test_the_vector_of_masked_frames_comes_from_the_checkpoint(tmp_path: Path):
-    folder = noisy_folder(tmp_path, "hubert-large", **NOISE)
+    folder = folder_with_rates(tmp_path, "hubert-large", **RATES_ON)
     tensors = safetensors.numpy.load_file(folder / "model.safetensors")
-    encoder = load_encoder(folder, noise=True)
+    encoder = load_encoder(folder, regularisation=True)
     np.testing.assert_array_equal(encoder.masked[...], tensors["masked_spec_embed"])
     assert load_encoder(folder).masked is None
     del tensors["masked_spec_embed"]
     safetensors.numpy.save_file(tensors, folder / "model.safetensors")
     with pytest.raises(WeightsError, match="missing key masked_spec_embed"):
-        load_encoder(folder, noise=True)
+        load_encoder(folder, regularisation=True)
     assert load_encoder(folder).masked is None
-    noisy_folder(folder, "hubert-large", **NOISE | {"apply_spec_augment": False})
-    config = load_encoder(folder, noise=True).config
+    folder_with_rates(folder, "hubert-large", **RATES_ON | {"apply_spec_augment": False})
+    config = load_encoder(folder, regularisation=True).config
     assert config.mask_time_prob == config.mask_feature_prob == 0 and config.layerdrop == 0.3
 
 
@@ -290,31 +297,32 @@ def test_a_sum_of_states_counts_skipped_layers():
 
 
 def test_defaults_of_rates_that_a_config_leaves_out(tmp_path: Path):
-    """Where transformers' default is ours, it is not asked; `test_noise_defaults_are_those_of_transformers` has it."""
-    folder = noisy_folder(tmp_path, "wavlm-base", **NOISE)
+    """Where transformers' default is ours, it is not asked; another test compares them."""
+    folder = folder_with_rates(tmp_path, "wavlm-base", **RATES_ON)
     values = json.loads((folder / "config.json").read_text())
     for key in ("apply_spec_augment", "mask_time_length", "mask_time_min_masks", "feat_proj_dropout"):
         del values[key]
     (folder / "config.json").write_text(json.dumps(values))
-    config = find_config(folder, noise=True)[1]
+    config = find_config(folder, regularisation=True)[1]
     assert (config.mask_time_prob, config.mask_time_length, config.mask_time_min_masks) == (0.2, 10, 2)
     assert config.feat_proj_dropout == 0 and config.mask_feature_min_masks == 0 and config.layerdrop == 0.3
-    assert find_config(folder)[1] == config.without_noise() != config
+    assert find_config(folder)[1] == config.without_regularisation() != config
 
 
 @pytest.mark.torch
 @pytest.mark.parametrize("model_type", ["wav2vec2", "hubert", "wavlm"])
-def test_noise_defaults_are_those_of_transformers(model_type: str, tmp_path: Path):
+def test_regularisation_defaults_are_those_of_transformers(model_type: str, tmp_path: Path):
     from transformers import AutoConfig
 
     every = AutoConfig.for_model(model_type).to_dict()
     (tmp_path / "preprocessor_config.json").write_text("{}")
     (tmp_path / "config.json").write_text(json.dumps(every))
-    wanted = find_config(tmp_path, noise=True)[1]
+    wanted = find_config(tmp_path, regularisation=True)[1]
     assert wanted.hidden_dropout == wanted.layerdrop == 0.1 and wanted.mask_time_prob == 0.05
-    noise = {f.name for f in dataclasses.fields(wanted) if getattr(wanted.without_noise(), f.name) == f.default}
-    (tmp_path / "config.json").write_text(json.dumps({key: every[key] for key in every if key not in noise}))
-    assert find_config(tmp_path, noise=True)[1] == wanted
+    without = wanted.without_regularisation()
+    rates = {f.name for f in dataclasses.fields(wanted) if getattr(without, f.name) == f.default}
+    (tmp_path / "config.json").write_text(json.dumps({key: every[key] for key in every if key not in rates}))
+    assert find_config(tmp_path, regularisation=True)[1] == wanted
 
 
 @pytest.mark.parametrize(
@@ -328,18 +336,18 @@ def test_noise_defaults_are_those_of_transformers(model_type: str, tmp_path: Pat
     ],
 )
 def test_odd_rates_are_refused(changes: dict, words: str, tmp_path: Path):
-    folder = noisy_folder(tmp_path, "wavlm-base", **NOISE | changes)
+    folder = folder_with_rates(tmp_path, "wavlm-base", **RATES_ON | changes)
     with pytest.raises(ValueError, match=words):
-        load_encoder(folder, noise=True)
+        load_encoder(folder, regularisation=True)
     load_encoder(folder)
 
 
-def test_families_without_noise_say_so():
+def test_families_without_regularisation_say_so():
     for family in ("whisper", "qwen2-audio", "qwen3-omni"):
-        with pytest.raises(ValueError, match=rf"{family}: .* computed without training noise; set noise=False"):
-            load_encoder(GOLDEN / "encoders" / family, noise=True)
+        with pytest.raises(ValueError, match=rf"{family}: .* has no train-time regularisation .*; set noise=False"):
+            load_encoder(GOLDEN / "encoders" / family, regularisation=True)
     config = WhisperConfig("whisper", 80, 8, 1, 2, 12)
-    with pytest.raises(ValueError, match="whisper is computed without training noise; set noise=False"):
+    with pytest.raises(ValueError, match=r"whisper has no train-time regularisation .*; set noise=False"):
         EncoderConfig(config, noise=True)
     EncoderConfig(CompactConfig(), noise=True)
 
@@ -374,20 +382,20 @@ RATES = {
 }
 
 
-# Both layouts with each kind of noise; mask_feature fails in transformers' WavLM, LayerDrop needs many calls.
+# Both layouts with each kind of regularisation; mask_feature fails in transformers' WavLM, LayerDrop needs many calls.
 COMPARED = [("wavlm-base", kind) for kind in RATES if kind != "mask_feature"]
 COMPARED += [("hubert-large", kind) for kind in RATES if kind != "layerdrop"]
 
 
 @pytest.mark.torch
 @pytest.mark.parametrize(("family", "kind"), COMPARED)
-def test_noise_has_the_mean_and_deviation_of_transformers(family: str, kind: str, tmp_path: Path):
-    folder = noisy_folder(tmp_path, family, **RATES[kind])
+def test_regularisation_has_the_mean_and_deviation_of_transformers(family: str, kind: str, tmp_path: Path):
+    folder = folder_with_rates(tmp_path, family, **RATES[kind])
     tensors = safetensors.numpy.load_file(folder / "model.safetensors")
     # The layers count for as much as their input does.
     grown = {name: 6 * x for name, x in tensors.items() if name.endswith(("out_proj.weight", "output_dense.weight"))}
     safetensors.numpy.save_file(tensors | grown, folder / "model.safetensors", {"format": "pt"})
-    encoder = load_encoder(folder, noise=True)
+    encoder = load_encoder(folder, regularisation=True)
     # LayerDrop is drawn once a call.
     calls, rows = (150, 4) if kind == "layerdrop" else (20, 40)
     found = encode(encoder, range(calls), rows=rows, states="last").reshape(calls * rows, -1)
@@ -408,7 +416,7 @@ def model_of(*encoders: EncoderConfig) -> UrgentMOS:
 
 
 @pytest.mark.slow
-def test_a_frozen_encoder_with_noise():
+def test_a_frozen_encoder_with_rates():
     architecture = tiny(hidden_dropout=0.1, layerdrop=0.2, mask_time_prob=0.1)
     waveform, lengths = jnp.asarray(CLIP)[None], jnp.array([SAMPLES])
 
@@ -419,20 +427,20 @@ def test_a_frozen_encoder_with_noise():
     def features(module: UrgentMOS, seed: int | None) -> np.ndarray:
         return np.asarray(encode(module, None if seed is None else jax.random.key(seed)))
 
-    quiet, noisy, trained = (
+    quiet, regularised, trained = (
         model_of(EncoderConfig(architecture, freeze=freeze, noise=noise))
         for freeze, noise in ((True, False), (True, True), (False, False))
     )
-    for module in (quiet, noisy, trained):
+    for module in (quiet, regularised, trained):
         assert (features(module, None) == features(quiet, None)).all()
     assert (features(quiet, 1) == features(quiet, None)).all()
-    for module in (noisy, trained):
+    for module in (regularised, trained):
         assert (features(module, 1) == features(module, 1)).all()
         assert np.abs(features(module, 1) - features(module, 2)).max() > 1e-3
-    _, free, frozen = split_module(noisy)
+    _, free, frozen = split_module(regularised)
     names = {".".join(map(str, path)) for path, _ in nnx.to_flat_state(free)}
     assert names and not any(name.startswith("encoders.") for name in names)
-    assert len(nnx.to_flat_state(frozen)) == len(flat_state(noisy.encoders))
+    assert len(nnx.to_flat_state(frozen)) == len(flat_state(regularised.encoders))
     graph, free, frozen = split_module(trained)
 
     def total(free: nnx.State) -> jax.Array:
@@ -441,7 +449,7 @@ def test_a_frozen_encoder_with_noise():
     assert np.abs(jax.jit(jax.grad(total))(free)["encoders"][0]["masked"][...]).max() > 0
 
 
-def test_noise_comes_back_from_a_model_folder(tmp_path: Path):
+def test_regularisation_comes_back_from_a_model_folder(tmp_path: Path):
     module = model_of(EncoderConfig(tiny(hidden_dropout=0.1, layerdrop=0.2, mask_time_prob=0.1), noise=True))
     save_folder(tmp_path / "model", module, {})
     found, _ = load_folder(tmp_path / "model")
@@ -449,14 +457,14 @@ def test_noise_comes_back_from_a_model_folder(tmp_path: Path):
     assert (found.encoders[0].masked[...] == module.encoders[0].masked[...]).all()
 
 
-def test_a_folder_from_before_noise_was_known(model_folder: Path, tmp_path: Path):
+def test_a_folder_from_before_regularisation_was_known(model_folder: Path, tmp_path: Path):
     folder = shutil.copytree(model_folder, tmp_path / "model")
     content = json.loads((folder / "config.json").read_text())
     encoder = content["model"]["encoders"][0]
     del encoder["noise"]
-    for name in set(encoder["architecture"]) - BEFORE_NOISE:
+    for name in set(encoder["architecture"]) - FIRST_KEYS:
         del encoder["architecture"][name]
-    assert set(encoder["architecture"]) == BEFORE_NOISE
+    assert set(encoder["architecture"]) == FIRST_KEYS
     (folder / "config.json").write_text(json.dumps(content))
     old, new = load_folder(folder)[0], load_folder(model_folder)[0]
     assert old.config == new.config == read(type(old.config), as_json(old.config))
@@ -477,9 +485,9 @@ def run_config(folder: Path, root: Path, *, noise: bool):
 
 
 @pytest.mark.slow
-def test_runs_with_noise(tmp_path: Path):
-    """From a pretrained encoder, and from models that were made with noise and without."""
-    folder = noisy_folder(tmp_path / "encoder", "wavlm-base", **NOISE)
+def test_runs_with_rates(tmp_path: Path):
+    """From a pretrained encoder, and from models that were made with regularisation and without."""
+    folder = folder_with_rates(tmp_path / "encoder", "wavlm-base", **RATES_ON)
     vector = safetensors.numpy.load_file(folder / "model.safetensors")["masked_spec_embed"]
     write_corpus(tmp_path / "mine" / "train", [9000] * 4)
     trainer = Trainer(run_config(folder, tmp_path, noise=True), tmp_path / "run", devices=jax.devices()[:1])
@@ -488,21 +496,25 @@ def test_runs_with_noise(tmp_path: Path):
     trainer.run()
     moved = {path for path, x in flat_state(trainer.module()).items() if (np.asarray(x[...]) != before[path]).any()}
     assert moved and not any(path.startswith("encoders.") for path in moved)
-    trainer.export(tmp_path / "noisy")
-    assert load_folder(tmp_path / "noisy")[0].config.encoders[0].architecture.layerdrop == 0.3
+    trainer.export(tmp_path / "regularised")
+    assert load_folder(tmp_path / "regularised")[0].config.encoders[0].architecture.layerdrop == 0.3
 
-    with_noise, without = (read_config(run_config(folder, tmp_path, noise=noise)).model for noise in (True, False))
-    for source, settings in (("noisy", with_noise), ("noisy", without), ("quiet", with_noise)):
+    with_rates, without = (read_config(run_config(folder, tmp_path, noise=noise)).model for noise in (True, False))
+    for source, settings in (
+        ("regularised", with_rates),
+        ("regularised", without),
+        ("quiet", with_rates),
+    ):
         given = flat_state(load_folder(tmp_path / source)[0])
         found = fine_tuned_module(settings, 7, str(tmp_path / source))
-        assert found.config.encoders[0].architecture == find_config(folder, noise=settings is with_noise)[1]
+        assert found.config.encoders[0].architecture == find_config(folder, regularisation=settings is with_rates)[1]
         state = flat_state(found)
         assert all((state[path][...] == given[path][...]).all() for path in state.keys() & given.keys())
-        if settings is with_noise:
+        if settings is with_rates:
             np.testing.assert_array_equal(state["encoders.0.masked"][...], vector)
         else:
             assert "encoders.0.masked" not in state
             save_folder(tmp_path / "quiet", found, {})
-    noisy_folder(folder, "wavlm-base", **NOISE, layer_norm_eps=1e-6)
+    folder_with_rates(folder, "wavlm-base", **RATES_ON, layer_norm_eps=1e-6)
     with pytest.raises(WeightsError, match="not the encoder of"):
-        fine_tuned_module(with_noise, 7, str(tmp_path / "quiet"))
+        fine_tuned_module(with_rates, 7, str(tmp_path / "quiet"))
