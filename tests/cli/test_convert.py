@@ -106,7 +106,7 @@ def test_convert_names_what_is_wrong_with_the_config(tmp_path, capsys):
     def odd_size(content):
         content["config"]["model"]["category2encoder"]["encoder_cfg"]["encoder_layer"]["dim_feedforward"] = 1.5
 
-    wanted |= {odd_types: "not of the kind known here", odd_size: "category.feedforward is 1.5"}
+    wanted |= {odd_types: "the checkpoint's config is not supported", odd_size: "category.feedforward is 1.5"}
     for change, words in wanted.items():
         assert words in convert_error(capsys, changed(tmp_path, change), tmp_path / "out")
     (tmp_path / "list.pt").write_bytes(checkpoint([1, 2]))

@@ -165,8 +165,8 @@ def test_all_faults_of_the_weights_are_named_at_once(folder: Path):
         load_folder(folder)
     text = str(error.value)
     assert f"missing {HEAD}.bias" in text and "unexpected stranger" in text and "model.safetensors" in text
-    assert f"{HEAD}.kernel has shape (1, 32), wanted (32, 1)" in text
-    assert "fusion.norm.scale has shape (33,), wanted (32,)" in text
+    assert f"{HEAD}.kernel has shape (1, 32), expected (32, 1)" in text
+    assert "fusion.norm.scale has shape (33,), expected (32,)" in text
     assert "NaN or infinity in fusion.norm.bias" in text
     assert "dtype int64 in fusion.project.bias" in text
 

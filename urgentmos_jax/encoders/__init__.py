@@ -1,37 +1,33 @@
-"""Speech encoders. `ENCODERS` maps the `model_type` of a config.json to the class that runs it."""
+"""Speech encoders: waveform to frames of features. They know nothing of files.
 
-import jax
-from flax import nnx
+A new family is one module here (a frozen config and the encoder) and one line in `registry.py`. Where it has pretrained
+weights, it also is one table in `weights/huggingface/` (settings of config.json, names of tensors) and one line in the
+registry beside it.
+"""
 
-from urgentmos_jax.encoders.compact import Compact
-from urgentmos_jax.encoders.encoder import Architecture, Encoder
-from urgentmos_jax.encoders.qwen3_omni import Qwen3Omni
-from urgentmos_jax.encoders.wav2vec2 import Wav2Vec2
-from urgentmos_jax.encoders.whisper import Whisper
+import importlib
+from typing import Any
 
-ENCODERS: dict[str, type[Encoder]] = {
-    "wav2vec2": Wav2Vec2,
-    "hubert": Wav2Vec2,
-    "wavlm": Wav2Vec2,
-    "whisper": Whisper,
-    "qwen2_audio_encoder": Whisper,
-    "qwen3_omni_moe_audio_encoder": Qwen3Omni,
-    "compact": Compact,
+# Public names and the files that hold them, imported when asked for.
+_FILES = {
+    "Compact": "compact",
+    "CompactConfig": "compact",
+    "Architecture": "encoder",
+    "Encoder": "encoder",
+    "Qwen3Omni": "qwen3_omni",
+    "Qwen3OmniConfig": "qwen3_omni",
+    "ENCODERS": "registry",
+    "make_encoder": "registry",
+    "Wav2Vec2": "wav2vec2",
+    "Wav2Vec2Config": "wav2vec2",
+    "Whisper": "whisper",
+    "WhisperConfig": "whisper",
 }
 
-
-def make_encoder(config: Architecture, dtype: str = "float32", *, rngs: nnx.Rngs) -> Encoder:
-    """The encoder of a config, randomly initialised.
-
-    Args:
-        config: Of a family in `ENCODERS`.
-        dtype: Of the weights, and with them of the computation; norms, softmax and the log-mel front end stay float32.
-        rngs: Stream `params`.
-    """
-    encoder = ENCODERS[config.model_type](config, rngs=rngs)
-    if dtype != "float32":
-        nnx.update(encoder, jax.tree.map(lambda x: x.astype(dtype), nnx.state(encoder, nnx.Param)))
-    return encoder
+__all__ = [*_FILES]
 
 
-__all__ = ["ENCODERS", "Architecture", "Compact", "Encoder", "Qwen3Omni", "Wav2Vec2", "Whisper", "make_encoder"]
+def __getattr__(name: str) -> Any:
+    if name not in _FILES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_FILES[name]}"), name)

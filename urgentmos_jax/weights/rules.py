@@ -1,7 +1,7 @@
 """Tables of rules that carry the tensors of a torch checkpoint into a Flax module, checked both ways.
 
 A rule names the checkpoint's keys, the parameter they make (a path such as `layers.stacked.feed_in.kernel`), the
-transform between the two and, for stacked layers, the place on the first axis.
+transform between the two and, for stacked layers, the index on the first axis.
 """
 
 import re
@@ -31,7 +31,7 @@ class Rule:
         target: Path of the parameter, several paths where the transform returns as many arrays, or None where the
             tensor is known and not needed (it may also be absent).
         transform: From the arrays of `keys` to that of `target`.
-        layer: Place on the first axis of a stacked parameter.
+        layer: Index on the first axis of a stacked parameter.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ def assemble(
     Args:
         tensors: The checkpoint.
         rules: Each key of the checkpoint belongs to one of them, or matches `ignored`.
-        shapes: Wanted parameters by path; each is filled by one rule, or by one a layer.
+        shapes: Of the parameters by path; each is filled by one rule, or by one a layer.
         ignored: Regular expressions of keys that may be there and are not used.
         origin: Name of the file for messages.
 
@@ -124,10 +124,10 @@ def assemble(
             pairs = []
             faults += [f"{key} has shape {tensors[key].shape}, which does not fit" for key in rule.keys]
         for path, array in pairs:
-            wanted = shapes[path] if rule.layer is None else shapes[path][1:]
-            if array.shape != wanted:
+            shape = shapes[path] if rule.layer is None else shapes[path][1:]
+            if array.shape != shape:
                 found = ", ".join(f"{key} {tensors[key].shape}" for key in rule.keys)
-                faults.append(f"wrong shape: {found} makes {array.shape}, the config wants {wanted} for {path}")
+                faults.append(f"wrong shape: {found} makes {array.shape}, expected {shape} for {path}")
             elif rule.layer is None:
                 made[path] = array
             else:
@@ -159,7 +159,7 @@ def fill(module: nnx.Module, arrays: Mapping[str, np.ndarray], *, origin: str) -
     faults = [f"missing {path}" for path in sorted(state.keys() - arrays.keys())]
     faults += [f"unexpected {path}" for path in sorted(arrays.keys() - state.keys())]
     faults += [
-        f"{path} has shape {arrays[path].shape}, wanted {state[path].shape}"
+        f"{path} has shape {arrays[path].shape}, expected {state[path].shape}"
         for path in sorted(state.keys() & arrays.keys())
         if arrays[path].shape != state[path].shape
     ]

@@ -1,4 +1,8 @@
-"""The authors' PyTorch checkpoint -> our model: configuration, names and layouts. Nothing in the file is executed."""
+"""The authors' PyTorch checkpoint -> our model: configuration, names and layouts. Nothing in the file is executed.
+
+Theirs on the hub are `urgent-challenge/urgent-mos-f1c1m5dcorpus` and `urgent-challenge/urgent-mos-f1c1m5dref`; each
+holds one file, `model.pt`.
+"""
 
 import dataclasses
 import math
@@ -23,13 +27,10 @@ from urgentmos_jax.weights.published import PUBLISHED_ENCODERS
 from urgentmos_jax.weights.rules import Rule, WeightsError, assemble, dense, fill, flat_state, norm
 from urgentmos_jax.weights.torch_zip import read_torch_file
 
-__all__ = ["CHECKPOINT_IDS", "Checkpoint", "checkpoint_rules", "read_checkpoint"]
+__all__ = ["Checkpoint", "checkpoint_rules", "read_checkpoint"]
 
-# Hub repositories of the authors; each holds one file, `model.pt`.
-CHECKPOINT_IDS = ("urgent-challenge/urgent-mos-f1c1m5dcorpus", "urgent-challenge/urgent-mos-f1c1m5dref")
-
-# The checkpoint carries the weights of its encoder, and this architecture was read from the encoder's own config.json.
-_CERTAIN = ("microsoft/wavlm-base-plus",)
+# The sizes published for these were read from their own config.json, so that it need not be downloaded.
+_EXACT = ("microsoft/wavlm-base-plus",)
 
 _POOLINGS = {"MeanPooling": "mean", "AttentivePooling": "attentive", "MetricTokenPooling": "metric_token"}
 _CRITERIA = {"mse": "squared", "huber": "huber"}
@@ -61,7 +62,7 @@ def read_checkpoint(path: str | Path, encoders: Sequence[str | Path] = ()) -> Ch
 
     Raises:
         UnsafeCheckpoint: the file is damaged or asks for more than tensors.
-        ValueError: its config is not of the kind known here; names every fault.
+        ValueError: its config is not supported; names every fault.
         WeightsError: config and weights disagree; lists every key.
         ModelNotFound: an encoder's config cannot be found.
     """
@@ -70,8 +71,8 @@ def read_checkpoint(path: str | Path, encoders: Sequence[str | Path] = ()) -> Ch
     if not isinstance(content, dict) or not all(isinstance(content.get(key), dict) for key in ("model", "config")):
         raise ValueError(f"{path}: no UrgentMOS checkpoint, it has no `model` (weights) and `config`")
     tensors = content["model"]
-    if strangers := [key for key, value in tensors.items() if not isinstance(value, np.ndarray)]:
-        raise ValueError(f"{path}: not tensors: {strangers}")
+    if others := [key for key, value in tensors.items() if not isinstance(value, np.ndarray)]:
+        raise ValueError(f"{path}: not tensors: {others}")
     config, criterion = _read_model_config(content["config"], list(encoders), path)
     module = nnx.eval_shape(lambda: UrgentMOS(config, rngs=nnx.Rngs(0)))
     rules = checkpoint_rules(module)
@@ -207,7 +208,7 @@ def _read_model_config(config: dict[str, Any], folders: list[str | Path], origin
     except KeyError as error:
         raise ValueError(f"{origin}: the checkpoint's config has no {error}") from None
     except (AttributeError, IndexError, TypeError) as error:
-        raise ValueError(f"{origin}: the checkpoint's config is not of the kind known here ({error})") from None
+        raise ValueError(f"{origin}: the checkpoint's config is not supported ({error})") from None
     except ValueError as error:
         raise ValueError(f"{origin}: {error}") from None
 
@@ -241,7 +242,7 @@ def _parse_model_config(config: dict[str, Any], folders: list[str | Path], besid
     }
     criterion = absolute.get("criterion", "mse")
     if criterion not in _CRITERIA:
-        raise ValueError(f"criterion {criterion!r} is not known, known are {sorted(_CRITERIA)}")
+        raise ValueError(f"criterion is {criterion!r}, must be one of {sorted(_CRITERIA)}")
     encoder = model.get("category2encoder") or {}
     return ModelConfig(
         encoders=encoders,
@@ -255,7 +256,7 @@ def _parse_model_config(config: dict[str, Any], folders: list[str | Path], besid
 
 
 def _encoder_config(name: str, folder: str | Path | None, beside: Path) -> Architecture:
-    if folder is None and name in _CERTAIN:
+    if folder is None and name in _EXACT:
         return PUBLISHED_ENCODERS[name]
     if folder is None and (beside / name).is_dir():
         folder = beside / name
@@ -268,9 +269,9 @@ def _transformer_config(config: dict[str, Any] | None) -> TransformerConfig | No
     if config is None:
         return None
     layer = config["encoder_layer"]
-    wanted = {"activation": "relu", "norm_first": False, "layer_norm_eps": 1e-5, "bias": True}
-    if odd := {key: layer[key] for key, value in wanted.items() if layer.get(key, value) != value}:
-        raise ValueError(f"transformer layers with {odd} are not supported")
+    supported = {"activation": "relu", "norm_first": False, "layer_norm_eps": 1e-5, "bias": True}
+    if other := {key: layer[key] for key, value in supported.items() if layer.get(key, value) != value}:
+        raise ValueError(f"transformer layers with {other} are not supported")
     return TransformerConfig(
         layers=config["num_layers"],
         heads=layer["nhead"],
@@ -282,8 +283,8 @@ def _transformer_config(config: dict[str, Any] | None) -> TransformerConfig | No
 def _head_config(config: dict[str, Any]) -> HeadConfig:
     kind = config["pooler_cfg"]["_target_"].rpartition(".")[2]
     if kind not in _POOLINGS:
-        raise ValueError(f"pooling {kind!r} is not known, known are {sorted(_POOLINGS)}")
+        raise ValueError(f"pooling is {kind!r}, must be one of {sorted(_POOLINGS)}")
     heads = config.get("num_heads", 4)
     if heads != 4:
-        raise ValueError(f"CMOS heads with {heads} attention heads are not supported, supported are 4")
+        raise ValueError(f"CMOS heads have {heads} attention heads, must be 4")
     return HeadConfig(_POOLINGS[kind], _transformer_config(config.get("encoder_cfg")))
