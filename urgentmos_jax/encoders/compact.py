@@ -69,6 +69,7 @@ class Compact(Encoder):
     """
 
     config_class: ClassVar[type] = CompactConfig
+    config: CompactConfig
 
     def __init__(self, config: CompactConfig, *, rngs: nnx.Rngs):
         self.config = config

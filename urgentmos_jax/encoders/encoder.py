@@ -75,6 +75,9 @@ class Encoder(nnx.Module):
 
     config: Architecture
 
+    def __init__(self, config: Any, *, rngs: nnx.Rngs):
+        raise NotImplementedError
+
     def __call__(
         self,
         waveform: jax.Array,

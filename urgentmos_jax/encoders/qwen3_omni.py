@@ -98,6 +98,7 @@ class Qwen3Omni(Encoder):
     """
 
     config_class: ClassVar[type] = Qwen3OmniConfig
+    config: Qwen3OmniConfig
 
     def __init__(self, config: Qwen3OmniConfig, *, rngs: nnx.Rngs):
         self.config = config

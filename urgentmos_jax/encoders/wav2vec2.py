@@ -29,8 +29,10 @@ from urgentmos_jax.nn.stack import LayerStack, States, stack_flops
 
 __all__ = ["Wav2Vec2", "Wav2Vec2Config"]
 
-_RATES = ("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout", "layerdrop")
-_RATES += ("mask_time_prob", "mask_feature_prob")
+_RATES = (
+    *("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout", "layerdrop"),
+    *("mask_time_prob", "mask_feature_prob"),
+)
 _REGULARISATION = {
     *_RATES,
     *(f"mask_{axis}_{name}" for axis in ("time", "feature") for name in ("length", "min_masks")),
@@ -78,7 +80,7 @@ class Wav2Vec2Config(Architecture):
 
     def without_regularisation(self) -> "Wav2Vec2Config":
         """The same encoder with every rate of train-time regularisation at 0."""
-        defaults = {f.name: f.default for f in dataclasses.fields(self) if f.name in _REGULARISATION}
+        defaults: dict[str, Any] = {f.name: f.default for f in dataclasses.fields(self) if f.name in _REGULARISATION}
         return dataclasses.replace(self, **defaults)
 
     def frame_lengths(self, samples: Any) -> Any:
@@ -116,6 +118,7 @@ class Wav2Vec2(Encoder):
     """
 
     config_class: ClassVar[type] = Wav2Vec2Config
+    config: Wav2Vec2Config
 
     def __init__(self, config: Wav2Vec2Config, *, rngs: nnx.Rngs):
         if not len(config.conv_dim) == len(config.conv_kernel) == len(config.conv_stride):
@@ -187,16 +190,15 @@ class Wav2Vec2(Encoder):
             if self.relative is None
             else relative_bias(self.relative[...], h.shape[1], max_distance=config.max_bucket_distance)
         )
-        final = {"final": self.norm} if config.do_stable_layer_norm else {}
         h = self.layers(
             h,
             mask,
             bias,
             states=states,
+            final=self.norm if config.do_stable_layer_norm else None,
             gradient_scale=gradient_scale,
             skipped=self._skipped(keys[3]),
             dropout_key=keys[4],
-            **final,
         )
         return h, frames
 
@@ -268,7 +270,8 @@ class EncoderLayer(nnx.Module):
         """[B, F, D], mask [B, F], bias [H, F, F] -> [B, F, D]."""
         keys = split_key(dropout_key, 4)
         z = self.attention_norm(h) if self.pre_norm else h
-        bias = None if self.gate is None else gated_bias(self.gate, self.gate_scale[...], z, bias)
+        if bias is not None and self.gate is not None and self.gate_scale is not None:
+            bias = gated_bias(self.gate, self.gate_scale[...], z, bias)
         rate = self.attention_dropout
         attended, _ = self.attention(z, z, mask=mask, bias=bias, dropout_rate=rate, dropout_key=keys[0])
         h = h + dropout(attended, self.hidden_dropout, keys[1])

@@ -87,6 +87,7 @@ class Whisper(Encoder):
     """
 
     config_class: ClassVar[type] = WhisperConfig
+    config: WhisperConfig
 
     def __init__(self, config: WhisperConfig, *, rngs: nnx.Rngs):
         self.config = config
@@ -126,9 +127,14 @@ class Whisper(Encoder):
         mel = whisper_log_mel(heard, jnp.full(batch, window), self.config.mel_bins)
         h = gelu(self.conv_down(gelu(self.conv_in(mel))))
         h = h + self.positions[...]
-        pool = {"pool": mean_of_pairs} if self.config.pooled else {}
         h = self.layers(
-            h, None, states=states, final=self.norm, final_is_a_state=True, gradient_scale=gradient_scale, **pool
+            h,
+            None,
+            states=states,
+            pool=mean_of_pairs if self.config.pooled else None,
+            final=self.norm,
+            final_is_a_state=True,
+            gradient_scale=gradient_scale,
         )
         return h[..., : self.config.frame_lengths(samples), :], self.config.frame_lengths(lengths)
 

@@ -35,7 +35,7 @@ def parts(config: ModelConfig) -> list[Part]:
     found: dict[str, list[int]] = {}
     for path, value in nnx.to_flat_state(nnx.state(abstract, nnx.Param)):
         one = found.setdefault(".".join(map(str, path[:2])) if path[0] == "encoders" else str(path[0]), [0, 0, 0])
-        frozen = path[0] == "encoders" and config.encoders[path[1]].freeze
+        frozen = path[0] == "encoders" and config.encoders[int(str(path[1]))].freeze
         one[frozen] += math.prod(value.shape)
         one[2] += math.prod(value.shape) * value.dtype.itemsize
     return [Part(name, *counts) for name, counts in found.items()]
@@ -66,7 +66,7 @@ def training_bytes(config: ModelConfig, rows: float, samples: int, *, shards: in
     """
     clips = 2 * rows
     trained = sum(part.trained for part in parts(config))
-    kept = sum(_encoder(one, clips, samples, kept=True) for one in config.encoders if not one.freeze)
+    kept: float = sum(_encoder(one, clips, samples, kept=True) for one in config.encoders if not one.freeze)
     frames = _frames(config, samples)
     stacks = [config.shared, *[config.category] * len(config.categories)]
     stacks += [config.absolute.transformer] * len(config.metrics)
@@ -108,12 +108,12 @@ def _frames(config: ModelConfig, samples: int) -> int:
     return max(one.architecture.frame_lengths(samples) for one in config.encoders)
 
 
-def _features(config: ModelConfig, clips: int, samples: int) -> float:
+def _features(config: ModelConfig, clips: float, samples: int) -> float:
     """The encoders' features side by side, and fused."""
     return 4.0 * clips * _frames(config, samples) * (sum(config.encoder_widths) + 2 * config.width)
 
 
-def _peak(config: ModelConfig, clips: int, samples: int) -> float:
+def _peak(config: ModelConfig, clips: float, samples: int) -> float:
     """The largest passing need: of an encoder, or of a layer behind them."""
     needs = [_encoder(one, clips, samples, kept=False) for one in config.encoders]
     frames = _frames(config, samples)
@@ -122,7 +122,7 @@ def _peak(config: ModelConfig, clips: int, samples: int) -> float:
     return max(needs)
 
 
-def _encoder(encoder: EncoderConfig, clips: int, samples: int, *, kept: bool) -> float:
+def _encoder(encoder: EncoderConfig, clips: float, samples: int, *, kept: bool) -> float:
     """Activations of an encoder: those of all layers, or those alive at the peak."""
     one, size = encoder.architecture, jnp.dtype(encoder.dtype).itemsize
     computed = one.computed_samples(samples)
@@ -136,7 +136,7 @@ def _encoder(encoder: EncoderConfig, clips: int, samples: int, *, kept: bool) ->
 
 
 def _layer(
-    clips: int,
+    clips: float,
     frames: int,
     width: int,
     feedforward: int,

@@ -16,6 +16,7 @@ from urgentmos_jax.model.heads import AbsoluteHead, CMOSHead, HeadConfig
 from urgentmos_jax.model.transformer import TransformerConfig, transformer
 from urgentmos_jax.nn.blocks import scale_gradient, split_key
 from urgentmos_jax.nn.masking import length_mask
+from urgentmos_jax.nn.stack import States
 
 __all__ = ["Absolute", "EncoderConfig", "Features", "ModelConfig", "UrgentMOS"]
 
@@ -43,7 +44,7 @@ class EncoderConfig:
     dtype: Literal["float32", "bfloat16"] = "float32"
     noise: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.noise and not self.architecture.has_regularisation:
             raise ValueError(no_regularisation(self.architecture.model_type))
         if self.dtype == "bfloat16" and not self.freeze:
@@ -72,7 +73,7 @@ class ModelConfig:
     absolute: HeadConfig = dataclasses.field(default_factory=HeadConfig)
     comparative: HeadConfig = dataclasses.field(default_factory=HeadConfig)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         names = [name for metrics in self.categories.values() for name in metrics]
         if not self.encoders or not names or not all(self.categories.values()) or len(set(names)) < len(names):
             raise ValueError(
@@ -206,8 +207,10 @@ class UrgentMOS(nnx.Module):
                 x = states[index].astype(self.fusion.project.kernel[...].dtype)
                 x = x if mix is None else jnp.einsum("s,bsld->bld", mix, x)
             else:
-                wanted = "last" if mix is None else mix
-                x, n = encoder(waveform, lengths, states=wanted, gradient_scale=scale, dropout_key=key)
+                if waveform is None:
+                    raise ValueError(f"give a waveform, or the states of encoder {index} too")
+                kind: States = "last" if mix is None else mix
+                x, n = encoder(waveform, lengths, states=kind, gradient_scale=scale, dropout_key=key)
                 x = x if mix is not None else scale_gradient(x, scale)
             features.append(x)
             frames.append(n)

@@ -1,17 +1,15 @@
 """Lengths, masks and masked statistics over time. A mask is True where a value is valid, everywhere."""
 
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-Lengths = TypeVar("Lengths")
-
 __all__ = ["conv_lengths", "length_mask", "masked_mean"]
 
 
-def conv_lengths(lengths: Lengths, layers: Iterable[tuple[int, int]]) -> Lengths:
+def conv_lengths(lengths: Any, layers: Iterable[tuple[int, int]]) -> Any:
     """Output lengths of unpadded convolutions, layer by layer: floor((length - kernel) / stride) + 1, at least 0.
 
     Args:

@@ -15,10 +15,6 @@ __all__ = ["LayerStack", "States", "stack_flops"]
 States = Literal["last", "all"] | jax.Array
 
 
-def _same(x: jax.Array) -> jax.Array:
-    return x
-
-
 class LayerStack(nnx.Module):
     """Equal layers with parameters stacked on a first axis, run by one `lax.scan`.
 
@@ -39,8 +35,8 @@ class LayerStack(nnx.Module):
         h: jax.Array,
         *context: Any,
         states: States = "last",
-        pool: Callable[[jax.Array], jax.Array] = _same,
-        final: Callable[[jax.Array], jax.Array] = _same,
+        pool: Callable[[jax.Array], jax.Array] | None = None,
+        final: Callable[[jax.Array], jax.Array] | None = None,
         final_is_a_state: bool = False,
         gradient_scale: float = 1.0,
         skipped: jax.Array | None = None,
@@ -53,8 +49,8 @@ class LayerStack(nnx.Module):
             context: Passed unchanged to every layer.
             states: "last": the last output, through `final`; "all": state 0 and all outputs; weights [count + 1]:
                 their weighted sum, made on the way, so that no more than one state is held.
-            pool: Linear map over time behind every state.
-            final: Norm behind the last layer, after `pool`.
+            pool: Linear map over time behind every state, or None.
+            final: Norm behind the last layer, after `pool`, or None.
             final_is_a_state: Whether the last of the listed and summed states has passed `final` (Whisper) or not.
             gradient_scale: Factor on the gradient that flows from the weighted sum into the states.
             skipped: [count], layers that hand on their input, which is listed and summed as their state; None = none.
@@ -64,6 +60,7 @@ class LayerStack(nnx.Module):
             [B, L, D], or [count + 1, B, L, D] for "all"; L as `pool` makes it.
         """
         graph, params = nnx.split(self.stacked)
+        pool, final = pool or _same, final or _same
         keys = None if dropout_key is None else jax.random.split(dropout_key, self.count)
         mix = None if isinstance(states, str) else states.astype(h.dtype)
 
@@ -76,7 +73,7 @@ class LayerStack(nnx.Module):
                 total = total + weight * scale_gradient(h, gradient_scale)
             return (h, total), h if isinstance(states, str) and states == "all" else None
 
-        total = None if mix is None else mix[0] * scale_gradient(h, gradient_scale)
+        total: Any = None if mix is None else mix[0] * scale_gradient(h, gradient_scale)
         # The last state is added behind the scan, since `final` may lie between.
         layers = (params, keys, skipped, None if mix is None else mix[1:].at[-1].set(0))
         (last, total), outputs = jax.lax.scan(jax.checkpoint(step) if self.remat else step, (h, total), layers)
@@ -88,6 +85,10 @@ class LayerStack(nnx.Module):
             before = jnp.concatenate([h[None], outputs[:-1]])
             return jnp.concatenate([jax.vmap(pool)(before), last_state[None]])
         return final(last)
+
+
+def _same(x: jax.Array) -> jax.Array:
+    return x
 
 
 def stack_flops(layers: int, width: int, feedforward: int, frames: int, *, attended: int | None = None) -> float:

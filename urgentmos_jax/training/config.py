@@ -64,7 +64,7 @@ class Pretrained(Architecture):
         source: Hugging Face folder or hub id.
     """
 
-    has_noise: ClassVar[bool] = True
+    has_regularisation: ClassVar[bool] = True
 
     source: str
 

@@ -4,6 +4,8 @@ That of microsoft/wavlm-base-plus is read from its config.json; the others are a
 them. Loading an encoder reads its own config.json, never this table.
 """
 
+from typing import Any
+
 from urgentmos_jax.encoders.encoder import Architecture
 from urgentmos_jax.encoders.qwen3_omni import Qwen3OmniConfig
 from urgentmos_jax.encoders.wav2vec2 import Wav2Vec2Config
@@ -11,7 +13,9 @@ from urgentmos_jax.encoders.whisper import WhisperConfig
 
 __all__ = ["PUBLISHED_ENCODERS"]
 
-_LARGE = dict(mel_bins=128, hidden_size=1280, num_hidden_layers=32, num_attention_heads=20, intermediate_size=5120)
+_LARGE: dict[str, Any] = dict(
+    mel_bins=128, hidden_size=1280, num_hidden_layers=32, num_attention_heads=20, intermediate_size=5120
+)
 
 PUBLISHED_ENCODERS: dict[str, Architecture] = {
     "microsoft/wavlm-base-plus": Wav2Vec2Config(

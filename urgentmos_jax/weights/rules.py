@@ -49,7 +49,7 @@ class Rule:
     def __call__(self, arrays: Mapping[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:
         """The (path, array) pairs that this rule makes of a checkpoint."""
         made = self.transform(*(arrays[key] for key in self.keys))
-        return list(zip(self.targets, made if isinstance(made, tuple) else (made,), strict=True))
+        return list(zip(self.targets or (), made if isinstance(made, tuple) else (made,), strict=True))
 
     def under(self, key_prefix: str, target_prefix: str) -> "Rule":
         """The same rule one level up."""

@@ -240,14 +240,20 @@ def _scan(pickle: bytes) -> None:
         raise _Fault(f"data.pkl has what no weights file needs: {', '.join(faults)}")
 
 
+def _opcodes(pickle: bytes) -> Iterator[tuple[str, Any, int]]:
+    """Name, argument and position of each opcode."""
+    for opcode, argument, position in pickletools.genops(pickle):
+        yield opcode.name, argument, position or 0
+
+
 def _pickle_faults(pickle: bytes) -> Iterator[str]:
     # What the last two opcodes pushed, and the memo: enough to name, not to trust, what STACK_GLOBAL takes.
     pushed: tuple[Any, Any] = (None, None)
     memo: dict[int, Any] = {}
     end = 0
     try:
-        for count, (opcode, argument, position) in enumerate(pickletools.genops(pickle)):
-            name, end = opcode.name, position + 1
+        for count, (name, argument, position) in enumerate(_opcodes(pickle)):
+            end = position + 1
             if count == _MAX_OPCODES:
                 yield f"more than {_MAX_OPCODES} opcodes"
                 return
@@ -276,8 +282,8 @@ def _build(pickle: bytes, archive: _Archive) -> Any:
     stack: list[Any] = []
     outer: list[list[Any]] = []  # the stacks below each mark
     memo: dict[int, Any] = {}
-    for opcode, argument, _ in pickletools.genops(pickle):
-        match name := opcode.name:
+    for name, argument, _ in _opcodes(pickle):
+        match name:
             case "BINPUT" | "LONG_BINPUT":
                 memo[argument] = stack[-1]
             case "BINGET" | "LONG_BINGET":

@@ -17,6 +17,7 @@ from urgentmos_jax.encoders.encoder import Architecture
 from urgentmos_jax.files import file_hash
 from urgentmos_jax.metrics import Metric
 from urgentmos_jax.model.heads import HeadConfig
+from urgentmos_jax.model.pooling import Pooling
 from urgentmos_jax.model.transformer import TransformerConfig
 from urgentmos_jax.model.urgentmos import EncoderConfig, ModelConfig, UrgentMOS
 from urgentmos_jax.schema import find_faults
@@ -32,7 +33,11 @@ __all__ = ["Checkpoint", "checkpoint_rules", "read_checkpoint"]
 # The sizes published for these were read from their own config.json, so that it need not be downloaded.
 _EXACT = ("microsoft/wavlm-base-plus",)
 
-_POOLINGS = {"MeanPooling": "mean", "AttentivePooling": "attentive", "MetricTokenPooling": "metric_token"}
+_POOLINGS: dict[str, Pooling] = {
+    "MeanPooling": "mean",
+    "AttentivePooling": "attentive",
+    "MetricTokenPooling": "metric_token",
+}
 _CRITERIA = {"mse": "squared", "huber": "huber"}
 
 

@@ -36,7 +36,9 @@ def _config(config: dict[str, Any], preprocessor: dict[str, Any]) -> Wav2Vec2Con
         config = config | {"mask_time_prob": 0.0, "mask_feature_prob": 0.0}
     # Ours are named as theirs.
     names = {field.name for field in dataclasses.fields(Wav2Vec2Config)} & config.keys() - {"do_normalize"}
-    values = {name: tuple(config[name]) if isinstance(config[name], list) else config[name] for name in names}
+    values: dict[str, Any] = {
+        name: tuple(config[name]) if isinstance(config[name], list) else config[name] for name in names
+    }
     return Wav2Vec2Config(**values, do_normalize=preprocessor.get("do_normalize", True))
 
 
