@@ -76,8 +76,8 @@ def test_golden_features(family: str):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_golden_figures_are_compared(family: str):
-    """A changed figure is seen: the bar is far below the size of the figures."""
+def test_golden_numbers_are_compared(family: str):
+    """A changed number is seen: the tolerance is far below the size of the numbers."""
     expected = np.load(GOLDEN / "encoders" / family / "expected.npz")
     states = expected["last_layer/0"]
     changed = states.copy()
