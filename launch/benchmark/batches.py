@@ -16,6 +16,7 @@ from urgentmos_jax.data.partners import PairingScope
 from urgentmos_jax.data.plan import Plan
 from urgentmos_jax.data.training_set import TrainingSet
 from urgentmos_jax.metrics import Metric
+from urgentmos_jax.model.cost import clip_flops
 from urgentmos_jax.model.urgentmos import ModelConfig
 from urgentmos_jax.training.config import read_config
 

@@ -14,6 +14,7 @@ from launch.benchmark.measuring import MATMUL_FLOPS, in_rounds, matmul_turn, pea
 from launch.benchmark.models import model_files
 from launch.benchmark.settings import Settings
 from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ
+from urgentmos_jax.model.cost import clip_flops
 from urgentmos_jax.scoring.model import Model
 from urgentmos_jax.weights.model_folder import load_folder
 
