@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from urgentmos_jax.model.flops import clip_flops
 
 from configs.f1c1m5_d_corpus import get_config
 from launch.benchmark.clips import generated

@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from urgentmos_jax.model.flops import clip_flops
 
 from launch.benchmark.clips import speech
 from launch.benchmark.measuring import MATMUL_FLOPS, in_rounds, matmul_turn, peak_memory_mb, timed

@@ -128,7 +128,6 @@ def test_rows_are_as_few_as_the_padding_to_the_window_asks_for():
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_a_fused_model_is_trained(tmp_path: Path):
     """Four encoders from folders, one of them trained; a length beyond the window is refused first."""
     root = tmp_path / "data"

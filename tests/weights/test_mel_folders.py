@@ -110,6 +110,7 @@ def test_odd_windows_are_refused(tmp_path: Path):
             read_config(folder)
 
 
+@pytest.mark.slow
 def test_bfloat16_encoder_in_a_model_folder(tmp_path: Path):
     config = model_config("fused")
     halves = tuple(dataclasses.replace(encoder, dtype="bfloat16") for encoder in config.encoders)
