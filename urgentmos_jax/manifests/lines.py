@@ -7,7 +7,7 @@ import stat
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from urgentmos_jax.files import read_json_lines
 from urgentmos_jax.manifests.durations import measure_durations
@@ -203,7 +203,7 @@ def json_lines(path: str | os.PathLike) -> Iterator[tuple[int, dict[str, Any] | 
         raise ManifestError([f"{os.fsdecode(path)}: cannot be read ({error.strerror or error})"]) from None
 
 
-def two_strings(value: Any) -> bool:
+def two_strings(value: Any) -> TypeGuard[list[str]]:
     """Whether this is a list of two strings with something in them."""
     return isinstance(value, list) and len(value) == 2 and all(item and isinstance(item, str) for item in value)
 

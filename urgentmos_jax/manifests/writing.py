@@ -27,7 +27,8 @@ def write_utterances(path: str | os.PathLike, records: Iterable[Utterance]) -> N
 
 def write_pairs(path: str | os.PathLike, records: Iterable[Pair]) -> None:
     """Writes `data_pairs.jsonl`, sorted by the two uids; see `write_utterances`."""
-    _write(path, sorted(records, key=lambda record: record.uids))
+    records = sorted(records, key=lambda record: record.uids)
+    _write(path, records)
 
 
 def _write(path: str | os.PathLike, records: Sequence[Utterance | Pair]) -> None:
