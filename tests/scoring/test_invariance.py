@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.helpers.corpus import speech_like
 from tests.helpers.counting import count_encoded
 from tests.helpers.models import FUSED, SAMPLES, on_one_device, random_module
-from urgentmos_jax.encoders.wav2vec2 import TimeNorm
+from urgentmos_jax.encoders.conv_stem import TimeNorm
 from urgentmos_jax.scoring.model import Model
 
 TOLERANCE = 1e-4
