@@ -19,7 +19,7 @@ from urgentmos_jax.files import atomic_write, file_hash, progress
 from urgentmos_jax.manifests.paths import locate
 from urgentmos_jax.manifests.records import ManifestError
 from urgentmos_jax.manifests.tables import CsvFile, Position, number
-from urgentmos_jax.scoring.rows import Order, Scored
+from urgentmos_jax.scoring.rows import Order, Scored, failure
 
 if TYPE_CHECKING:
     from urgentmos_jax.scoring.model import Model
@@ -132,13 +132,13 @@ def predict(
     """
     scores: dict[str, float | str] = {}
     comparisons: dict[str, float] = {}
-    pairs = [item for item in items if item.part is CCR and None not in item.recordings]
+    pairs = [(item.sample_id, *sides) for item in items if len(sides := _sides(item)) == 2]
     paths = list(dict.fromkeys(path for item in items for path in item.recordings if path))
     numbers = {path: number for number, path in enumerate(paths)}
     with progress(None, len(paths), "file", "recordings") as bar:
         for result in model.assess(
             paths,
-            [(numbers[a], numbers[b]) for a, b in (pair.recordings for pair in pairs)],
+            [(numbers[a], numbers[b]) for _, a, b in pairs],
             order=order,
             metrics=[METRIC],
             comparative_metrics=[METRIC],
@@ -147,10 +147,10 @@ def predict(
         ):
             if isinstance(result, Scored):
                 bar.update()
-                row = result.row
-                scores[paths[result.index]] = row["error"]["message"] if row["error"] else row["scores"][METRIC]
+                found = result.row["scores"]
+                scores[paths[result.index]] = failure(result.row) if found is None else found[METRIC]
             elif result.row["comparison"]:
-                comparisons[pairs[result.index].sample_id] = result.row["comparison"][METRIC]["cmos"]
+                comparisons[pairs[result.index][0]] = result.row["comparison"][METRIC]["cmos"]
     return _predictions(items, [_outcome(item, scores, comparisons, scratch) for item in items])
 
 
@@ -244,8 +244,13 @@ def _outcome(
         if isinstance(error := scores[path], str):
             # A file of our own is gone when this is read.
             return error.replace(path, column) if Path(path).parent == scratch else error
-    value = scores[item.recordings[0]] if item.part is ACR else comparisons[item.sample_id]
-    return value if math.isfinite(value) else f"the model says {value}"
+    value = scores[_sides(item)[0]] if item.part is ACR else comparisons[item.sample_id]
+    return value if isinstance(value, str) or math.isfinite(value) else f"the model says {value}"
+
+
+def _sides(item: Item) -> list[str]:
+    """Recordings of an item that are there."""
+    return [path for path in item.recordings if path is not None]
 
 
 def _predictions(items: Sequence[Item], outcomes: Sequence[float | str]) -> list[Prediction]:

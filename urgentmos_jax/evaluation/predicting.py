@@ -7,7 +7,7 @@ from urgentmos_jax.evaluation.datasets import Dataset
 from urgentmos_jax.evaluation.predictions import Values
 from urgentmos_jax.files import progress
 from urgentmos_jax.manifests.records import Pair
-from urgentmos_jax.scoring.rows import Scored
+from urgentmos_jax.scoring.rows import Scored, failure
 
 if TYPE_CHECKING:
     from urgentmos_jax.scoring.model import Model
@@ -54,15 +54,14 @@ def predict(
             metrics=own,
             comparative_metrics=heads or None,
         ):
-            row = result.row
             if isinstance(result, Scored):
                 bar.update()
-                scores[paths[result.index]] = row["scores"] or {}
-                if row["error"]:
-                    failed[row["uid"]] = row["error"]["message"]
+                scores[paths[result.index]] = result.row["scores"] or {}
+                if result.row["error"]:
+                    failed[result.row["uid"]] = failure(result.row)
             else:
-                found = row["comparison"] or {}
-                comparisons[sides[result.index]] = {name: value["cmos"] for name, value in found.items()}
+                compared = result.row["comparison"] or {}
+                comparisons[sides[result.index]] = {name: value["cmos"] for name, value in compared.items()}
 
     def of_pair(record: Pair) -> Values:
         a, b = (scores.get(path, {}) for path in record.audio_paths)

@@ -13,7 +13,7 @@ from urgentmos_jax.files import progress
 from urgentmos_jax.manifests.records import Utterance
 from urgentmos_jax.ranking.ranking import higher_is_better, wins_by_score
 from urgentmos_jax.ranking.systems import possible_pairs, shared_pairs
-from urgentmos_jax.scoring.rows import Scored
+from urgentmos_jax.scoring.rows import Scored, failure
 
 if TYPE_CHECKING:
     from urgentmos_jax.scoring.model import Model
@@ -79,12 +79,12 @@ def compare_by_model(
         for result in model.assess(
             [one.audio_path for one in recordings], pairs, comparative_metrics=None if by_scores else [metric]
         ):
-            row = result.row
             if isinstance(result, Scored):
-                values[recordings[result.index].uid] = row["error"]["message"] if row["error"] else row["scores"]
+                found = result.row["scores"]
+                values[recordings[result.index].uid] = failure(result.row) if found is None else found
                 bar.update()
-            elif row["error"] is None:
-                comparison = row["comparison"][metric]
+            elif result.row["comparison"] is not None:
+                comparison = result.row["comparison"][metric]
                 shares[result.index] = comparison["p_a"] + comparison["p_tie"] / 2
     if by_scores:
         return _by_scores(recordings, values, metric, max_pairs, seed)

@@ -96,7 +96,7 @@ def plan_batches(
 
 
 def cut_batches(
-    lengths: Sequence[int], sizes: Sequence[int], *, budget: int, most: int, rng: np.random.Generator
+    lengths: Sequence[int], sizes: Sequence[int], *, budget: int, max_rows: int, rng: np.random.Generator
 ) -> list[Batch]:
     """Batches of an epoch of training: rows of like length, in random order.
 
@@ -107,29 +107,29 @@ def cut_batches(
         lengths: Of the rows, at most `sizes[-1]`.
         sizes: Buckets, ascending.
         budget: Rows times size of a batch; one row is always allowed.
-        most: Rows of a batch at most.
+        max_rows: Rows of a batch at most.
         rng: Draws jitter and order.
 
     Returns:
         Batches that hold each row once.
     """
-    lengths = np.asarray(lengths)
-    order = np.argsort(-lengths * rng.uniform(1 - _JITTER, 1 + _JITTER, len(lengths)), kind="stable")
+    known = np.asarray(lengths)
+    order = np.argsort(-known * rng.uniform(1 - _JITTER, 1 + _JITTER, len(lengths)), kind="stable")
     batches, start = [], 0
     while start < len(order):
         size = bucket_of(lengths[order[start]], sizes)
         stop = start + 1
-        while stop < len(order) and stop - start < row_count(size, budget, most):
+        while stop < len(order) and stop - start < row_count(size, budget, max_rows):
             longer = max(size, bucket_of(lengths[order[stop]], sizes))
-            if stop - start >= row_count(longer, budget, most):
+            if stop - start >= row_count(longer, budget, max_rows):
                 break
             size, stop = longer, stop + 1
-        batches.append(Batch(tuple(order[start:stop].tolist()), row_count(size, budget, most), size))
+        batches.append(Batch(tuple(order[start:stop].tolist()), row_count(size, budget, max_rows), size))
         start = stop
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def row_count(size: int, budget: int, most: int) -> int:
+def row_count(size: int, budget: int, max_rows: int) -> int:
     """Rows of a bucket in training: within the budget, a multiple of 8 from 8 up, so that devices share them evenly."""
-    rows = max(1, min(most, budget // size))
+    rows = max(1, min(max_rows, budget // size))
     return rows - rows % 8 if rows > 8 else rows

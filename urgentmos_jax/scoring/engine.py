@@ -111,12 +111,12 @@ class Engine:
         self, params: Params, waveform: jax.Array, lengths: jax.Array, *, frames: bool, features: bool
     ) -> tuple[dict[str, tuple[jax.Array, ...]], dict[str, jax.Array]]:
         """As `absolute`; and with `features` {category: [B, L, D]} of the categories that are compared."""
-        self._shapes.add(waveform.shape)
+        self._shapes.add((waveform.shape[0], waveform.shape[1]))
         with jax.default_matmul_precision("highest"):
             module = nnx.merge(self._graph, params)
             encoded = module.encode(waveform, lengths)
             found = module.absolute(encoded)
-        scores = {
+        scores: dict[str, tuple[jax.Array, ...]] = {
             name: (value.score, value.frame_scores, value.frame_weights) if frames else (value.score,)
             for name, value in found.items()
         }

@@ -157,10 +157,9 @@ class FeatureStore:
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="features-", dir=self._spill_dir)
         file = Path(self._folder.name, f"{index}.npz")
-        np.savez(
-            file,
-            **{f"{i}/{name}": x for i, window in enumerate(recording.windows) for name, x in window.features.items()},
-        )
+        features = [(i, *item) for i, window in enumerate(recording.windows) for item in window.features.items()]
+        arrays: dict[str, Any] = {f"{i}/{name}": x for i, name, x in features}
+        np.savez(file, **arrays)
         self._files[index] = file
         windows = [EncodedWindow(window.samples, window.scores, {}, {}) for window in recording.windows]
         return Encoded(recording.duration_s, recording.flags, windows)

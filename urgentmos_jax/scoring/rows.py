@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, NotRequired, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 import numpy as np
 
@@ -21,6 +21,7 @@ __all__ = [
     "Scored",
     "WindowComparison",
     "comparison_row",
+    "failure",
     "row_error",
     "score_row",
 ]
@@ -117,14 +118,16 @@ class ComparisonRow(TypedDict):
     error: RowError | None
 
 
-class Scored(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Scored:
     """The row of the recording of this index."""
 
     index: int
     row: ScoreRow
 
 
-class Compared(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Compared:
     """The row of the pair of this index."""
 
     index: int
@@ -221,6 +224,11 @@ def comparison_row(
         flags=flags,
         error=None,
     )
+
+
+def failure(row: ScoreRow | ComparisonRow) -> str:
+    """Why a row without a result has none."""
+    return row["error"]["message"] if row["error"] else ""
 
 
 def row_error(error: AudioError) -> RowError:

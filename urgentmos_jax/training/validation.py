@@ -15,7 +15,7 @@ from urgentmos_jax.data.partners import PairingScope, Partners
 from urgentmos_jax.data.training_set import Source, TrainingSet, read_training_set
 from urgentmos_jax.metrics import Metric
 from urgentmos_jax.scoring.model import Model
-from urgentmos_jax.scoring.rows import Compared
+from urgentmos_jax.scoring.rows import Compared, failure
 from urgentmos_jax.statistics.correlation import agreement, system_means
 from urgentmos_jax.statistics.preference import CLEAR, sign_accuracy
 from urgentmos_jax.tables import text_table
@@ -115,15 +115,14 @@ def _predictions(model: Model, one: ValidationSet, wanted: np.ndarray) -> tuple[
     cmos = np.full((len(one.pairs), len(data.comparative)), np.nan)
     failed = []
     for result in model.assess([data.paths[i] for i in clips], pairs, uids=[data.uids[i] for i in clips]):
-        row = result.row
         if isinstance(result, Compared):
-            if row["comparison"]:
-                cmos[mine[result.index]] = [row["comparison"][name]["cmos"] for name in data.comparative]
+            if comparison := result.row["comparison"]:
+                cmos[mine[result.index]] = [comparison[name]["cmos"] for name in data.comparative]
         elif scorer[clips[result.index]] == jax.process_index():
-            if row["error"]:
-                failed.append(row["error"]["message"])
+            if (found := result.row["scores"]) is None:
+                failed.append(failure(result.row))
             else:
-                scores[clips[result.index]] = [row["scores"][name] for name in data.metrics]
+                scores[clips[result.index]] = [found[name] for name in data.metrics]
     messages = [message for of_host in hosts.gather_json(failed) for message in of_host]
     return *(_joined(hosts.gather(found) if found.size else found[None]) for found in (scores, cmos)), messages
 
