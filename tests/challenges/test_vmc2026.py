@@ -1,72 +1,18 @@
-"""`urgentmos submission vmc2026-track1`: predictions of small local parts against `Model.score` and `Model.compare`."""
+"""VMC 2026, track 1: each recording encoded once, and predictions that stay in their range."""
 
-import csv
 import io
-import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import soundfile
 
-from tests.helpers.corpus import speech_like
 from tests.helpers.counting import count_encoded
+from tests.helpers.vmc2026 import COMPARED, SCORED, SECONDS, TOLERANCE, build, recording, sounds
 from urgentmos_jax.challenges import vmc2026 as submission
 from urgentmos_jax.challenges.vmc2026 import ACR, CCR, Item, predict, read_items
-from urgentmos_jax.cli import main
 from urgentmos_jax.scoring.loading import load_model
 from urgentmos_jax.scoring.model import Model
 from urgentmos_jax.scoring.rows import Compared, Scored
-
-datasets = pytest.importorskip("datasets")
-
-SECONDS = (0.72, 0.61, 0.7, 0.66, 0.58)
-TOLERANCE = 5e-5 + 1e-5  # Four decimals, and what batches of another size do.
-# Recordings by number: of these scores, and these comparisons; 3 is in no pair, 4 in pairs alone.
-SCORED = {"s0": 0, "s1": 1, "s2": 2, "s3": 3, "s0 again": 0}
-COMPARED = {"p40": (4, 0), "p01": (0, 1), "p10": (1, 0), "p12": (1, 2), "p22": (2, 2), "p24": (2, 4)}
-
-
-def recording(number: int) -> bytes:
-    file = io.BytesIO()
-    soundfile.write(file, speech_like(number, round(SECONDS[number] * 16000)), 16000, format="WAV")
-    return file.getvalue()
-
-
-def parquet(path: Path, columns: dict[str, list]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    made = datasets.Dataset.from_dict(
-        {
-            name: values if name == "sample_id" else [value and {"bytes": value, "path": None} for value in values]
-            for name, values in columns.items()
-        }
-    )
-    for name in columns.keys() - {"sample_id"}:
-        made = made.cast_column(name, datasets.Audio(decode=False))
-    made.to_parquet(str(path))
-
-
-def build(root: Path, scored: dict[str, bytes | None], compared: dict[str, tuple], *, named: bool = False) -> Path:
-    """Both parts, `acr` in two shards; `named`: README.md names the configurations, files lie elsewhere."""
-    acr, ccr = (root / "data" / "x", root / "data" / "y") if named else (root / "acr", root / "ccr")
-    ids, half = list(scored), len(scored) // 2
-    for shard, part in enumerate((ids[:half], ids[half:])):
-        parquet(acr / f"test-0000{shard}-of-00002.parquet", {"sample_id": part, "audio": [scored[i] for i in part]})
-    a, b = zip(*compared.values(), strict=True)
-    parquet(ccr / "test-00000-of-00001.parquet", {"sample_id": list(compared), "audio_a": a, "audio_b": b})
-    if named:
-        parts = "".join(
-            f"- config_name: {name}\n  data_files:\n  - split: test\n    path: data/{folder}/*\n"
-            for name, folder in (("acr", "x"), ("ccr", "y"))
-        )
-        (root / "README.md").write_text(f"---\nconfigs:\n{parts}---\n")
-    return root
-
-
-def sounds() -> tuple[dict[str, bytes], dict[str, tuple]]:
-    made = [recording(number) for number in range(len(SECONDS))]
-    compared = {name: tuple(made[side] for side in pair) for name, pair in COMPARED.items()}
-    return {name: made[number] for name, number in SCORED.items()}, compared
 
 
 @pytest.fixture(scope="module")
@@ -93,52 +39,6 @@ def expected(model) -> dict[str, dict[str, float]]:
     return found
 
 
-def run(source: Path, output: Path, model_folder: Path, *flags: str) -> int:
-    paths = ["--source", str(source), "--output", str(output), "--model", str(model_folder)]
-    return main(["submission", "vmc2026-track1", *paths, *flags])
-
-
-def checked(source: Path, file: Path) -> int:
-    return main(["submission", "vmc2026-track1", "--source", str(source), "--check", str(file)])
-
-
-def read(path: Path) -> dict[str, float]:
-    with path.open(newline="") as file:
-        header, *rows = csv.reader(file)
-    assert header == ["sample_id", "pred_score"]
-    assert all(len(text.partition(".")[2]) == 4 for _, text in rows)
-    assert len({name for name, _ in rows}) == len(rows)
-    return {name: float(text) for name, text in rows}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("named", [False, True])
-def test_predictions_are_those_of_score_and_compare(named, source, expected, model_folder, tmp_path, capsys):
-    if named:
-        source = build(tmp_path / "named", *sounds(), named=True)
-    assert run(source, tmp_path / "predictions.csv", model_folder) == 0
-    found = read(tmp_path / "predictions.csv")
-    assert list(found) == [*SCORED, *COMPARED]
-    assert found == pytest.approx(expected["both"], abs=TOLERANCE)
-    assert found["p01"] == -found["p10"] and found["p22"] == 0
-    err = capsys.readouterr().err
-    assert "5 acr rows (as published 1008 or 4032) and 6 ccr rows" in err and "recordings: 5, each encoded once" in err
-    assert "-0.0000" not in (tmp_path / "predictions.csv").read_text()
-    about = json.loads((tmp_path / "predictions.csv.meta.json").read_text())
-    assert about["counts"] == {"acr": 5, "ccr": 6, "recordings": 5, "clamped": 0, "failed": {}}
-    assert about["order"] == "both" and len(about["model_sha256"]) == 64
-    assert checked(source, tmp_path / "predictions.csv") == 0
-    assert "in order" in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_the_authors_order(source, expected, model_folder, tmp_path):
-    assert run(source, tmp_path / "p.csv", model_folder, "--order", "ab") == 0
-    found = read(tmp_path / "p.csv")
-    assert found == pytest.approx(expected["ab"], abs=TOLERANCE)
-    assert found["p22"] != 0 and found["p01"] != -found["p10"]
-
-
 @pytest.mark.parametrize("max_feature_bytes", [1 << 30, 10_000, 0])
 def test_each_recording_is_encoded_once(source, expected, model_folder, tmp_path, max_feature_bytes):
     model = load_model(model_folder, compile_cache=False)
@@ -148,41 +48,6 @@ def test_each_recording_is_encoded_once(source, expected, model_folder, tmp_path
     assert {one.item.sample_id: one.value for one in predictions} == pytest.approx(expected["both"], abs=TOLERANCE)
     # Features that lay on disk are gone.
     assert len(list(tmp_path.iterdir())) == len(SECONDS)
-
-
-def test_a_folder_of_recordings_and_tables(expected, model_folder, tmp_path, capsys):
-    root = tmp_path / "mine"
-    (root / "wavs").mkdir(parents=True)
-    for number in range(len(SECONDS)):
-        (root / "wavs" / f"{number}.wav").write_bytes(recording(number))
-    (root / "wavs" / "copy.wav").write_bytes(recording(0))
-    rows = [f"{name},wavs/{number}.wav" for name, number in SCORED.items() if name != "s0 again"]
-    (root / "acr.csv").write_text("\n".join(["sample_id,audio", *rows, "s0 again,wavs/copy.wav", ""]))
-    rows = [f"{name},wavs/{a}.wav,wavs/{b}.wav" for name, (a, b) in COMPARED.items()]
-    (root / "ccr.csv").write_text("\n".join(["sample_id,audio_a,audio_b", *rows, ""]))
-    assert run(root, tmp_path / "p.csv", model_folder) == 0
-    assert read(tmp_path / "p.csv") == pytest.approx(expected["both"], abs=TOLERANCE)
-    assert "recordings: 5, each encoded once" in capsys.readouterr().err
-
-
-def test_what_cannot_be_judged_keeps_its_row(expected, model_folder, tmp_path, capsys):
-    scored, compared = sounds()
-    scored |= {"page": b"<html>404</html>", "nothing": None, "short": recording(0)[:144]}
-    compared |= {"half": (recording(4), b"<html>404</html>"), "none": (None, recording(0))}
-    source = build(tmp_path / "source", scored, compared)
-    assert run(source, tmp_path / "p.csv", model_folder) == 1
-    found = read(tmp_path / "p.csv")
-    assert list(found) == [*scored, *compared]
-    middle = np.mean([expected["both"][name] for name in SCORED])
-    wanted = dict.fromkeys(("page", "nothing", "short"), middle) | {"half": 0.0, "none": 0.0}
-    assert found == pytest.approx(expected["both"] | wanted, abs=TOLERANCE)
-    err = capsys.readouterr().err
-    assert "5 rows could not be judged" in err and "acr nothing: audio: no recording in the row" in err
-    assert "ccr half: audio_b: " in err and "acr page: audio: " in err and str(tmp_path / "source") not in err
-    assert "ccr none: audio_a: no recording in the row" in err and "the mean of the other scores" in err
-    failed = json.loads((tmp_path / "p.csv.meta.json").read_text())["counts"]["failed"]
-    assert failed.keys() == {"acr page", "acr nothing", "acr short", "ccr half", "ccr none"}
-    assert checked(source, tmp_path / "p.csv") == 0
 
 
 class Judge:
@@ -217,91 +82,3 @@ def test_predictions_stay_in_their_range(tmp_path):
     # Nobody can be judged.
     (only, _) = predict(Judge([float("inf")], [0.0]), [items[0], Item("c", CCR, ("0", None))], scratch=tmp_path)
     assert only.value == 3.0
-
-
-def test_everything_wrong_with_a_file_comes_at_once(source, tmp_path, capsys):
-    file = tmp_path / "p.csv"
-    good = [f"{name},3.1" for name in SCORED] + [f"{name},-3" for name in COMPARED]
-    file.write_text("\n".join(["sample_id,pred_score", *good]))
-    assert checked(source, file) == 0
-    rows = ["id,score", "s0,0.9999", "s1,3.14159", "s2,good", "s3,nan", "s0,2", "x,3", "p01,3.1", "p10,1e0", "p12"]
-    file.write_text("\n".join([*rows, "p22,-3.0001", ""]))
-    capsys.readouterr()
-    assert checked(source, file) == 1
-    assert capsys.readouterr().err.splitlines() == [
-        f"14 faults of {file}:",
-        *(
-            f"  {file}:{fault}"
-            for fault in (
-                "1: the header is 'id,score', it has to be 'sample_id,pred_score'",
-                "2: 0.9999 is outside 1 to 5, the range of acr",
-                "3: 3.14159: write it with at most 4 decimals, as 3.1416",
-                "4: 'good' is no number",
-                "5: 'nan' is no number",
-                "6: sample_id 's0' is that of line 2 too",
-                "7: sample_id 'x' is in neither part",
-                "8: 3.1 is outside -3 to 3, the range of ccr",
-                "9: 1e0: write it with at most 4 decimals, as 1.0000",
-                "10: has 1 cells, 2 are wanted",
-                "11: -3.0001 is outside -3 to 3, the range of ccr",
-                " acr 's0 again' is missing",
-                " ccr 'p40' is missing",
-                " ccr 'p24' is missing",
-            )
-        ),
-    ]
-
-
-def test_files_that_are_no_predictions(source, tmp_path, capsys):
-    file = tmp_path / "p.csv"
-    file.write_text("")
-    assert checked(source, file) == 1
-    assert "the header is ''" in capsys.readouterr().err
-    file.write_text("\ufeffsample_id,pred_score\n" + "".join(f"{name},1\n" for name in [*SCORED, *COMPARED]))
-    assert checked(source, file) == 1
-    assert capsys.readouterr().err == f"{file}:1: starts with a byte-order mark; save it as UTF-8 without one\n"
-    file.write_bytes(b"sample_id,pred_score\n\xff,1\n")
-    assert checked(source, file) == 2
-    assert f"{file}:2: is not UTF-8" in capsys.readouterr().err
-    assert checked(source, tmp_path / "none.csv") == 2
-    assert "no such file" in capsys.readouterr().err
-
-
-def test_wrong_sources(tmp_path, model_folder, capsys):
-    def refused(source: Path, *flags: str) -> str:
-        assert run(source, tmp_path / "p.csv", model_folder, *flags) == 2
-        assert not (tmp_path / "p.csv").exists()
-        err = capsys.readouterr().err
-        assert "Traceback" not in err
-        return err
-
-    assert "--repo-type dataset --local-dir" in refused(tmp_path / "none")
-    (tmp_path / "empty").mkdir()
-    assert "(acr): cannot be read as a hub dataset" in refused(tmp_path / "empty")
-    made = recording(0)
-    half = tmp_path / "half"
-    parquet(half / "acr" / "test-00000-of-00001.parquet", {"sample_id": ["a"], "audio": [made]})
-    assert f"{half} (ccr): no such configuration" in refused(half)
-    parquet(half / "ccr" / "test-00000-of-00001.parquet", {"sample_id": ["a"], "audio_a": [made]})
-    assert "(ccr): no column 'audio_b'; the columns are ['sample_id', 'audio_a']" in refused(half)
-    columns = {"sample_id": ["a", "b", "b"], "audio_a": [made] * 3, "audio_b": [made] * 3}
-    parquet(half / "ccr" / "test-00000-of-00001.parquet", columns)
-    err = refused(half)
-    assert "'a' is that of" in err and "(acr):0 too" in err and "'b' is that of" in err and "(ccr):1 too" in err
-    damaged = half / "ccr" / "test-00000-of-00001.parquet"
-    damaged.write_bytes(damaged.read_bytes()[:-100])
-    assert "(ccr): cannot be read as a hub dataset" in refused(half)
-
-
-def test_a_model_without_comparisons(source, model_folder, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(Model, "comparative_metrics", ())
-    assert run(source, tmp_path / "p.csv", model_folder) == 2
-    assert "predicts no mos_overall of recordings and of pairs" in capsys.readouterr().err
-
-
-def test_wrong_usage(source, tmp_path, capsys):
-    with pytest.raises(SystemExit):
-        main(["submission", "vmc2026-track1", "--source", str(source)])
-    assert "one of the arguments --output --check is required" in capsys.readouterr().err
-    assert run(source, tmp_path / "p.txt", tmp_path) == 2
-    assert "ends in .csv" in capsys.readouterr().err
