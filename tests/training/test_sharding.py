@@ -1,6 +1,6 @@
 """Layouts on eight devices: the same losses as on one, the specs of every config, one compilation a shape.
 
-`JAX_NUM_CPU_DEVICES=8 PYTHONPATH=. python tests/test_sharding.py` writes the golden specs anew.
+`JAX_NUM_CPU_DEVICES=8 PYTHONPATH=. python tests/training/test_sharding.py` writes the golden specs anew.
 """
 
 import functools
