@@ -1,5 +1,6 @@
 """The training step: golden losses and gradients, parts of a batch, missing labels, gradients that are not finite."""
 
+import dataclasses
 import json
 
 import jax
@@ -11,6 +12,7 @@ from flax import nnx
 
 from tests.helpers.batches import CONFIG, pair_batch, rows
 from tests.helpers.corpus import GOLDEN
+from urgentmos_jax import schema
 from urgentmos_jax.model.losses import LossConfig
 from urgentmos_jax.model.urgentmos import UrgentMOS
 from urgentmos_jax.training.sharding import Layout, MeshConfig
@@ -206,7 +208,7 @@ def test_schedules():
     config = OptimizerConfig(2.0, "cosine", 2, 0.0, 1.0)
     assert [float(learning_rate(config, 6)(i)) for i in (2, 4, 6)] == pytest.approx([2.0, 1.0, 0.0], abs=1e-6)
     with pytest.raises(ValueError, match="constant, linear, cosine"):
-        learning_rate(OptimizerConfig(2.0, "step", 0, 0.0, 1.0), 10)
+        schema.read(OptimizerConfig, dataclasses.asdict(config) | {"schedule": "step"})
 
 
 def test_the_first_update_is_torch_adamw_after_the_clip():
