@@ -27,6 +27,7 @@ SHOWN = {
     "model.heads": ("AbsoluteHead", "CMOSHead"),
     "model.pooling": ("AttentivePooling", "MeanPooling", "MetricTokenPooling"),
     "model.released": ("load_folder", "save_folder"),
+    "scoring": ("Model",),
     "model.urgentmos": ("ModelConfig", "UrgentMOS"),
 }
 
