@@ -68,6 +68,7 @@ def _as_text(summaries: "Sequence[Summary]", notes: Sequence[str]) -> str:
     for metric in metrics_of(summaries):
         for one in summaries:
             found = one.labels(metric)
-            numbers = ["" if found[key] is None else f"{found[key]:.3f}" for key in ("least", "mean", "greatest")]
+            values = [found[key] for key in ("least", "mean", "greatest")]
+            numbers = ["" if value is None else f"{value:.3f}" for value in values]
             labels.append([metric, one.name, str(found["labels"]), f"{100 * found['share']:.1f} %", *numbers])
     return "\n\n".join([text_table(rows, [0]), text_table(labels, [0, 1]), *(["\n".join(notes)] if notes else [])])

@@ -68,6 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_report(arguments.report, arguments.embed_mb)
     found = ranked(arguments)
     ranking, failed = found.ranking, found.comparisons.failed
+    assert ranking is not None  # Recordings without a system were refused.
     print(as_text(ranking), end="")
     if arguments.output:
         content = {**found.about, **ranking.as_json(), "failed": failed}

@@ -16,6 +16,7 @@ from urgentmos_jax.manifests.lists import LIST_SUFFIXES, find_recordings, read_l
 from urgentmos_jax.manifests.paths import locate
 from urgentmos_jax.manifests.records import ManifestError, Utterance
 from urgentmos_jax.scoring.row_files import score_cells
+from urgentmos_jax.scoring.rows import ScoreRow
 
 if TYPE_CHECKING:
     from urgentmos_jax.scoring.model import Model
@@ -45,11 +46,12 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(str(error)) from None
     model = load(arguments)
     metrics = chosen_metrics(arguments, model.metrics)
-    rows = model.iter_scores(
+    rows: Iterator[ScoreRow] = model.iter_scores(
         [path for _, path in inputs], uids=[uid for uid, _ in inputs], metrics=metrics, frames=arguments.frames
     )
     columns = metrics or list(model.metrics)
-    about, seen = metadata(model), []
+    about = metadata(model)
+    seen: list[ScoreRow] = []
     if arguments.report:
         rows = _seen(rows, seen)
     status = write_rows(rows, arguments, total=len(inputs), cells=lambda row: score_cells(row, columns), meta=about)
@@ -76,16 +78,18 @@ def expand(name: str, audio_root: Path | None) -> list[tuple[str, str]]:
     return [(name, name)]
 
 
-def _seen(rows: Iterable[dict[str, Any]], seen: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _seen(rows: Iterable[ScoreRow], seen: list[ScoreRow]) -> Iterator[ScoreRow]:
     """The rows, which are also kept, without their frames."""
     for row in rows:
-        seen.append({name: value for name, value in row.items() if name != "frames"})
+        kept = row.copy()
+        kept.pop("frames", None)
+        seen.append(kept)
         yield row
 
 
 def _report(
     arguments: argparse.Namespace,
-    rows: list[dict[str, Any]],
+    rows: "list[ScoreRow]",
     metrics: list[str],
     about: dict[str, Any],
     model: "Model",

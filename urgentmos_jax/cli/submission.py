@@ -72,8 +72,9 @@ def _predict(arguments: argparse.Namespace) -> int:
             items = read_items(source, Path(scratch))
             model = load(arguments)
             if METRIC not in model.metrics or METRIC not in model.comparative_metrics:
-                source = arguments.model or DEFAULT_MODEL
-                raise UsageError(f"--model {source}: predicts no {METRIC} of recordings and of pairs")
+                raise UsageError(
+                    f"--model {arguments.model or DEFAULT_MODEL}: predicts no {METRIC} of recordings and of pairs"
+                )
             predictions = predict(model, items, scratch=Path(scratch), order=arguments.order)
         write(arguments.output, predictions)
         counts = _counts(predictions)

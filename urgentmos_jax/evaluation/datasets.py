@@ -52,8 +52,8 @@ def read_datasets(
         # Two datasets of one name are distinguished by their paths.
         folders = folders if names.count((folders, pairs)) == 1 else str(path)
         read = read_pairs if pairs else read_utterances
-        records: Sequence[Utterance | Pair]
-        records, _ = read(path, audio_root=audio_root, allow_outside=allow_outside, check_files=check_files)
+        found_records, _ = read(path, audio_root=audio_root, allow_outside=allow_outside, check_files=check_files)
+        records: list[Utterance | Pair] = list(found_records)
         values = [folders if column is None else record.meta.get(column) for record in records]
         lacking = [record_name(record) for record, value in zip(records, values, strict=True) if value in (None, "")]
         if lacking:

@@ -35,12 +35,14 @@ def predict(
     pairs: dict[tuple[str, str], None] = {}
     for dataset, known in zip(datasets, labelled, strict=True):
         for record, has_label in zip(dataset.records, known, strict=True):
-            if has_label and dataset.pairs:
+            if not has_label:
+                continue
+            if isinstance(record, Pair):
                 for path, uid in zip(record.audio_paths, record.uids, strict=True):
                     recordings.setdefault(path, uid)
                 if heads:
                     pairs[record.audio_paths] = None
-            elif has_label:
+            else:
                 recordings[record.audio_path] = record.uid
     paths, sides = list(recordings), list(pairs)
     numbers = {path: number for number, path in enumerate(paths)}
@@ -70,7 +72,7 @@ def predict(
 
     found = [
         [
-            {} if not has_label else of_pair(record) if dataset.pairs else scores[record.audio_path]
+            {} if not has_label else of_pair(record) if isinstance(record, Pair) else scores[record.audio_path]
             for record, has_label in zip(dataset.records, known, strict=True)
         ]
         for dataset, known in zip(datasets, labelled, strict=True)

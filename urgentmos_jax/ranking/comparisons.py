@@ -71,8 +71,9 @@ def compare_by_model(
         seed: Of the sample.
     """
     by_scores = by_scores or metric not in model.comparative_metrics or not higher_is_better(metric)
-    max_pairs = MAX_PAIRS_BY_HEAD if max_pairs is None and not by_scores else max_pairs
-    pairs = np.empty((0, 2), np.int64) if by_scores else shared_pairs(recordings, max_pairs, seed)
+    pairs = np.empty((0, 2), np.int64)
+    if not by_scores:
+        pairs = shared_pairs(recordings, MAX_PAIRS_BY_HEAD if max_pairs is None else max_pairs, seed)
     values: dict[str, dict[str, float] | str] = {}
     shares = np.full(len(pairs), np.nan)
     with progress(None, len(recordings), "clip") as bar:
@@ -115,14 +116,15 @@ def compare_by_predictions(
     """
     values: dict[str, dict[str, float] | str] = {}
     for one in recordings:
-        uid = one.uid if one.uid in predictions else predictions.uids.get((os.path.abspath(one.audio_path),))
+        known = predictions.uids.get((os.path.abspath(one.audio_path),), "")
+        uid = one.uid if one.uid in predictions else known
         values[one.uid] = predictions.get(uid, {})
     if not any(metric in found for found in values.values()):
         if metric not in predictions.metrics:
             fault = f"has no {metric}, but {', '.join(predictions.metrics) or 'no values'}; choose another --metric"
         else:
-            one, other = next(iter(predictions)), recordings[0].uid
-            fault = f"has no {metric} of any recording; its uids are as {one!r}, those of the recordings as {other!r}"
+            uids = f"its uids are as {next(iter(predictions))!r}, those of the recordings as {recordings[0].uid!r}"
+            fault = f"has no {metric} of any recording; {uids}"
         raise PredictionsError([f"{predictions.name}: {fault}"])
     return _by_scores(recordings, values, metric, max_pairs, seed, f"{predictions.name} has no {metric} of it")
 

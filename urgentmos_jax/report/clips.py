@@ -102,7 +102,7 @@ def to_look_at(clips: Sequence[Clip]) -> dict[str, list[Clip]]:
     scored = [clip for clip in clips if clip.score is not None]
     best = scored[: min(_SHOWN, -(-len(scored) // 2))]
     worst = scored[len(best) :][-_SHOWN:][::-1]
-    wrong = sorted((clip for clip in scored if clip.label is not None), key=lambda clip: -abs(clip.error))[:_SHOWN]
+    wrong = sorted((clip for clip in scored if clip.error is not None), key=lambda clip: -abs(clip.error or 0))[:_SHOWN]
     groups = {"Best": best, "Worst": worst, "Largest errors": wrong}
     return {name: group for name, group in groups.items() if group}
 

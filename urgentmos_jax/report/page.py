@@ -89,7 +89,7 @@ def write_report(
     both = {name for one in utterances for name in one.metrics if name in known.get(one.uid, ())}
     labelled = [name for name in metrics if name in both]
     if evaluation is None and labelled:
-        predicted = {"predictions": [[known.get(one.uid, {}) for one in utterances]]}
+        predicted = {"predictions": [[dict(known.get(one.uid, {})) for one in utterances]]}
         evaluation = evaluate([Dataset("all", False, utterances)], predicted, metrics=labelled, allow_missing=True)
     others = [(name, kind) for name in metrics[1:] for kind in ("", "label") if not kind or name in both]
     clips = best_first(utterances, known, metric, others, failures)
@@ -137,7 +137,9 @@ def write_report(
 
 def _level_with_first(ranking: Ranking | None) -> list[str]:
     """Systems that do not differ significantly from the first."""
-    first, *others = ranking.systems if ranking else (None,)
+    if ranking is None:
+        return []
+    first, *others = ranking.systems
     return [other.name for other in others if set(other.group) & set(first.group)]
 
 
@@ -169,11 +171,11 @@ def _panels(
     name, before = (f"{metric}, {corpus}", f"{corpus}: ") if corpus else (metric, "")
     names, systems = [one.uid.removeprefix(before) for one in found], [one.system_id for one in found]
     panels = [Panel(name, "clips", scatter(true, predicted, names, labels=False), agreement(predicted, true))]
-    names = [system.removeprefix(before) for system in sorted(set(systems) - {None})]
+    names = [system.removeprefix(before) for system in sorted({one for one in systems if one is not None})]
     if len(names) > 1:
-        predicted, true = system_means(predicted, true, systems)
-        plot = scatter(true, predicted, names, labels=True)
-        panels.append(Panel(name, "systems", plot, agreement(predicted, true)))
+        means = system_means(predicted, true, systems)
+        plot = scatter(means[1], means[0], names, labels=True)
+        panels.append(Panel(name, "systems", plot, agreement(*means)))
     return panels
 
 

@@ -52,7 +52,7 @@ def load_model(
 
 def keep_compiled_programs() -> None:
     """Keeps compiled programs in the user's cache folder, unless jax has such a folder already."""
-    if not jax.config.jax_compilation_cache_dir:
+    if not jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]  # jax adds its options at run time.
         jax.config.update("jax_compilation_cache_dir", str(cache_folder("compiled", _processor())))
 
 

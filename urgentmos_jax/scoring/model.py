@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from flax import nnx
 
 from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ
@@ -204,7 +205,7 @@ class Model:
     def assess(
         self,
         recordings: Iterable[Any],
-        pairs: Sequence[tuple[int, int]] = (),
+        pairs: Sequence[tuple[int, int]] | np.ndarray = (),
         *,
         sample_rate: int | None = None,
         frames: bool = False,

@@ -35,7 +35,7 @@ def assess(
     engine: Engine,
     params: Params,
     recordings: Iterable[Any],
-    pairs: Sequence[tuple[int, int]],
+    pairs: Sequence[tuple[int, int]] | np.ndarray,
     *,
     sample_rate: int | None,
     frames: bool,

@@ -124,13 +124,14 @@ def _predictions(model: Model, one: ValidationSet, wanted: np.ndarray) -> tuple[
             else:
                 scores[clips[result.index]] = [found[name] for name in data.metrics]
     messages = [message for of_host in hosts.gather_json(failed) for message in of_host]
-    return *(_joined(hosts.gather(found) if found.size else found[None]) for found in (scores, cmos)), messages
+    return _of_all_hosts(scores), _of_all_hosts(cmos), messages
 
 
-def _joined(parts: np.ndarray) -> np.ndarray:
-    """Values of all hosts [H, N, K], each known to one of them, as [N, K]."""
-    if not parts.size:
-        return parts[0]
+def _of_all_hosts(values: np.ndarray) -> np.ndarray:
+    """Values [N, K], each row known to one of the hosts and NaN on the others."""
+    if not values.size:
+        return values
+    parts = hosts.gather(values)
     known = ~np.isnan(parts).all(-1)
     return np.take_along_axis(parts, known.argmax(0)[None, :, None], 0)[0]
 
