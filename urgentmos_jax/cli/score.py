@@ -95,12 +95,12 @@ def _report(
     model: "Model",
 ) -> None:
     # Lists may name different recordings alike; one that is listed twice is shown once.
-    by_path = {row["path"]: row for row in rows}
+    by_path = {str(row["path"]): row for row in rows}
     alike = Counter(row["uid"] for row in by_path.values())
-    by_uid = {row["uid"] if alike[row["uid"]] == 1 else row["path"]: row for row in by_path.values()}
+    by_uid = {row["uid"] if alike[row["uid"]] == 1 else path: row for path, row in by_path.items()}
     save_report(
         arguments.report,
-        [Utterance(uid, row["path"], math.nan if row["error"] else row["duration_s"]) for uid, row in by_uid.items()],
+        [Utterance(uid, str(row["path"]), row["duration_s"] or math.nan) for uid, row in by_uid.items()],
         {uid: row["scores"] for uid, row in by_uid.items() if row["scores"]},
         metric="mos_overall" if "mos_overall" in metrics else metrics[0],
         **about_page([Path("standard input" if name == "-" else name) for name in arguments.inputs], about),

@@ -50,7 +50,7 @@ class Summary:
     clipped: dict[str, int] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
 
-    def labels(self, metric: str) -> dict[str, float | int | None]:
+    def labels(self, metric: str) -> dict[str, Any]:
         """Number of labels, share of the rows, minimum ("least"), mean and maximum ("greatest")."""
         values = self.values.get(metric, np.zeros(0))
         found = [float(x) for x in (values.min(), values.mean(), values.max())] if len(values) else [None] * 3
