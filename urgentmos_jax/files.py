@@ -18,23 +18,6 @@ from typing import IO, Any
 
 from etils import epath
 
-__all__ = [
-    "InUse",
-    "Lock",
-    "StepLog",
-    "absolute_path",
-    "append_json_lines",
-    "atomic_write",
-    "copy_files",
-    "file_hash",
-    "is_remote",
-    "progress",
-    "read_json_lines",
-    "summarise_errors",
-    "write_json",
-    "write_text",
-]
-
 logger = logging.getLogger(__name__)
 
 _SHOWN = 20

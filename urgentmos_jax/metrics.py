@@ -5,8 +5,6 @@ import math
 from types import MappingProxyType
 from typing import Literal, get_args
 
-__all__ = ["CATALOGUE", "CATEGORIES", "Category", "KnownMetric", "Metric"]
-
 Category = Literal["naturalness", "quality", "fidelity", "intelligibility", "speaker_similarity"]
 CATEGORIES: tuple[Category, ...] = get_args(Category)
 

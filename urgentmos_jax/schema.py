@@ -15,8 +15,6 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
-__all__ = ["SchemaError", "as_json", "at_least", "find_faults", "read"]
-
 T = TypeVar("T")
 
 # Above any width, and few enough layers for the table of their weights to fit in memory.

@@ -2,8 +2,6 @@
 
 from collections.abc import Collection, Sequence
 
-__all__ = ["markdown_table", "shortened", "text_table"]
-
 _MIN_TEXT_WIDTH = 12
 
 

@@ -7,8 +7,6 @@ import io
 import zlib
 from typing import BinaryIO, Literal, NamedTuple
 
-__all__ = ["SampleChunk", "mp3_samples", "ogg_fault", "sample_chunk", "with_sample_bytes"]
-
 _MAX_CHUNKS = 1000
 _MPEG1_KBPS = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
 _MPEG2_KBPS = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)

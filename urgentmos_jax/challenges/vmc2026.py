@@ -24,8 +24,6 @@ from urgentmos_jax.scoring.rows import Order, Scored, failure
 if TYPE_CHECKING:
     from urgentmos_jax.scoring.model import Model
 
-__all__ = ["METRIC", "PARTS", "Item", "Part", "Prediction", "check", "predict", "read_items", "write"]
-
 METRIC = "mos_overall"
 HEADER = ("sample_id", "pred_score")
 DECIMALS = 4

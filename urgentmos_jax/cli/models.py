@@ -10,8 +10,6 @@ from urgentmos_jax.cli.usage import UsageError
 if TYPE_CHECKING:
     from urgentmos_jax.scoring.model import Model
 
-__all__ = ["DEFAULT_MODEL", "add_model_arguments", "chosen_metrics", "load", "metadata", "name_list"]
-
 DEFAULT_MODEL = "urgent-challenge/urgent-mos-f1c1m5dcorpus"
 
 

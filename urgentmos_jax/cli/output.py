@@ -13,8 +13,6 @@ from urgentmos_jax.cli.usage import UsageError
 from urgentmos_jax.files import progress, write_json
 from urgentmos_jax.scoring.row_files import csv_writer, jsonl_writer
 
-__all__ = ["add_output_arguments", "check_output", "write_rows", "write_text"]
-
 Row = Mapping[str, Any]
 
 

@@ -8,8 +8,6 @@ from typing import Any
 
 from urgentmos_jax.cli.usage import UsageError
 
-__all__ = ["about_page", "add_embed_argument", "add_report_arguments", "check_report", "save_report"]
-
 _EMBED_MB = 20.0  # Of `evaluation.report`, which is imported when it is asked for.
 _LONGEST_TITLE = 60
 

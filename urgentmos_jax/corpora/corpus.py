@@ -9,8 +9,6 @@ from urgentmos_jax.corpora.downloads import Download
 from urgentmos_jax.corpora.split import Split
 from urgentmos_jax.manifests.records import ManifestError
 
-__all__ = ["MIRROR", "Corpus", "Tree"]
-
 # Hub dataset with copies of corpora that have no lasting address of their own.
 MIRROR = "urgent-challenge/urgent26_track2_sqa"
 

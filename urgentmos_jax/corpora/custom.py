@@ -12,8 +12,6 @@ from urgentmos_jax.manifests.paths import locate
 from urgentmos_jax.manifests.records import LABEL_DECIMALS
 from urgentmos_jax.manifests.tables import CsvFile, Position, is_blank, number, split_cell
 
-__all__ = ["Columns", "Scale", "prepare_table"]
-
 _DELIMITERS = (",", "\t", ";", "|")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 _NUMBER = r"(-?\d+(?:\.\d+)?)"

@@ -14,8 +14,6 @@ from urgentmos_jax.manifests.records import ManifestError
 from urgentmos_jax.manifests.tables import CsvFile, is_blank
 from urgentmos_jax.metrics import CATALOGUE
 
-__all__ = ["corpus_of_folder"]
-
 _SPLITS = ("train", "dev", "test")
 _LONG = ("dimension", "score")
 

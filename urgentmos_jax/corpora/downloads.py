@@ -21,8 +21,6 @@ from urgentmos_jax.corpora.unpacking import DownloadError, require_space, unpack
 from urgentmos_jax.files import progress, write_json
 from urgentmos_jax.version import __version__
 
-__all__ = ["Archive", "Download", "DownloadError", "HubDataset", "HubFile", "download"]
-
 RECORD = "downloads.json"
 
 _BLOCK_BYTES = 1 << 20

@@ -11,8 +11,6 @@ from urgentmos_jax.files import atomic_write, progress
 from urgentmos_jax.manifests.records import ManifestError
 from urgentmos_jax.manifests.tables import Position
 
-__all__ = ["extract", "hub_rows"]
-
 _SUFFIXES = {b"fLaC": ".flac", b"RIFF": ".wav", b"OggS": ".ogg", b"ID3": ".mp3"}
 
 

@@ -19,8 +19,6 @@ from urgentmos_jax.manifests.writing import write_pairs, write_utterances
 from urgentmos_jax.metrics import CATALOGUE
 from urgentmos_jax.version import __version__
 
-__all__ = ["prepare_corpus", "write_split"]
-
 HELD_OUT = "dev"
 
 

@@ -6,8 +6,6 @@ from pathlib import Path
 
 from urgentmos_jax.corpora.corpus import Corpus
 
-__all__ = ["NAMES", "corpus_of"]
-
 _FOLDER = Path(__file__).parent / "published"
 
 NAMES = tuple(sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules([str(_FOLDER)])))

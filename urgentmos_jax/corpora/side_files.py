@@ -15,8 +15,6 @@ from urgentmos_jax.manifests.records import LABEL_DECIMALS, ManifestError, Utter
 from urgentmos_jax.manifests.tables import Position, read_scp
 from urgentmos_jax.metrics import CATALOGUE
 
-__all__ = ["SideFiles"]
-
 _OTHER = ("wav.scp",)
 _MIN_MATCHED = 0.5
 

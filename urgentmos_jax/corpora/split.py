@@ -11,8 +11,6 @@ from urllib.parse import quote
 from urgentmos_jax.manifests.records import LABEL_DECIMALS
 from urgentmos_jax.manifests.tables import Position, RowChecks
 
-__all__ = ["RatedPair", "Rating", "Recording", "Split", "escape_id", "make_uid"]
-
 Rating = tuple[str, float]  # Who rated ("" where unknown), and what.
 
 

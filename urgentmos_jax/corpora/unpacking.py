@@ -11,8 +11,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-__all__ = ["DownloadError", "require_space", "unpack"]
-
 _BLOCK_BYTES = 1 << 20
 _SPARE_BYTES = 1 << 26
 _MACOS_FILES = re.compile(r"(^|/)(__MACOSX(/|$)|\.DS_Store$|\._)")

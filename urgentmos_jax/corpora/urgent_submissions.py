@@ -13,8 +13,6 @@ from urgentmos_jax.corpora.split import Rating, Split, make_uid
 from urgentmos_jax.manifests.tables import Position, number
 from urgentmos_jax.metrics import CATALOGUE
 
-__all__ = ["read_splits"]
-
 _TOLERANCE = 0.01  # Published means are rounded.
 
 

@@ -12,8 +12,6 @@ from urgentmos_jax.corpora.downloads import Archive
 from urgentmos_jax.corpora.split import Split, make_uid
 from urgentmos_jax.manifests.tables import CsvFile
 
-__all__ = ["LICENCE", "TRANSCRIPTS", "by_hand", "read_list"]
-
 LICENCE = "Blizzard, to be accepted"
 _LISTS = {"train": "TRAINSET", "dev": "DEVSET", "test": "TESTSET"}
 _TRANSCRIPTS = "transcriptions_clustered.csv"

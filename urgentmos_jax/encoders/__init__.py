@@ -5,29 +5,14 @@ weights, it also is one table in `weights/huggingface/` (settings of config.json
 registry beside it.
 """
 
-import importlib
-from typing import Any
+from urgentmos_jax.lazy import public
 
-# Public names and the files that hold them, imported when asked for.
-_FILES = {
-    "Compact": "compact",
-    "CompactConfig": "compact",
-    "Architecture": "encoder",
-    "Encoder": "encoder",
-    "Qwen3Omni": "qwen3_omni",
-    "Qwen3OmniConfig": "qwen3_omni",
-    "ENCODERS": "registry",
-    "make_encoder": "registry",
-    "Wav2Vec2": "wav2vec2",
-    "Wav2Vec2Config": "wav2vec2",
-    "Whisper": "whisper",
-    "WhisperConfig": "whisper",
-}
-
-__all__ = [*_FILES]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _FILES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_FILES[name]}"), name)
+__getattr__, __all__ = public(
+    __name__,
+    compact="Compact CompactConfig",
+    encoder="Architecture Encoder",
+    qwen3_omni="Qwen3Omni Qwen3OmniConfig",
+    registry="ENCODERS make_encoder",
+    wav2vec2="Wav2Vec2 Wav2Vec2Config",
+    whisper="Whisper WhisperConfig",
+)

@@ -18,8 +18,6 @@ from urgentmos_jax.nn.blocks import Conv1d, gelu, layer_norm, sinusoids
 from urgentmos_jax.nn.masking import conv_lengths, length_mask, masked_mean
 from urgentmos_jax.nn.stack import LayerStack, States, stack_flops
 
-__all__ = ["Compact", "CompactConfig"]
-
 # Keeps silence silent; 1 LSB of 16 bits has ten times as much.
 _MIN_POWER = 1e-10
 

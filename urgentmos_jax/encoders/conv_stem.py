@@ -9,8 +9,6 @@ from flax import nnx
 from urgentmos_jax.nn.blocks import Conv1d, gelu, layer_norm
 from urgentmos_jax.nn.masking import conv_lengths, length_mask, masked_mean
 
-__all__ = ["StemLayer", "TimeNorm"]
-
 
 class StemLayer(nnx.Module):
     """Convolution, norm (over time per channel, over channels, or none), GELU."""

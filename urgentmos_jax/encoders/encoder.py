@@ -7,8 +7,6 @@ from flax import nnx
 
 from urgentmos_jax.nn.stack import States
 
-__all__ = ["Architecture", "Encoder", "no_regularisation"]
-
 
 class Architecture:
     """Config of an encoder; a family's is a frozen dataclass with its `model_type`."""

@@ -8,8 +8,6 @@ import numpy as np
 
 from urgentmos_jax.nn.masking import length_mask
 
-__all__ = ["HOP_SAMPLES", "WINDOW_SAMPLES", "log_mel", "mel_matrix", "whisper_log_mel"]
-
 WINDOW_SAMPLES = 400
 HOP_SAMPLES = 160
 

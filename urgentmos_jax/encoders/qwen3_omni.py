@@ -18,8 +18,6 @@ from urgentmos_jax.nn.blocks import gelu, layer_norm, linear, sinusoids
 from urgentmos_jax.nn.masking import length_mask
 from urgentmos_jax.nn.stack import LayerStack, States, stack_flops
 
-__all__ = ["CHUNK_FRAMES", "Qwen3Omni", "Qwen3OmniConfig", "halved"]
-
 # Frames of a full chunk behind the stem, fixed in the length formula of transformers.
 CHUNK_FRAMES = 13
 

@@ -9,8 +9,6 @@ from urgentmos_jax.encoders.qwen3_omni import Qwen3Omni
 from urgentmos_jax.encoders.wav2vec2 import Wav2Vec2
 from urgentmos_jax.encoders.whisper import Whisper
 
-__all__ = ["ENCODERS", "make_encoder"]
-
 ENCODERS: dict[str, type[Encoder]] = {
     "wav2vec2": Wav2Vec2,
     "hubert": Wav2Vec2,

@@ -5,8 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-__all__ = ["gated_bias", "relative_bias"]
-
 
 def relative_bias(table: jax.Array, frames: int, *, max_distance: int) -> jax.Array:
     """Position bias before gating: entry (h, i, j) depends on j - i alone.

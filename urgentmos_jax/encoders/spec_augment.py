@@ -3,8 +3,6 @@
 import jax
 import jax.numpy as jnp
 
-__all__ = ["sample_spans"]
-
 
 def sample_spans(
     key: jax.Array, lengths: jax.Array, size: int, probability: float, span: int, min_spans: int

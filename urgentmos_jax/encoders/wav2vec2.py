@@ -27,8 +27,6 @@ from urgentmos_jax.nn.blocks import Conv1d, dropout, gelu, layer_norm, split_key
 from urgentmos_jax.nn.masking import conv_lengths, length_mask, masked_mean
 from urgentmos_jax.nn.stack import LayerStack, States, stack_flops
 
-__all__ = ["Wav2Vec2", "Wav2Vec2Config"]
-
 _RATES = (
     *("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout", "layerdrop"),
     *("mask_time_prob", "mask_feature_prob"),

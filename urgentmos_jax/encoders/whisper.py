@@ -19,8 +19,6 @@ from urgentmos_jax.nn.blocks import Conv1d, gelu, layer_norm
 from urgentmos_jax.nn.masking import length_mask
 from urgentmos_jax.nn.stack import LayerStack, States, stack_flops
 
-__all__ = ["Whisper", "WhisperConfig"]
-
 
 @dataclasses.dataclass(frozen=True)
 class WhisperConfig(Architecture):

@@ -9,8 +9,6 @@ import numpy as np
 from urgentmos_jax.audio.loading import load_audio
 from urgentmos_jax.encoders.log_mel import log_mel
 
-__all__ = ["mean_log_mel", "ridge"]
-
 
 def mean_log_mel(paths: Iterable[str | Path], bins: int = 80) -> np.ndarray:
     """Mean log-mel frame of each recording, [N, bins]."""

@@ -9,8 +9,6 @@ from urgentmos_jax.manifests.naming import corpus_name, lists_pairs
 from urgentmos_jax.manifests.reading import read_pairs, read_utterances
 from urgentmos_jax.manifests.records import ManifestError, Pair, Utterance
 
-__all__ = ["Dataset", "read_datasets", "record_name", "references", "some_names"]
-
 
 @dataclass(frozen=True)
 class Dataset:

@@ -15,8 +15,6 @@ from urgentmos_jax.statistics.bootstrap import RESAMPLES, Difference, Estimates,
 from urgentmos_jax.statistics.correlation import agreement_with_intervals, system_means
 from urgentmos_jax.statistics.preference import preference_with_intervals
 
-__all__ = ["EvaluationError", "MissingPredictions", "evaluate", "labelled_metrics", "predicted_metrics"]
-
 # {model: for each dataset, for each record, {metric: value}}.
 PredictionsOfModels = Mapping[str, Sequence[Sequence[Values]]]
 

@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["frame_scores", "label_coverage", "predicted_against_true"]
-
 
 def predicted_against_true(
     path: Path, panels: Mapping[str, tuple[Sequence[float], Sequence[float]]], groups: Sequence[Sequence[str]]

@@ -12,8 +12,6 @@ from urgentmos_jax.scoring.rows import Scored, failure
 if TYPE_CHECKING:
     from urgentmos_jax.scoring.model import Model
 
-__all__ = ["predict"]
-
 
 def predict(
     model: "Model", datasets: Sequence[Dataset], metrics: Sequence[str]

@@ -12,8 +12,6 @@ from urgentmos_jax.manifests.lines import json_lines
 from urgentmos_jax.manifests.records import ManifestError, Pair, Utterance
 from urgentmos_jax.manifests.tables import CsvFile
 
-__all__ = ["Predictions", "PredictionsError", "Values", "join", "read_predictions", "short_names"]
-
 Values = dict[str, float]  # {metric: value}
 
 # Columns of the two CSV files that are no metric.

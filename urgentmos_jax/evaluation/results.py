@@ -9,8 +9,6 @@ import numpy as np
 from urgentmos_jax.statistics.bootstrap import Difference, Estimates, Interval, average
 from urgentmos_jax.statistics.correlation import LOWER_IS_BETTER
 
-__all__ = ["Average", "BestScore", "Evaluation", "Result"]
-
 
 @dataclass(frozen=True)
 class Result:

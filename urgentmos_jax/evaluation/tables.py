@@ -10,8 +10,6 @@ from urgentmos_jax.evaluation.results import Evaluation, Result
 from urgentmos_jax.statistics.bootstrap import CONFIDENCE
 from urgentmos_jax.tables import markdown_table, text_table
 
-__all__ = ["TITLES", "Section", "as_json", "as_markdown", "as_text", "sections"]
-
 TITLES = {"mse": "MSE", "lcc": "LCC", "srcc": "SRCC", "ktau": "KTAU", "rmse_mapped": "mapped RMSE"}
 
 

@@ -4,24 +4,12 @@
 file that a stopped run resumes from, and `scores` reads ready-made scores.
 """
 
-import importlib
-from typing import Any
+from urgentmos_jax.lazy import public
 
-# Public names and the files that hold them, imported when asked for.
-_FILES = {
-    "METRICS": "intrusive",
-    "available": "intrusive",
-    "measure": "intrusive",
-    "Labelled": "labelling",
-    "label_manifest": "labelling",
-    "Rule": "references",
-    "ScoreFile": "scores",
-}
-
-__all__ = [*_FILES]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _FILES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_FILES[name]}"), name)
+__getattr__, __all__ = public(
+    __name__,
+    intrusive="METRICS available measure",
+    labelling="Labelled label_manifest",
+    references="Rule",
+    scores="ScoreFile",
+)

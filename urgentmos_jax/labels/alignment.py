@@ -7,8 +7,6 @@ import numpy as np
 
 from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ
 
-__all__ = ["NotAligned", "delay_of", "same_length", "without_delay"]
-
 _MAX_EXCESS_SAMPLES = SAMPLE_RATE_HZ // 50
 _MAX_DELAY_SAMPLES = SAMPLE_RATE_HZ // 10
 _MIN_PEAK = 0.5

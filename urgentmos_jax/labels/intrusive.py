@@ -17,22 +17,6 @@ import soxr
 from urgentmos_jax.audio.loading import RESAMPLER, SAMPLE_RATE_HZ
 from urgentmos_jax.labels.alignment import same_length
 
-__all__ = [
-    "METRICS",
-    "NARROW_BAND_HZ",
-    "PACKAGES",
-    "SI_SDR_RANGE_DB",
-    "available",
-    "estoi",
-    "lsd",
-    "mcd",
-    "measure",
-    "pesq",
-    "sdr",
-    "si_sdr",
-    "stoi",
-]
-
 NARROW_BAND_HZ = 8000
 SI_SDR_RANGE_DB = (-30.0, 50.0)
 

@@ -25,8 +25,6 @@ from urgentmos_jax.manifests.records import ManifestError, Utterance
 from urgentmos_jax.manifests.writing import write_utterances
 from urgentmos_jax.version import __version__
 
-__all__ = ["Labelled", "label_manifest", "results_path"]
-
 _DEFINITIONS = 1  # Raise it when a metric gives other values.
 
 Row = dict[str, Any]

@@ -9,8 +9,6 @@ from pathlib import Path
 from urgentmos_jax.manifests.paths import locate
 from urgentmos_jax.manifests.records import ManifestError, Utterance
 
-__all__ = ["NoReference", "References", "Rule"]
-
 FIELDS = ("uid", "system_id", "reference_id", "stem")
 
 

@@ -9,8 +9,6 @@ from urgentmos_jax.files import InUse, Lock
 from urgentmos_jax.manifests.lines import json_lines
 from urgentmos_jax.manifests.records import ManifestError
 
-__all__ = ["ResultsFile"]
-
 Row = dict[str, Any]
 
 

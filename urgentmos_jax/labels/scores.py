@@ -10,8 +10,6 @@ from urgentmos_jax.manifests.records import LABEL_DECIMALS, ManifestError, Utter
 from urgentmos_jax.manifests.tables import CsvFile, RowChecks, read_scp
 from urgentmos_jax.metrics import CATALOGUE
 
-__all__ = ["ScoreFile", "join"]
-
 _TOLERANCE = 1e-3
 _CSV_SUFFIXES = (".csv", ".tsv")
 _ID = "uid"

@@ -11,8 +11,6 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import TypeVar
 
-__all__ = ["in_processes", "one_thread_each"]
-
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 

@@ -5,28 +5,15 @@ lists pairs is decided in `naming`, pairs are made in `pairs`, and `urgentmos ch
 spreadsheets and scp lists are read in `tables`.
 """
 
-import importlib
-from typing import Any
+from urgentmos_jax.lazy import public
 
-# Public names and the files that hold them, imported when asked for.
-_FILES = {
-    "check_manifests": "checking",
-    "measure_durations": "durations",
-    "lists_pairs": "naming",
-    "make_pairs": "pairs",
-    "read_pairs": "reading",
-    "read_utterances": "reading",
-    "ManifestError": "records",
-    "Pair": "records",
-    "Utterance": "records",
-    "write_pairs": "writing",
-    "write_utterances": "writing",
-}
-
-__all__ = [*_FILES]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _FILES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_FILES[name]}"), name)
+__getattr__, __all__ = public(
+    __name__,
+    checking="check_manifests",
+    durations="measure_durations",
+    naming="lists_pairs",
+    pairs="make_pairs",
+    reading="read_pairs read_utterances",
+    records="ManifestError Pair Utterance",
+    writing="write_pairs write_utterances",
+)

@@ -19,8 +19,6 @@ from urgentmos_jax.manifests.overlap import overlaps
 from urgentmos_jax.manifests.reading import scan_pairs, scan_utterances
 from urgentmos_jax.manifests.records import ManifestError, Pair, Report, Scan, Utterance
 
-__all__ = ["Summary", "check_manifests", "coverage", "metrics_of"]
-
 
 @dataclass
 class Summary:

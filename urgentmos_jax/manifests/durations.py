@@ -6,8 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from urgentmos_jax.audio.loading import AudioError, probe
 from urgentmos_jax.files import progress
 
-__all__ = ["DURATION_TOLERANCE_SECONDS", "measure_durations"]
-
 # Beyond this a declared duration is wrong.
 DURATION_TOLERANCE_SECONDS = 0.5
 

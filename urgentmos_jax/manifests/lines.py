@@ -14,8 +14,6 @@ from urgentmos_jax.manifests.durations import measure_durations
 from urgentmos_jax.manifests.paths import locate
 from urgentmos_jax.manifests.records import ManifestError, Pair, Report, Utterance
 
-__all__ = ["LineChecks", "Ranges", "json_lines", "out_of_range", "shown", "two_strings"]
-
 Ranges = Mapping[str, tuple[float, float]]
 
 _OVERSHOOT = 0.1

@@ -11,8 +11,6 @@ from urgentmos_jax.manifests.lines import json_lines, two_strings
 from urgentmos_jax.manifests.paths import locate
 from urgentmos_jax.manifests.records import ManifestError
 
-__all__ = ["LIST_SUFFIXES", "find_recordings", "match_folders", "read_list", "read_pair_list"]
-
 # A file of another kind is a recording.
 LIST_SUFFIXES = (".jsonl", ".csv", ".scp", ".txt")
 

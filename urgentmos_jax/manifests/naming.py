@@ -5,8 +5,6 @@ from pathlib import Path
 from urgentmos_jax.manifests.lines import json_lines
 from urgentmos_jax.manifests.records import ManifestError
 
-__all__ = ["PAIRS", "UTTERANCES", "corpus_folder", "corpus_name", "lists_pairs", "split_of"]
-
 # As `urgentmos prepare` calls manifests: `<corpus>/<split>/data.jsonl`.
 UTTERANCES, PAIRS = "data.jsonl", "data_pairs.jsonl"
 

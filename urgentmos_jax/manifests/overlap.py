@@ -9,8 +9,6 @@ from urgentmos_jax.manifests.lines import json_lines
 from urgentmos_jax.manifests.naming import corpus_folder
 from urgentmos_jax.manifests.paths import locate
 
-__all__ = ["overlaps"]
-
 
 def overlaps(parts: Sequence[Sequence[Path]], *, audio_root: Path | None = None) -> list[str]:
     """Finds ids (within a corpus) and recordings (anywhere) that manifests of two parts have in common.

@@ -14,8 +14,6 @@ from urgentmos_jax.manifests.records import LABEL_DECIMALS, ManifestError, Pair,
 from urgentmos_jax.manifests.writing import write_pairs
 from urgentmos_jax.version import __version__
 
-__all__ = ["Scope", "make_pairs", "sample_pairs"]
-
 Scope = Literal["reference", "corpus", "any"]
 
 

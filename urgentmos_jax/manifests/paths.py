@@ -2,8 +2,6 @@
 
 import os
 
-__all__ = ["locate", "written_path"]
-
 
 def locate(audio: str, listed_in: str | os.PathLike, audio_root: str | os.PathLike | None) -> str:
     """Path of a recording: absolute, relative to the list, or relative to `audio_root`."""

@@ -15,8 +15,6 @@ from urgentmos_jax.manifests.lines import LineChecks, Ranges, shown, two_strings
 from urgentmos_jax.manifests.records import Pair, Report, Scan, Utterance
 from urgentmos_jax.metrics import CATALOGUE
 
-__all__ = ["read_pairs", "read_utterances", "scan_pairs", "scan_utterances"]
-
 _CATALOGUE_RANGES = {name: (metric.minimum, metric.maximum) for name, metric in CATALOGUE.items()}
 
 

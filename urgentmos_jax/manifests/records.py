@@ -6,8 +6,6 @@ from typing import Any, Generic, TypeVar
 
 from urgentmos_jax.files import summarise_errors
 
-__all__ = ["LABEL_DECIMALS", "ManifestError", "Pair", "Report", "Scan", "Utterance"]
-
 Record = TypeVar("Record", "Utterance", "Pair")
 
 LABEL_DECIMALS = 4  # As the authors round them.

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["stable_hash", "stable_uniform"]
-
 
 def stable_hash(text: str) -> int:
     """64 bits that are the same in every process."""

@@ -19,8 +19,6 @@ from urgentmos_jax.manifests.lines import out_of_range
 from urgentmos_jax.manifests.records import ManifestError
 from urgentmos_jax.metrics import CATALOGUE
 
-__all__ = ["CsvFile", "Position", "RowChecks", "is_blank", "number", "read_scp", "read_sheet", "split_cell"]
-
 _SEPARATORS = re.compile(r"[\s,;]+")
 _BLANK = {"", "na", "n/a", "nan", "none", "null", "-"}
 

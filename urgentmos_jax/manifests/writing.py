@@ -9,8 +9,6 @@ from itertools import pairwise
 from urgentmos_jax.files import atomic_write
 from urgentmos_jax.manifests.records import ManifestError, Pair, Utterance
 
-__all__ = ["write_pairs", "write_utterances"]
-
 
 def write_utterances(path: str | os.PathLike, records: Iterable[Utterance]) -> None:
     """Writes `data.jsonl`, sorted by uid, whole or not at all.

@@ -1,33 +1,12 @@
 """The UrgentMOS model: encoders fused, a transformer a category, heads a metric; its losses and its cost."""
 
-import importlib
-from typing import Any
+from urgentmos_jax.lazy import public
 
-# Public names and the files that hold them, imported when asked for.
-_FILES = {
-    "clip_flops": "cost",
-    "format_sizes": "cost",
-    "parts": "cost",
-    "scoring_bytes": "cost",
-    "training_bytes": "cost",
-    "HeadConfig": "heads",
-    "LossConfig": "losses",
-    "absolute_loss": "losses",
-    "comparative_loss": "losses",
-    "metric_weights": "losses",
-    "total_loss": "losses",
-    "TransformerConfig": "transformer",
-    "Absolute": "urgentmos",
-    "EncoderConfig": "urgentmos",
-    "Features": "urgentmos",
-    "ModelConfig": "urgentmos",
-    "UrgentMOS": "urgentmos",
-}
-
-__all__ = [*_FILES]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _FILES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_FILES[name]}"), name)
+__getattr__, __all__ = public(
+    __name__,
+    cost="clip_flops format_sizes parts scoring_bytes training_bytes",
+    heads="HeadConfig",
+    losses="LossConfig absolute_loss comparative_loss metric_weights total_loss",
+    transformer="TransformerConfig",
+    urgentmos="Absolute EncoderConfig Features ModelConfig UrgentMOS",
+)

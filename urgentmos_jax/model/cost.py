@@ -10,8 +10,6 @@ from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ
 from urgentmos_jax.model.urgentmos import EncoderConfig, ModelConfig, UrgentMOS
 from urgentmos_jax.nn.stack import stack_flops
 
-__all__ = ["Part", "clip_flops", "format_sizes", "parts", "scoring_bytes", "training_bytes"]
-
 
 @dataclasses.dataclass(frozen=True)
 class Part:

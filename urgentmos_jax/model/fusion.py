@@ -6,8 +6,6 @@ from flax import nnx
 
 from urgentmos_jax.nn.blocks import layer_norm, linear
 
-__all__ = ["Fusion", "resample_time"]
-
 
 def resample_time(x: jax.Array, lengths: jax.Array, targets: jax.Array, size: int) -> jax.Array:
     """Linear resampling of each clip's frames, half-pixel centres, edges clamped.

@@ -13,8 +13,6 @@ from urgentmos_jax.model.transformer import TransformerConfig, transformer
 from urgentmos_jax.nn.attention import Attention
 from urgentmos_jax.nn.blocks import linear, split_key
 
-__all__ = ["AbsoluteHead", "CMOSHead", "HeadConfig", "range_activation"]
-
 
 @dataclasses.dataclass(frozen=True)
 class HeadConfig:

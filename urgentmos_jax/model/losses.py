@@ -12,8 +12,6 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-__all__ = ["LossConfig", "absolute_loss", "comparative_loss", "metric_weights", "total_loss"]
-
 
 @dataclasses.dataclass(frozen=True)
 class LossConfig:

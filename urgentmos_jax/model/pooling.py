@@ -10,8 +10,6 @@ from urgentmos_jax.nn.attention import Attention
 from urgentmos_jax.nn.blocks import layer_norm, linear
 from urgentmos_jax.nn.masking import masked_mean
 
-__all__ = ["AttentivePooling", "MeanPooling", "MetricTokenPooling", "Pooling", "pooling"]
-
 Pooling = Literal["mean", "attentive", "metric_token"]
 
 

@@ -9,8 +9,6 @@ from urgentmos_jax.nn.attention import Attention
 from urgentmos_jax.nn.blocks import dropout, layer_norm, linear, split_key
 from urgentmos_jax.nn.stack import LayerStack
 
-__all__ = ["TransformerConfig", "transformer"]
-
 
 @dataclasses.dataclass(frozen=True)
 class TransformerConfig:

@@ -18,8 +18,6 @@ from urgentmos_jax.nn.blocks import scale_gradient, split_key
 from urgentmos_jax.nn.masking import length_mask
 from urgentmos_jax.nn.stack import States
 
-__all__ = ["Absolute", "EncoderConfig", "Features", "ModelConfig", "UrgentMOS"]
-
 
 @dataclasses.dataclass(frozen=True)
 class EncoderConfig:

@@ -6,8 +6,6 @@ from flax import nnx
 
 from urgentmos_jax.nn.blocks import dropout, gelu, layer_norm, linear, split_key
 
-__all__ = ["Attention", "PreNormLayer"]
-
 
 class Attention(nnx.Module):
     """Multi-head attention with separate projections, as `torch.nn.MultiheadAttention` computes it.

@@ -12,8 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-__all__ = ["Conv1d", "dropout", "gelu", "layer_norm", "linear", "scale_gradient", "sinusoids", "split_key"]
-
 
 def gelu(x: jax.Array) -> jax.Array:
     """Exact (erf) GELU, as all pretrained speech encoders use it."""

@@ -6,8 +6,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-__all__ = ["conv_lengths", "length_mask", "masked_mean"]
-
 
 def conv_lengths(lengths: Any, layers: Iterable[tuple[int, int]]) -> Any:
     """Output lengths of unpadded convolutions, layer by layer: floor((length - kernel) / stride) + 1, at least 0.

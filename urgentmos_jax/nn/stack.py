@@ -9,8 +9,6 @@ from flax import nnx
 
 from urgentmos_jax.nn.blocks import scale_gradient
 
-__all__ = ["LayerStack", "States", "stack_flops"]
-
 # Which hidden states an encoder returns: the last, all, or a sum with given weights.
 States = Literal["last", "all"] | jax.Array
 

@@ -18,8 +18,6 @@ from urgentmos_jax.scoring.rows import Scored, failure
 if TYPE_CHECKING:
     from urgentmos_jax.scoring.model import Model
 
-__all__ = ["Comparisons", "compare_by_model", "compare_by_predictions"]
-
 # Comparing two recordings by a CMOS head takes a hundredth of what encoding them does; by their scores, nothing.
 MAX_PAIRS_BY_HEAD = 100_000
 MAX_PAIRS_BY_SCORE = 5_000_000

@@ -13,8 +13,6 @@ from urgentmos_jax.ranking.system_table import SystemTable
 from urgentmos_jax.statistics.bootstrap import RESAMPLES, Interval, expanded_interval, resampled_counts
 from urgentmos_jax.statistics.grouping import MIN_REFERENCES, compact_letters, significantly_different
 
-__all__ = ["RankedSystem", "Ranking", "higher_is_better", "rank", "wins_by_score"]
-
 
 @dataclass(frozen=True)
 class RankedSystem:

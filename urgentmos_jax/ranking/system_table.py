@@ -10,8 +10,6 @@ from urgentmos_jax.manifests.records import Utterance
 from urgentmos_jax.statistics.bootstrap import cluster_numbers
 from urgentmos_jax.statistics.bradley_terry import bradley_terry
 
-__all__ = ["SystemTable"]
-
 # A table [references, pairs of systems] of no more elements than this is held whole: products with it are faster.
 _WHOLE = 2**24
 

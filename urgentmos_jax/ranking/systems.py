@@ -13,8 +13,6 @@ from urgentmos_jax.manifests.pairs import sample_pairs
 from urgentmos_jax.manifests.reading import scan_utterances
 from urgentmos_jax.manifests.records import ManifestError, Utterance
 
-__all__ = ["possible_pairs", "read_systems", "shared_pairs", "systems_of_folders", "systems_of_manifest"]
-
 
 def read_systems(
     sources: Sequence[Path],

@@ -9,8 +9,6 @@ from urgentmos_jax.ranking.ranking import Ranking
 from urgentmos_jax.statistics.bootstrap import Interval
 from urgentmos_jax.tables import markdown_table, text_table
 
-__all__ = ["as_markdown", "as_text"]
-
 _WIDTH = 120
 _SYSTEMS_SHOWN, _REFERENCES_SHOWN = 10, 3
 

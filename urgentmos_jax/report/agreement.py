@@ -12,8 +12,6 @@ from urgentmos_jax.evaluation.tables import TITLES, sections
 from urgentmos_jax.manifests.records import Utterance
 from urgentmos_jax.statistics.bootstrap import CONFIDENCE, Interval
 
-__all__ = ["Table", "agreement_tables", "clips_of"]
-
 _LEVELS = {"utterance": "clips", "system": "systems", "pair": "pairs"}
 
 

@@ -8,8 +8,6 @@ import numpy as np
 
 from urgentmos_jax.tables import shortened
 
-__all__ = ["Axis", "Distribution", "Scatter", "distribution", "envelope", "polyline", "scatter"]
-
 # More points of one plot say no more, and slow the page down.
 MAX_POINTS = 2000
 _MAX_TICKS = 400

@@ -16,8 +16,6 @@ from urgentmos_jax.report.sound import Sound, SoundStore
 if TYPE_CHECKING:
     from urgentmos_jax.scoring.model import Model
 
-__all__ = ["Card", "Clip", "best_first", "give_sounds", "look", "to_look_at"]
-
 # Clips of each kind to look at: best, worst, largest errors.
 _SHOWN = 5
 

@@ -27,8 +27,6 @@ from urgentmos_jax.version import __version__
 if TYPE_CHECKING:
     from urgentmos_jax.scoring.model import Model
 
-__all__ = ["EMBED_MB", "write_report"]
-
 EMBED_MB = 20.0
 
 

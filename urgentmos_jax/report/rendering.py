@@ -10,8 +10,6 @@ from urgentmos_jax.statistics.bootstrap import Interval
 if TYPE_CHECKING:
     import jinja2
 
-__all__ = ["page_template"]
-
 _MISSING = "\N{EN DASH}"
 
 

@@ -9,8 +9,6 @@ from urllib.parse import quote
 
 import soundfile
 
-__all__ = ["Sound", "SoundStore"]
-
 # What browsers play as it is.
 _PLAYABLE = {"FLAC": "audio/flac", "OGG": "audio/ogg", "MP3": "audio/mpeg"}
 

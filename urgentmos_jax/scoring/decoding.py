@@ -9,8 +9,6 @@ from typing import Any
 
 from urgentmos_jax.audio.loading import AudioError, Clip, load_audio
 
-__all__ = ["Decoded", "Decoder", "source_name", "source_path"]
-
 # Clips are decoded and batched in groups of so many: enough for batches of like length, little to hold in memory.
 _GROUP = 256
 

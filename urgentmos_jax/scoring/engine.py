@@ -17,8 +17,6 @@ from urgentmos_jax.model.urgentmos import Features, ModelConfig, UrgentMOS
 from urgentmos_jax.scoring.batching import Batch, bucket_sizes, plan_batches
 from urgentmos_jax.scoring.rows import EncodedWindow, WindowComparison
 
-__all__ = ["Engine", "Params", "Precision", "max_samples", "min_samples"]
-
 Precision = Literal["float32", "bfloat16"]
 Params = Any
 

@@ -11,8 +11,6 @@ from urgentmos_jax.scoring.model import Model
 from urgentmos_jax.weights.cache import cache_folder, find_model
 from urgentmos_jax.weights.model_folder import load_folder
 
-__all__ = ["keep_compiled_programs", "load_model"]
-
 
 def load_model(
     source: str | Path,

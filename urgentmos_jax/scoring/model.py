@@ -17,8 +17,6 @@ from urgentmos_jax.scoring.engine import Engine, Precision
 from urgentmos_jax.scoring.pairs import unique_recordings
 from urgentmos_jax.scoring.rows import Compared, ComparisonRow, Order, Scored, ScoreRow
 
-__all__ = ["Model"]
-
 MAX_FEATURE_BYTES = 1 << 30
 
 

@@ -23,8 +23,6 @@ from urgentmos_jax.scoring.rows import (
 )
 from urgentmos_jax.scoring.windows import cut_windows, recording_flags
 
-__all__ = ["FeatureStore", "assess", "unique_recordings"]
-
 Sides = tuple[Encoded | AudioError, Encoded | AudioError]
 
 # Features that a chunk of comparisons holds at most, beside those of the store.

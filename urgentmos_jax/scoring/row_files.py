@@ -5,8 +5,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
 
-__all__ = ["comparison_cells", "csv_writer", "jsonl_writer", "score_cells"]
-
 Row = Mapping[str, Any]
 _VALUES = ("cmos", "p_a", "p_b", "p_tie")
 

@@ -8,24 +8,6 @@ import numpy as np
 
 from urgentmos_jax.audio.loading import AudioError
 
-__all__ = [
-    "Compared",
-    "Comparison",
-    "ComparisonRow",
-    "Encoded",
-    "EncodedWindow",
-    "FrameScores",
-    "Order",
-    "RowError",
-    "ScoreRow",
-    "Scored",
-    "WindowComparison",
-    "comparison_row",
-    "failure",
-    "row_error",
-    "score_row",
-]
-
 Order = Literal["both", "ab"]
 
 

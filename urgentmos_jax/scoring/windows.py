@@ -4,8 +4,6 @@ import numpy as np
 
 from urgentmos_jax.audio.loading import Clip
 
-__all__ = ["cut_windows", "recording_flags"]
-
 
 def cut_windows(waveform: np.ndarray, *, longest: int, shortest: int) -> list[np.ndarray]:
     """Parts of a waveform [T] of at most `longest` samples; a last one under `shortest` is left out."""

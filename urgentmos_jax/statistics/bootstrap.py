@@ -11,22 +11,6 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr, ndtri, stdtrit
 
-__all__ = [
-    "CONFIDENCE",
-    "RESAMPLES",
-    "Difference",
-    "Estimates",
-    "Interval",
-    "average",
-    "bca_interval",
-    "cluster_numbers",
-    "estimates",
-    "expanded_interval",
-    "paired_differences",
-    "percentile_interval",
-    "resampled_counts",
-]
-
 RESAMPLES = 1000
 CONFIDENCE = 0.95
 

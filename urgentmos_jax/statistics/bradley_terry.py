@@ -2,8 +2,6 @@
 
 import numpy as np
 
-__all__ = ["bradley_terry"]
-
 _MOST_STEPS = 200
 _TOLERANCE = 1e-10
 

@@ -8,8 +8,6 @@ import numpy as np
 from urgentmos_jax.statistics.bootstrap import RESAMPLES, Estimates, cluster_numbers, estimates, resampled_counts
 from urgentmos_jax.statistics.ranks import kendall, resampled_kendall, resampled_spearman, spearman
 
-__all__ = ["LOWER_IS_BETTER", "STATISTICS", "agreement", "agreement_with_intervals", "faults_of_sides", "system_means"]
-
 Numbers = Sequence[float] | np.ndarray
 
 STATISTICS = ("mse", "lcc", "srcc", "ktau", "rmse_mapped")

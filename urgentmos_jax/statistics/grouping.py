@@ -5,8 +5,6 @@ from scipy import stats
 
 from urgentmos_jax.statistics.bootstrap import CONFIDENCE
 
-__all__ = ["MIN_REFERENCES", "compact_letters", "significantly_different"]
-
 # With fewer, a system that always wins could be lucky: a sign test of five wins of five has a p of 0.06.
 MIN_REFERENCES = 6
 # The variance of a difference is known from few references but roughly: the mean over all pairs counts as so many more.

@@ -17,8 +17,6 @@ from urgentmos_jax.statistics.bootstrap import RESAMPLES, Estimates, cluster_num
 from urgentmos_jax.statistics.correlation import Numbers, faults_of_sides
 from urgentmos_jax.statistics.ranks import resampled_spearman, spearman, spearman_influence
 
-__all__ = ["CLEAR", "PAIR_STATISTICS", "preference_with_intervals", "sign_accuracy"]
-
 # Labels nearer than this are ties to listeners.
 CLEAR = 0.5
 PAIR_STATISTICS = ("sign_acc@0", "sign_acc@0.5", "tie3_acc@0.5", "pair_srcc")

@@ -4,16 +4,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-__all__ = [
-    "Ranks",
-    "concordance",
-    "kendall",
-    "resampled_kendall",
-    "resampled_spearman",
-    "spearman",
-    "spearman_influence",
-]
-
 # [R, C] counts of clusters in resamples -> [R] statistics.
 OfCounts = Callable[[np.ndarray], np.ndarray]
 

@@ -1,24 +1,12 @@
 """Synthetic speech: eSpeak, degradations, generated corpora."""
 
-import importlib
-from typing import Any
+from urgentmos_jax.lazy import public
 
-_FILES = {
-    "DEGRADATIONS": "degradations",
-    "Degradation": "degradations",
-    "Plan": "plans",
-    "System": "plans",
-    "active_speech_level": "speech_level",
-    "all_systems": "plans",
-    "default_splits": "plans",
-    "generate": "generated",
-    "synthesize": "espeak",
-}
-
-__all__ = sorted(_FILES)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _FILES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_FILES[name]}"), name)
+__getattr__, __all__ = public(
+    __name__,
+    degradations="DEGRADATIONS Degradation",
+    espeak="synthesize",
+    generated="generate",
+    plans="Plan System all_systems default_splits",
+    speech_level="active_speech_level",
+)

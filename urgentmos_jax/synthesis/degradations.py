@@ -16,8 +16,6 @@ from scipy.signal import butter, correlate, fftconvolve, sosfiltfilt
 from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ
 from urgentmos_jax.synthesis.speech_level import active_speech_level
 
-__all__ = ["DEGRADATIONS", "KINDS", "Degradation"]
-
 KINDS = ("noise", "babble", "mnru", "clipping", "band", "reverberation", "packet_loss", "codec")
 
 _LOWEST_NOISE_HZ = 20

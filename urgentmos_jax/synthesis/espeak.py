@@ -22,8 +22,6 @@ if sys.platform == "win32":
 else:
     from _ctypes import dlclose as unload
 
-__all__ = ["check_voice", "synthesize"]
-
 # Constants of espeak-ng/speak_lib.h.
 _SYNCHRONOUS = 2
 _DONT_EXIT = 0x8000

@@ -29,8 +29,6 @@ from urgentmos_jax.synthesis.degradations import DEGRADATIONS
 from urgentmos_jax.synthesis.plans import Plan, System
 from urgentmos_jax.synthesis.speech_level import active_speech_level
 
-__all__ = ["generate"]
-
 _FORMAT = 1  # To be raised when the same plan gives other clips.
 _MAX_SAMPLES = 5 * SAMPLE_RATE_HZ
 _RATES_WPM = (150, 190)

@@ -6,8 +6,6 @@ from urgentmos_jax.labels import intrusive
 from urgentmos_jax.synthesis.degradations import DEGRADATIONS
 from urgentmos_jax.synthesis.sentences import SENTENCES, Sentence
 
-__all__ = ["LABELS", "Plan", "System", "all_systems", "default_splits"]
-
 LABELS = ("estoi", "si_sdr", "lsd", "pesq")
 
 

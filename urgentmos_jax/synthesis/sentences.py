@@ -2,8 +2,6 @@
 
 from typing import NamedTuple
 
-__all__ = ["SENTENCES", "Sentence", "sentences"]
-
 
 class Sentence(NamedTuple):
     """A sentence and its language code, such as `en`."""

@@ -5,8 +5,6 @@ from scipy.signal import lfilter
 
 from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ
 
-__all__ = ["active_speech_level"]
-
 _TIME_CONSTANT_S = 0.03
 _HANGOVER_S = 0.2
 _MARGIN_DB = 15.9

@@ -3,41 +3,17 @@
 `urgent_mos.py` renames the authors' checkpoint, `huggingface/` pretrained encoders, one table a family.
 """
 
-import importlib
-from typing import Any
+from urgentmos_jax.lazy import public
 
-# Public names and the files that hold them, imported when asked for.
-_FILES = {
-    "cache_folder": "cache",
-    "find_model": "cache",
-    "find_config": "encoder_folder",
-    "load_encoder": "encoder_folder",
-    "read_config": "encoder_folder",
-    "ModelNotFound": "hub",
-    "find_folder": "hub",
-    "ModelFolderError": "model_folder",
-    "is_model_folder": "model_folder",
-    "load_folder": "model_folder",
-    "save_folder": "model_folder",
-    "PUBLISHED_ENCODERS": "published",
-    "Rule": "rules",
-    "WeightsError": "rules",
-    "assemble": "rules",
-    "fill": "rules",
-    "flat_state": "rules",
-    "DamagedFile": "safetensors",
-    "read_safetensors": "safetensors",
-    "UnsafeCheckpoint": "torch_zip",
-    "read_torch_file": "torch_zip",
-    "Checkpoint": "urgent_mos",
-    "checkpoint_rules": "urgent_mos",
-    "read_checkpoint": "urgent_mos",
-}
-
-__all__ = [*_FILES]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _FILES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_FILES[name]}"), name)
+__getattr__, __all__ = public(
+    __name__,
+    cache="cache_folder find_model",
+    encoder_folder="find_config load_encoder read_config",
+    hub="ModelNotFound find_folder",
+    model_folder="ModelFolderError is_model_folder load_folder save_folder",
+    published="PUBLISHED_ENCODERS",
+    rules="Rule WeightsError assemble fill flat_state",
+    safetensors="DamagedFile read_safetensors",
+    torch_zip="UnsafeCheckpoint read_torch_file",
+    urgent_mos="Checkpoint checkpoint_rules read_checkpoint",
+)

@@ -9,8 +9,6 @@ from urgentmos_jax.weights.hub import find_folder
 from urgentmos_jax.weights.model_folder import FORMAT_VERSION, is_model_folder, save_folder
 from urgentmos_jax.weights.urgent_mos import read_checkpoint
 
-__all__ = ["cache_folder", "find_model"]
-
 
 def find_model(source: str | Path, *, revision: str | None = None) -> Path:
     """The model folder on this machine: that of `source`, downloaded or converted where it is not cached.

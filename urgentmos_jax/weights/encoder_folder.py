@@ -19,8 +19,6 @@ from urgentmos_jax.weights.rules import WeightsError, assemble, fill, flat_state
 from urgentmos_jax.weights.safetensors import read_safetensors
 from urgentmos_jax.weights.torch_zip import read_torch_file
 
-__all__ = ["CONFIG_FILES", "find_config", "load_encoder", "read_config"]
-
 CONFIG_FILES = ("config.json", "preprocessor_config.json")
 _SMALL = (*CONFIG_FILES, "*.index.json")
 

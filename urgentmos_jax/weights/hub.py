@@ -4,8 +4,6 @@ from pathlib import Path
 
 import huggingface_hub
 
-__all__ = ["ModelNotFound", "find_folder"]
-
 
 class ModelNotFound(FileNotFoundError):
     """Neither a folder nor a hub repository that can be reached."""

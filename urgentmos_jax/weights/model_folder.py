@@ -18,8 +18,6 @@ from urgentmos_jax.version import __version__
 from urgentmos_jax.weights.rules import fill, flat_state
 from urgentmos_jax.weights.safetensors import read_safetensors
 
-__all__ = ["FORMAT_VERSION", "ModelFolderError", "is_model_folder", "load_folder", "save_folder"]
-
 FORMAT_VERSION = 1
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 

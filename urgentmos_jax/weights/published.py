@@ -11,8 +11,6 @@ from urgentmos_jax.encoders.qwen3_omni import Qwen3OmniConfig
 from urgentmos_jax.encoders.wav2vec2 import Wav2Vec2Config
 from urgentmos_jax.encoders.whisper import WhisperConfig
 
-__all__ = ["PUBLISHED_ENCODERS"]
-
 _LARGE: dict[str, Any] = dict(
     mel_bins=128, hidden_size=1280, num_hidden_layers=32, num_attention_heads=20, intermediate_size=5120
 )

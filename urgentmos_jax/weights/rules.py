@@ -12,8 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-__all__ = ["Rule", "WeightsError", "assemble", "conv", "dense", "fill", "flat_state", "norm"]
-
 
 class WeightsError(ValueError):
     """Checkpoint and architecture disagree; the message lists every key concerned."""

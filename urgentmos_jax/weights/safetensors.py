@@ -8,8 +8,6 @@ import ml_dtypes  # noqa: F401  lets safetensors make bfloat16 arrays
 import numpy as np
 import safetensors
 
-__all__ = ["DamagedFile", "read_safetensors"]
-
 
 class DamagedFile(ValueError):
     """Not a whole, well-formed safetensors file."""

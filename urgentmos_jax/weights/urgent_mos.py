@@ -28,8 +28,6 @@ from urgentmos_jax.weights.published import PUBLISHED_ENCODERS
 from urgentmos_jax.weights.rules import Rule, WeightsError, assemble, dense, fill, flat_state, norm
 from urgentmos_jax.weights.torch_zip import read_torch_file
 
-__all__ = ["Checkpoint", "checkpoint_rules", "read_checkpoint"]
-
 # The sizes published for these were read from their own config.json, so that it need not be downloaded.
 _EXACT = ("microsoft/wavlm-base-plus",)
 

@@ -9,8 +9,6 @@ import numpy as np
 from urgentmos_jax.encoders.encoder import Architecture
 from urgentmos_jax.weights.rules import Rule, WeightsError
 
-__all__ = ["Family"]
-
 
 @dataclasses.dataclass(frozen=True)
 class Family:

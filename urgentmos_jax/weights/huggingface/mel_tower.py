@@ -6,8 +6,6 @@ from typing import Any
 from urgentmos_jax.encoders.log_mel import HOP_SAMPLES, WINDOW_SAMPLES
 from urgentmos_jax.weights.rules import Rule, dense, norm
 
-__all__ = ["TOWER_KEYS", "mel_preprocessor_faults", "pre_norm_rules", "tower_sizes"]
-
 # Our names of the sizes, and those of config.json.
 TOWER_KEYS = {
     "mel_bins": "num_mel_bins",

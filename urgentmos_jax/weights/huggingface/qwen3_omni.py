@@ -12,8 +12,6 @@ from urgentmos_jax.weights.huggingface.mel_tower import (
 )
 from urgentmos_jax.weights.rules import Rule, dense, norm
 
-__all__ = ["QWEN3_OMNI"]
-
 _KEYS = TOWER_KEYS | {
     "output_dim": "output_dim",
     "stem_channels": "downsample_hidden_size",

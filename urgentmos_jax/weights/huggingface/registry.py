@@ -5,8 +5,6 @@ from urgentmos_jax.weights.huggingface.qwen3_omni import QWEN3_OMNI
 from urgentmos_jax.weights.huggingface.wav2vec2 import WAV2VEC2
 from urgentmos_jax.weights.huggingface.whisper import WHISPER
 
-__all__ = ["FAMILIES"]
-
 FAMILIES: dict[str, Family] = {
     "wav2vec2": WAV2VEC2,
     "hubert": WAV2VEC2,

@@ -9,8 +9,6 @@ from urgentmos_jax.encoders.wav2vec2 import Wav2Vec2, Wav2Vec2Config
 from urgentmos_jax.weights.huggingface.family import Family
 from urgentmos_jax.weights.rules import Rule, conv, dense, norm
 
-__all__ = ["WAV2VEC2"]
-
 # Settings that the encoder has in one way only.
 _SUPPORTED = {
     "hidden_act": "gelu",

@@ -13,8 +13,6 @@ from urgentmos_jax.weights.huggingface.mel_tower import (
 )
 from urgentmos_jax.weights.rules import Rule, conv, norm
 
-__all__ = ["WHISPER"]
-
 _KEYS = TOWER_KEYS | {"max_frames": "max_source_positions"}
 
 

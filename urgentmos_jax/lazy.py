@@ -1,0 +1,22 @@
+"""Public names of a room, imported when they are asked for (PEP 562), so that to enter a room is light."""
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+
+def public(room: str, **files: str) -> tuple[Callable[[str], Any], list[str]]:
+    """`__getattr__` and `__all__` of a room.
+
+    Args:
+        room: Its `__name__`.
+        files: Public names of each file, with spaces between.
+    """
+    file_of = {name: file for file, names in files.items() for name in names.split()}
+
+    def get(name: str) -> Any:
+        if name not in file_of:
+            raise AttributeError(f"module {room!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(f"{room}.{file_of[name]}"), name)
+
+    return get, sorted(file_of)
