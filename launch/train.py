@@ -17,10 +17,11 @@ from ml_collections import config_flags
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from urgentmos_jax.scoring.loading import keep_compiled_programs
-from urgentmos_jax.training import topology as hosts
+from urgentmos_jax.training import topology
 from urgentmos_jax.training.dry_run import describe_run
+from urgentmos_jax.training.interruption import Interrupted
 from urgentmos_jax.training.logs import show_log
-from urgentmos_jax.training.trainer import STOPPED, Interrupted, Trainer
+from urgentmos_jax.training.trainer import STOPPED, Trainer
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The run, a file of configs/.", lock_config=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Checkpoints and logs of the run; resumed if it holds one.")
@@ -46,8 +47,8 @@ def main(argv: list[str]) -> None:
             print(describe_run(_CONFIG.value, jax.local_device_count(), name=name))
             return
         if _DISTRIBUTED.value:
-            hosts.connect(_COORDINATOR.value, _HOSTS.value, _HOST.value)
-        logger = show_log(first=hosts.is_first())
+            topology.connect(_COORDINATOR.value, _HOSTS.value, _HOST.value)
+        logger = show_log(first=topology.is_first())
         keep_compiled_programs()
         trainer = Trainer(_CONFIG.value, _WORKDIR.value, name=name, strict=_STRICT.value, confirm=confirm)
     except (ValueError, OSError, *STOPPED) as error:

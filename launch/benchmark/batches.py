@@ -1,4 +1,4 @@
-"""Batches to train on, as training makes them: TrainingSet -> Plan -> load.
+"""Batches to train on, as training makes them: TrainingSet -> Plan -> BatchReader.
 
 Letters in shapes: N clips, K metrics, R rows, S sides.
 """
@@ -11,6 +11,7 @@ import numpy as np
 
 from configs.f1c1m5_d_corpus import get_config
 from launch.benchmark.clips import generated
+from urgentmos_jax.data.batching import BatchArrays
 from urgentmos_jax.data.partners import PairingScope
 from urgentmos_jax.data.plan import Plan
 from urgentmos_jax.data.training_set import TrainingSet
@@ -24,10 +25,8 @@ RECIPE = read_config(get_config())
 MISSING = 0.2
 PLANNED_CLIPS, CLIPS_A_REFERENCE = 4000, 8
 
-Batch = dict[str, np.ndarray]
 
-
-def pairs_of_clips(metrics: Mapping[str, Metric], *, rows: int, seconds: float) -> Batch:
+def pairs_of_clips(metrics: Mapping[str, Metric], *, rows: int, seconds: float) -> BatchArrays:
     """A batch of pairs of generated clips, each clip labelled in every metric."""
     clips = np.stack(list(generated(2 * rows, seconds=seconds)))
     data = random_set([""] * len(clips), np.full(len(clips), seconds), metrics)
@@ -35,14 +34,15 @@ def pairs_of_clips(metrics: Mapping[str, Metric], *, rows: int, seconds: float) 
     labels = np.where(np.isnan(data.labels), (low + high) / 2, data.labels).astype(np.float32).reshape(rows, 2, -1)
     comparative = [list(metrics).index(name) for name in data.comparative]
     cmos = labels[:, 0, comparative] - labels[:, 1, comparative]
-    return {
-        "waveform": clips.reshape(rows, 2, -1),
-        "lengths": np.full((rows, 2), clips.shape[1], np.int32),
-        "labels": labels,
-        "label_mask": np.ones(labels.shape, bool),
-        "cmos": cmos,
-        "cmos_mask": np.ones(cmos.shape, bool),
-    }
+    return BatchArrays(
+        waveform=clips.reshape(rows, 2, -1),
+        states={},
+        lengths=np.full((rows, 2), clips.shape[1], np.int32),
+        labels=labels,
+        label_mask=np.ones(labels.shape, bool),
+        cmos=cmos,
+        cmos_mask=np.ones(cmos.shape, bool),
+    )
 
 
 def random_set(
@@ -79,10 +79,10 @@ def random_set(
     )
 
 
-def make_plan(data: TrainingSet, scope: PairingScope, batch_seconds: float, min_samples: int) -> Plan:
+def make_plan(data: TrainingSet, scope: PairingScope, batch_seconds: float) -> Plan:
     """The plan of a run, with the published limits."""
-    limits = {"most": RECIPE.batch.clips, "max_seconds": RECIPE.data.max_seconds}
-    return Plan(data, scope=scope, seconds=batch_seconds, min_samples=min_samples, seed=0, **limits)
+    limits = {"max_rows": RECIPE.batch.clips, "max_seconds": RECIPE.data.max_seconds}
+    return Plan(data, scope=scope, seconds=batch_seconds, seed=0, **limits)
 
 
 def plan_numbers(plan: Plan, prefix: str = "") -> dict[str, Any]:
@@ -92,7 +92,7 @@ def plan_numbers(plan: Plan, prefix: str = "") -> dict[str, Any]:
     return {**figures, f"{prefix}shapes": len(plan.shapes())}
 
 
-def realistic_plans(metrics: Mapping[str, Metric], min_samples: int) -> dict[str, Any]:
+def realistic_plans(metrics: Mapping[str, Metric]) -> dict[str, Any]:
     """`plan_numbers` of a few thousand clips in the published batches, for three ways of pairing.
 
     Lengths are log-normal around 4.5 s; those of one reference, the same sentence by several systems, differ by 5%.
@@ -104,12 +104,12 @@ def realistic_plans(metrics: Mapping[str, Metric], min_samples: int) -> dict[str
     data = random_set([""] * PLANNED_CLIPS, seconds, metrics, references)
     figures: dict[str, Any] = {"planned_clips": PLANNED_CLIPS}
     for scope in ("corpus", "reference", "none"):
-        plan = make_plan(data, scope, RECIPE.batch.seconds, min_samples)
+        plan = make_plan(data, scope, RECIPE.batch.seconds)
         figures |= plan_numbers(plan, f"planned_{scope}_")
     return figures
 
 
-def training_flops(config: ModelConfig, batches: Sequence[Batch]) -> float:
+def training_flops(config: ModelConfig, batches: Sequence[BatchArrays]) -> float:
     """Operations of the updates, without padding: what is needed, not what is done.
 
     A frozen encoder is passed forward once. All else counts three times the forward pass: backward, a matrix product
@@ -119,7 +119,7 @@ def training_flops(config: ModelConfig, batches: Sequence[Batch]) -> float:
     """
     encoders = [(3 if not encoder.freeze else 1, encoder.architecture) for encoder in config.encoders]
     width, total = config.width, 0.0
-    for lengths in itertools.chain.from_iterable(batch["lengths"].tolist() for batch in batches):
+    for lengths in itertools.chain.from_iterable(batch.lengths.tolist() for batch in batches):
         for samples in filter(None, lengths):
             work = [architecture.flops(samples) for _, architecture in encoders]
             total += sum(times * one for (times, _), one in zip(encoders, work, strict=True))

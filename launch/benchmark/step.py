@@ -1,5 +1,6 @@
 """One update with 8 clips of 4 s in 4 pairs, the encoder frozen, and a checkpoint of its state."""
 
+import dataclasses
 import statistics
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from launch.benchmark.settings import Settings
 from launch.benchmark.trainings import Ours, Theirs, agreement
 from urgentmos_jax.training import checkpoints
 from urgentmos_jax.training.checkpoints import Checkpoints
-from urgentmos_jax.training.feature_cache import state_shapes
+from urgentmos_jax.training.feature_cache_builder import state_shapes
 from urgentmos_jax.weights.model_folder import load_folder
 
 
@@ -27,11 +28,11 @@ def measure(settings: Settings) -> dict[str, Any]:
     folder, checkpoint, encoder = model_files(settings)
     module = load_folder(folder)[0]
     batch = pairs_of_clips(module.config.metrics, rows=4, seconds=4.0)
-    clips, lengths = batch["waveform"].reshape(8, -1), batch["lengths"].reshape(8)
+    clips, lengths = batch.waveform.reshape(8, -1), batch.lengths.reshape(8)
     states = jax.jit(lambda module, *x: module.frozen_states(*x))(module, clips, lengths)
     shapes = zip(state_shapes(module.config), states, strict=True)
-    stored = {f"states.{one.encoder}": np.asarray(x, np.float16).reshape(4, 2, *x.shape[1:]) for one, x in shapes}
-    fed = {name: x for name, x in batch.items() if name != "waveform"} | stored
+    stored = {one.encoder: np.asarray(x, np.float16).reshape(4, 2, *x.shape[1:]) for one, x in shapes}
+    fed = dataclasses.replace(batch, waveform=None, states=stored)
 
     ours, reading = Ours(module), Ours(module)
     turns = {"ours": lambda: ours.epoch([batch]), "ours_stored": lambda: reading.epoch([fed])}

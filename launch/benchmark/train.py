@@ -14,6 +14,7 @@ from launch.benchmark.settings import Settings
 from launch.benchmark.trainings import Ours, Theirs, agreement
 from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ
 from urgentmos_jax.data.loader import LoadedBatches
+from urgentmos_jax.data.reading import BatchReader
 from urgentmos_jax.manifests.durations import measure_durations
 from urgentmos_jax.scoring.engine import min_samples
 from urgentmos_jax.weights.model_folder import load_folder
@@ -42,15 +43,15 @@ def measure(settings: Settings) -> dict[str, Any]:
     batch_seconds = settings.batch_seconds
     if batch_seconds is None:
         batch_seconds = CPU_BATCH_SECONDS if jax.default_backend() == "cpu" else RECIPE.batch.seconds
-    shortest = min_samples(module.config)
     data = random_set([str(path) for path in paths], np.asarray(seconds), module.config.metrics)
-    plan = make_plan(data, "corpus", batch_seconds, shortest)
+    plan = make_plan(data, "corpus", batch_seconds)
+    reader = BatchReader(plan, min_samples=min_samples(module.config))
     count = len(plan.epoch(0))
-    loading, loaded = timed(lambda: list(LoadedBatches(plan, 0, count, workers=0)))
-    if skipped := [one["message"] for batch in loaded for one in batch["skipped"]]:
+    loading, loaded = timed(lambda: list(LoadedBatches(reader, 0, count, workers=0)))
+    if skipped := [one["message"] for batch in loaded for one in batch.skipped]:
         raise SystemExit("recordings cannot be loaded: " + "; ".join(skipped))
-    batches = [batch["arrays"] for batch in loaded]
-    audio = sum(int(batch["lengths"].sum()) for batch in batches) / SAMPLE_RATE_HZ
+    batches = [batch.arrays for batch in loaded]
+    audio = sum(int(batch.lengths.sum()) for batch in batches) / SAMPLE_RATE_HZ
     figures: dict[str, Any] = {
         "audio": description,
         "clips": len(data.uids),
@@ -59,7 +60,7 @@ def measure(settings: Settings) -> dict[str, Any]:
         "audio_seconds": audio,
         "loading_audio_seconds_a_second": audio / loading,
         **plan_numbers(plan),
-        **realistic_plans(module.config.metrics, shortest),
+        **realistic_plans(module.config.metrics),
     }
 
     ours = Ours(module)
@@ -76,7 +77,7 @@ def measure(settings: Settings) -> dict[str, Any]:
     turns = {"ours": lambda: ours.epoch(batches)}
     if settings.against_torch:
         theirs = Theirs(checkpoint, encoder)
-        figures |= agreement(module, theirs, next((b for b in batches if b["lengths"].shape[1] == 2), batches[0]))
+        figures |= agreement(module, theirs, next((b for b in batches if b.lengths.shape[1] == 2), batches[0]))
         prepared = [theirs.prepare(batch) for batch in batches]
         turns["torch"] = lambda: theirs.epoch(prepared)
     turns["matmul"] = matmul_turn()

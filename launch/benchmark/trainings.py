@@ -9,7 +9,8 @@ import jax
 import numpy as np
 from flax import nnx
 
-from launch.benchmark.batches import RECIPE, Batch
+from launch.benchmark.batches import RECIPE
+from urgentmos_jax.data.batching import BatchArrays
 from urgentmos_jax.model.urgentmos import UrgentMOS
 from urgentmos_jax.training.sharding import Layout
 from urgentmos_jax.training.step import TrainStep, make_optimizer, split_module
@@ -41,12 +42,12 @@ class Ours:
         # Copied, since the step donates its state.
         self.state = self._step.init(jax.tree.map(jax.numpy.copy, trained))
 
-    def update(self, batch: Batch) -> dict[str, jax.Array]:
+    def update(self, batch: BatchArrays) -> dict[str, jax.Array]:
         """One step; the report of `TrainStep`, not waited for."""
         self.state, report = self._step(self.state, self._frozen, [self._layout.put_rows(batch)])
         return report
 
-    def epoch(self, batches: Sequence[Batch]) -> None:
+    def epoch(self, batches: Sequence[BatchArrays]) -> None:
         """One step with each batch."""
         for batch in batches:
             self.update(batch)
@@ -76,19 +77,19 @@ class Theirs:
             self._parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
 
-    def prepare(self, batch: Batch) -> tuple:
+    def prepare(self, batch: BatchArrays) -> tuple:
         """Arguments of `training_loss`, on the host: the clips of all rows as A, then as B, to be padded together."""
         import torch
 
-        lengths = batch["lengths"]
+        lengths = batch.lengths
         rows, sides = int((lengths[:, 0] > 0).sum()), lengths.shape[1]
         clips = [
-            torch.from_numpy(batch["waveform"][row, side, : lengths[row, side]])
+            torch.from_numpy(batch.waveform[row, side, : lengths[row, side]])
             for side in range(sides)
             for row in range(rows)
         ]
         labels, cmos = (
-            torch.from_numpy(np.where(batch[mask], batch[name], np.nan)[:rows])
+            torch.from_numpy(np.where(getattr(batch, mask), getattr(batch, name), np.nan)[:rows])
             for name, mask in (("labels", "label_mask"), ("cmos", "cmos_mask"))
         )
         pairs = torch.arange(rows * sides).reshape(sides, rows).T if sides == 2 else torch.zeros((0, 2), dtype=int)
@@ -120,7 +121,7 @@ class Theirs:
         return loss.detach(), torch.nn.utils.clip_grad_norm_(self._parameters, RECIPE.optimizer.clip_norm)
 
 
-def agreement(module: UrgentMOS, theirs: Theirs, batch: Batch) -> dict[str, float]:
+def agreement(module: UrgentMOS, theirs: Theirs, batch: BatchArrays) -> dict[str, float]:
     """Relative differences of loss and norm of the gradient on one batch, dropout off.
 
     The clips are cut to the shortest of them: behind a group norm, padding moves the features of the torch model.
@@ -128,8 +129,9 @@ def agreement(module: UrgentMOS, theirs: Theirs, batch: Batch) -> dict[str, floa
     Raises:
         SystemExit: they differ by more than rounding.
     """
-    lengths = batch["lengths"]
-    batch = {**batch, "lengths": np.where(lengths > 0, lengths[lengths > 0].min(), 0).astype(np.int32)}
+    lengths = batch.lengths
+    cut = np.where(lengths > 0, lengths[lengths > 0].min(), 0).astype(np.int32)
+    batch = dataclasses.replace(batch, lengths=cut)
     with jax.default_matmul_precision("highest"):
         report = Ours(module, dropout=False).update(batch)
         found = float(report["loss"]), float(report["grad_norm"])

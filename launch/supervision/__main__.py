@@ -27,8 +27,9 @@ def main(argv: list[str]) -> None:
     # Imported here: the processes that generate speech import this module, and need none of it.
     from launch.supervision.study import Supervision
     from urgentmos_jax.scoring.loading import keep_compiled_programs
+    from urgentmos_jax.training.interruption import Interrupted
     from urgentmos_jax.training.logs import show_log
-    from urgentmos_jax.training.trainer import STOPPED, Interrupted
+    from urgentmos_jax.training.trainer import STOPPED
 
     folds, seeds = (_numbers(flag) for flag in (_FOLDS, _SEEDS))
     logger = show_log()

@@ -3,6 +3,7 @@
 import numpy as np
 
 from tests.helpers.corpus import speech_like
+from urgentmos_jax.data.batching import BatchArrays
 from urgentmos_jax.encoders.compact import CompactConfig
 from urgentmos_jax.metrics import Metric
 from urgentmos_jax.model.heads import HeadConfig
@@ -29,7 +30,7 @@ LABELS = RNG.uniform(1, 4, (4, 3)).astype(np.float32)
 LABELS[1, 1] = LABELS[3, 2] = np.nan
 
 
-def rows(clips, labels, cmos, rows: int, size: int) -> dict[str, np.ndarray]:
+def rows(clips, labels, cmos, rows: int, size: int) -> BatchArrays:
     """A batch from clips [n][sides], labels [n][sides][K] and cmos [n][C]; NaN = missing."""
     sides = len(clips[0])
     waveform, lengths = np.zeros((rows, sides, size), np.float32), np.zeros((rows, sides), np.int32)
@@ -41,10 +42,10 @@ def rows(clips, labels, cmos, rows: int, size: int) -> dict[str, np.ndarray]:
     all_labels[: len(clips)], all_cmos[: len(clips)] = labels, cmos
     masks = {"label_mask": ~np.isnan(all_labels), "cmos_mask": ~np.isnan(all_cmos)}
     numbers = {"labels": np.nan_to_num(all_labels), "cmos": np.nan_to_num(all_cmos)}
-    return {"waveform": waveform, "lengths": lengths, **numbers, **masks}
+    return BatchArrays(waveform=waveform, states={}, lengths=lengths, **numbers, **masks)
 
 
-def pair_batch(which: list[int], *, rows_: int = 4) -> dict[str, np.ndarray]:
+def pair_batch(which: list[int], *, rows_: int = 4) -> BatchArrays:
     """Rows (clip i, clip i - 1)."""
     sides = [(i, i - 1) for i in which]
     cmos = [[LABELS[a, 0] - LABELS[b, 0]] for a, b in sides]

@@ -81,13 +81,13 @@ def train(
         host: `coordinator`, `hosts`, `host` of a run on several hosts; `strict`.
     """
     from tests.helpers.corpus import tiny_config
-    from urgentmos_jax.training import logs
-    from urgentmos_jax.training import topology as hosts
-    from urgentmos_jax.training.trainer import STOPPED, Interrupted, Trainer
+    from urgentmos_jax.training import logs, topology
+    from urgentmos_jax.training.interruption import Interrupted
+    from urgentmos_jax.training.trainer import STOPPED, Trainer
 
     strict = host.pop("strict", False)
     if host:
-        hosts.connect(**host)
+        topology.connect(**host)
     logs.show_log()
     values = tiny_config(Path(data))
     values.update_from_flattened_dict(changes)

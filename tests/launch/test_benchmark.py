@@ -12,6 +12,7 @@ import pytest
 from launch.benchmark.batches import training_flops
 from launch.benchmark.models import published_config
 from launch.benchmark.trainings import without_dropout
+from urgentmos_jax.data.batching import BatchArrays
 from urgentmos_jax.model.cost import clip_flops
 from urgentmos_jax.weights.model_folder import load_folder
 from urgentmos_jax.weights.published import PUBLISHED_ENCODERS
@@ -103,15 +104,16 @@ def test_only_like_things_are_compared(model_folder):
     from launch.benchmark.trainings import Theirs, agreement
 
     rng = np.random.default_rng(0)
-    batch = {
-        "waveform": rng.normal(0, 0.1, (3, 2, 16000)).astype(np.float32),
-        "lengths": np.array([[16000, 9000], [12345, 12000], [0, 0]], np.int32),
-        "labels": rng.uniform(1, 5, (3, 2, 5)).astype(np.float32),
-        "label_mask": rng.random((3, 2, 5)) < 0.7,
-        "cmos": np.array([[1.5], [-0.2], [0]], np.float32),
-        "cmos_mask": np.array([[True], [True], [False]]),
-    }
-    batch["label_mask"][2] = False
+    batch = BatchArrays(
+        waveform=rng.normal(0, 0.1, (3, 2, 16000)).astype(np.float32),
+        states={},
+        lengths=np.array([[16000, 9000], [12345, 12000], [0, 0]], np.int32),
+        labels=rng.uniform(1, 5, (3, 2, 5)).astype(np.float32),
+        label_mask=rng.random((3, 2, 5)) < 0.7,
+        cmos=np.array([[1.5], [-0.2], [0]], np.float32),
+        cmos_mask=np.array([[True], [True], [False]]),
+    )
+    batch.label_mask[2] = False
     module, theirs = load_folder(model_folder)[0], Theirs(CASE / "model.pt", CASE / "encoder")
     assert max(agreement(module, theirs, batch).values()) < 1e-4
     with torch.no_grad():
@@ -161,6 +163,7 @@ def test_operations_of_the_published_model():
     assert clip_flops(config, samples) == pytest.approx(encoder + category, rel=1e-6)
     # In both orders: queries, keys, values and output of each frame, scores and weighted sum of each pair of frames.
     crossed = 2 * (2 * 4 * frames * 768**2 + 2 * 2 * frames**2 * 768)
-    one, two = ([{"lengths": np.array(lengths)}] for lengths in ([[samples], [0]], [[samples, samples]]))
+    lengths = ([[samples], [0]], [[samples, samples]])
+    one, two = ([BatchArrays(None, {}, np.array(each), None, None, None, None)] for each in lengths)
     assert training_flops(config, one) == pytest.approx(encoder + 3 * category, rel=1e-6)
     assert training_flops(config, two) == pytest.approx(2 * encoder + 3 * (2 * category + crossed), rel=1e-6)

@@ -13,7 +13,8 @@ import pytest
 
 from tests.helpers import processes
 from urgentmos_jax.training.checkpoints import CheckpointError, Checkpoints
-from urgentmos_jax.training.sharding import Layout, MeshConfig
+from urgentmos_jax.training.mesh import MeshConfig
+from urgentmos_jax.training.sharding import Layout
 
 SIZES = {"kilobyte": 8, "megabyte": 256, "40 megabytes": 1800}
 
@@ -86,7 +87,7 @@ def test_an_unfinished_newest_step_does_not_count(tmp_path, kind: str, caplog):
     Checkpoints(tmp_path, keep=9).remove_unfinished()
     if kind in ("empty", "half copied", "no step"):
         assert [path.name for path in sorted(tmp_path.iterdir())] == ["1", "2"]
-        assert f"{tmp_path / '3'}" in caplog.text and "going on from step 2" in caplog.text
+        assert f"{tmp_path / '3'}" in caplog.text and "resuming from step 2" in caplog.text
     else:
         assert "going back to an older step" in caplog.text and f"{newest}: damaged or missing: state/" in caplog.text
 
@@ -183,7 +184,7 @@ def test_space_is_looked_for_before_the_start(tmp_path, monkeypatch):
     checkpoints = Checkpoints(tmp_path, keep=1)
     checkpoints.check_space(state_of(0, 8))
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9 - 700, 700))
-    with pytest.raises(CheckpointError, match=r"0\.00 GB free, checkpoints of this run want 0\.00 GB; make room"):
+    with pytest.raises(CheckpointError, match=r"0\.00 GB free, checkpoints of this run need 0\.00 GB; make room"):
         checkpoints.check_space(state_of(0, 8))
 
 
@@ -223,7 +224,7 @@ def test_a_failure_in_the_background_is_raised_once(tmp_path):
 
 
 def save_for_ever(folder: str, width: int) -> None:
-    """Goes on from the newest step and saves step after step; tells of each begun."""
+    """Resumes from the newest step and saves step after step."""
     checkpoints = Checkpoints(Path(folder), keep=2)
     checkpoints.remove_unfinished()
     step = max(checkpoints.steps(), default=0)

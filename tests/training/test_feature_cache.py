@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from tests.helpers.corpus import GOLDEN, tiny_config, write_corpus
-from urgentmos_jax.data.stored_states import DamagedStates
-from urgentmos_jax.training import feature_cache
+from urgentmos_jax.data import feature_cache
+from urgentmos_jax.data.feature_cache import DamagedStates, FeatureCacheError, StateWriter
+from urgentmos_jax.training import feature_cache_builder
 from urgentmos_jax.training.config import ConfigError, read_config
-from urgentmos_jax.training.feature_cache import FeatureCacheError
 from urgentmos_jax.training.trainer import Trainer
 
 ENCODER = GOLDEN / "encoders" / "wavlm-base"
@@ -53,16 +53,16 @@ def test_same_losses_within_the_storage_precision(data: Path, tmp_path, kind: st
     asked = []
     found, trainer = run(config(data, tmp_path / "cache", **settings), tmp_path / "with", lambda q: not asked.append(q))
     assert found == pytest.approx(wanted, rel=STORED_TOLERANCE) and len(set(found)) == 6
-    arrays = trainer.plan.load(0)["arrays"]
-    assert ("waveform" in arrays) == settings["unfrozen"] and arrays["states.0"].dtype == np.float16
-    assert arrays["states.0"].ndim == (5 if settings["aggregate"] else 4)
+    arrays = trainer.reader.load(0).arrays
+    assert (arrays.waveform is not None) == settings["unfrozen"] and arrays.states[0].dtype == np.float16
+    assert arrays.states[0].ndim == (5 if settings["aggregate"] else 4)
     written = sum(path.stat().st_size for path in tmp_path.glob("cache/*/*.f16"))
     assert len(asked) == 1 and asked[0].startswith(
         f"write {written / 1e6:.1f} MB of encoder states of 0.1 min of audio"
     )
 
     # Another run reads: nothing is asked, no encoder computes, and the bits are the same.
-    monkeypatch.setattr(feature_cache, "_Writer", None)
+    monkeypatch.setattr(feature_cache_builder, "_Builder", None)
     again, _ = run(config(data, tmp_path / "cache", **settings), tmp_path / "again", None)
     assert again == found
 
@@ -74,7 +74,7 @@ def test_layer_weights_learn_from_stored_states(data: Path, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_with_stored_states_goes_on_with_the_same_bits(data: Path, tmp_path):
+def test_a_run_with_stored_states_resumes_with_the_same_bits(data: Path, tmp_path):
     whole, one = run(config(data, tmp_path / "cache"), tmp_path / "whole")
     values = config(data, tmp_path / "cache")
     values.updates = 6
@@ -87,11 +87,11 @@ def test_a_run_with_stored_states_goes_on_with_the_same_bits(data: Path, tmp_pat
 
 
 @pytest.mark.slow
-def test_writing_that_was_cut_goes_on(data: Path, tmp_path, monkeypatch):
+def test_writing_that_was_cut_resumes(data: Path, tmp_path, monkeypatch):
     run(config(data, tmp_path / "whole"), tmp_path / "one")
     monkeypatch.setattr(feature_cache, "SHARD_BYTES", 1)  # A shard a batch.
-    monkeypatch.setattr(feature_cache, "BATCH_SECONDS", 2.0)
-    write, calls = feature_cache._Writer._write_batch, []
+    monkeypatch.setattr(feature_cache_builder, "BATCH_SECONDS", 2.0)
+    write, calls = feature_cache_builder._Builder._write_batch, []
 
     def cut(self, clips, *rest):
         calls.append(clips)
@@ -100,14 +100,14 @@ def test_writing_that_was_cut_goes_on(data: Path, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         write(self, clips, *rest)
 
-    monkeypatch.setattr(feature_cache._Writer, "_write_batch", cut)
+    monkeypatch.setattr(feature_cache_builder._Builder, "_write_batch", cut)
     with pytest.raises(KeyboardInterrupt):
         run(config(data, tmp_path / "cut"), tmp_path / "two")
     done = {clip for clips in calls[:2] for clip in clips}
     _, trainer = run(config(data, tmp_path / "cut"), tmp_path / "two")
     assert sorted(clip for clips in calls[3:] for clip in clips) == sorted(set(range(8)) - done)
     (whole,) = [json.loads(path.read_text()) for path in tmp_path.glob("whole/*/*.json")]
-    states = trainer.plan.states
+    states = trainer.reader.states
     assert len(states) == len(whole["clips"]) == 8 and len(list(tmp_path.glob("cut/*/*.json"))) >= 4
     for name in whole["clips"]:
         assert states.read(name)[0] == whole["clips"][name][3]
@@ -123,7 +123,7 @@ def test_a_damaged_shard_is_named(data: Path, tmp_path):
     with pytest.raises(DamagedStates, match=rf"{shard}: the states of .*wav.* are not what was written; remove"):
         run(config(data, tmp_path / "cache"), tmp_path / "other")
     shard.write_bytes(content[:-2])
-    with pytest.raises(DamagedStates, match=r"has .* bytes, wanted are"):
+    with pytest.raises(DamagedStates, match=r"has .* bytes, expected"):
         run(config(data, tmp_path / "cache"), tmp_path / "another")
     shard.unlink()
     shard.with_suffix(".json").unlink()
@@ -147,18 +147,16 @@ def test_what_is_not_confirmed_is_not_written(data: Path, tmp_path):
 
 
 def test_a_full_disk_is_seen_before(data: Path, tmp_path, monkeypatch):
-    usage = feature_cache.shutil.disk_usage
-    monkeypatch.setattr(feature_cache.shutil, "disk_usage", lambda path: usage(path)._replace(free=1000))
-    with pytest.raises(FeatureCacheError, match=r"0\.0 MB free, wanted to write .* MB of encoder states"):
+    usage = feature_cache_builder.shutil.disk_usage
+    monkeypatch.setattr(feature_cache_builder.shutil, "disk_usage", lambda path: usage(path)._replace(free=1000))
+    with pytest.raises(FeatureCacheError, match=r"0\.0 MB free, not enough to write .* MB of encoder states"):
         run(config(data, tmp_path / "cache"), tmp_path / "run")
 
 
 def test_values_beyond_float16_are_named(data: Path, tmp_path, monkeypatch):
-    original = feature_cache._Writer._write_clip
+    original = StateWriter.add
     monkeypatch.setattr(
-        feature_cache._Writer,
-        "_write_clip",
-        lambda self, clip, samples, states: original(self, clip, samples, [x * 1e6 for x in states]),
+        StateWriter, "add", lambda self, name, samples, states: original(self, name, samples, [x * 1e6 for x in states])
     )
     with pytest.raises(FeatureCacheError, match=r"\d\.wav: states of encoder 0 do not fit float16 \(largest \d"):
         run(config(data, tmp_path / "cache"), tmp_path / "run")

@@ -17,7 +17,8 @@ from tests.helpers.batches import CONFIG, pair_batch
 from urgentmos_jax.model.losses import LossConfig
 from urgentmos_jax.model.urgentmos import UrgentMOS
 from urgentmos_jax.training.config import read_config
-from urgentmos_jax.training.sharding import Layout, MeshConfig
+from urgentmos_jax.training.mesh import MeshConfig
+from urgentmos_jax.training.sharding import Layout
 from urgentmos_jax.training.start import with_sizes
 from urgentmos_jax.training.step import OptimizerConfig, TrainStep, make_optimizer, split_module
 

@@ -17,7 +17,8 @@ from urgentmos_jax.training.checkpoints import CheckpointError
 from urgentmos_jax.training.config import ConfigError, read_config
 from urgentmos_jax.training.logs import RunLog
 from urgentmos_jax.training.memory import OutOfMemory
-from urgentmos_jax.training.trainer import TooManyBadItems, Trainer
+from urgentmos_jax.training.skipped import TooManyBadItems
+from urgentmos_jax.training.trainer import Trainer
 from urgentmos_jax.weights.model_folder import load_folder
 from urgentmos_jax.weights.rules import WeightsError
 
@@ -117,7 +118,7 @@ def test_memory_is_looked_at_before_the_first_update(data: Path, tmp_path, monke
     monkeypatch.setattr(loop, "check_largest", lambda *args, **rest: found.append(check(*args, **rest)) or found[-1])
     trainer = Trainer(tiny_config(data), tmp_path / "run", devices=DEVICES)
     trainer.close()
-    rows, sides, size = max(trainer.plan.shapes(), key=np.prod)
+    rows, sides, size = max(trainer.reader.plan.shapes(), key=np.prod)
     state = sum(x.nbytes for x in jax.tree.leaves(trainer.state))
     waveform = 4 * rows * sides * size
     assert found[0] > state + waveform and trainer.compiled_shapes == 1
@@ -165,7 +166,7 @@ def test_strict_stops_at_the_first_bad_clip(tmp_path):
         ("precision", "bfloat16"),
     ],
 )
-def test_a_run_is_not_gone_on_with_by_another_config(finished: Path, data: Path, key: str, value):
+def test_a_run_is_not_resumed_by_another_config(finished: Path, data: Path, key: str, value):
     """Case 21, also where the folder's own copy of the config is lost: each checkpoint has one."""
     values = tiny_config(data)
     values.update(dict(updates=6, save_every=100, validate_every=2, keep=1, best=SRCC))
@@ -181,7 +182,7 @@ def test_a_run_is_not_gone_on_with_by_another_config(finished: Path, data: Path,
         (finished / "kept").replace(finished / "run" / "config.json")
 
 
-def test_other_metrics_are_not_gone_on_with(finished: Path, data: Path):
+def test_other_metrics_are_not_resumed(finished: Path, data: Path):
     values = tiny_config(data)
     values.update(dict(updates=6))
     values.model.categories.quality.pesq = dict(minimum=1.0, maximum=4.5, comparative=False)

@@ -15,7 +15,8 @@ from tests.helpers.corpus import GOLDEN
 from urgentmos_jax import schema
 from urgentmos_jax.model.losses import LossConfig
 from urgentmos_jax.model.urgentmos import UrgentMOS
-from urgentmos_jax.training.sharding import Layout, MeshConfig
+from urgentmos_jax.training.mesh import MeshConfig
+from urgentmos_jax.training.sharding import Layout
 from urgentmos_jax.training.step import (
     OptimizerConfig,
     TrainStep,
@@ -147,11 +148,11 @@ def test_devices_do_not_change_the_update(setup: Setup):
 def test_missing_labels_train_on(setup: Setup, missing: str):
     batch = pair_batch([0, 1, 2, 3])
     columns = {"metric": [1], "category": [2], "comparisons": [], "everything": [0, 1, 2]}[missing]
-    batch["label_mask"][..., columns] = False
-    batch["labels"][..., columns] = np.nan  # What lies under a mask has no influence.
+    batch.label_mask[..., columns] = False
+    batch.labels[..., columns] = np.nan  # What lies under a mask has no influence.
     if missing in ("comparisons", "everything"):
-        batch["cmos_mask"][:] = False
-        batch["cmos"][:] = np.nan
+        batch.cmos_mask[:] = False
+        batch.cmos[:] = np.nan
     state, report = setup.update(batch)
     assert np.isfinite(float(report["loss"])) and int(report["bad"]) == 0
     assert all(np.isfinite(leaf).all() for leaf in leaves(state.optimizer))
@@ -173,7 +174,7 @@ def test_gradients_that_are_not_finite_change_nothing():
     state, _ = setup.update(pair_batch([0, 1]))
     kept = leaves((state.trained, state.optimizer))
     poison = pair_batch([0, 1])
-    poison["waveform"][0, 0, 100] = np.nan
+    poison.waveform[0, 0, 100] = np.nan
     for count in (1, 2):
         state, report = setup.update(poison, state=state)
         assert int(report["bad"]) == int(report["bad_in_a_row"]) == count and int(state.step) == count + 1
@@ -236,7 +237,7 @@ def test_remat_computes_the_same(setup: Setup):
 
 
 def counts_of(batch) -> tuple:
-    return (batch["label_mask"].sum((0, 1)), batch["cmos_mask"].sum(0)), 0, 0
+    return (batch.label_mask.sum((0, 1)), batch.cmos_mask.sum(0)), 0, 0
 
 
 def test_bfloat16_computes_in_it_and_keeps_float32_parameters(setup: Setup):
@@ -256,7 +257,7 @@ def test_an_update_without_any_label_is_left_out():
     kept = leaves((state.trained, state.optimizer))
     empty = pair_batch([0, 1])
     for name in ("label_mask", "cmos_mask", "lengths"):
-        empty[name][:] = 0
+        getattr(empty, name)[:] = 0
     state, report = setup.update(empty, state=state)
     assert int(report["bad"]) == 0 and int(state.step) == 2 and np.isfinite(float(report["loss"]))
     assert all((a == b).all() for a, b in zip(leaves((state.trained, state.optimizer)), kept, strict=True))

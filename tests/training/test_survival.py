@@ -131,7 +131,7 @@ def full_at(update: int, workdir: str, data: str) -> None:
 
 @pytest.mark.parametrize("update", [5, UPDATES - 1])
 def test_a_disk_that_fills_up_is_an_error_within_an_interval(whole: Path, data: Path, tmp_path, update: int):
-    """Case 20, also in the last save; what was there is gone on with."""
+    """Case 20, also in the last save; what was there is resumed."""
     log, workdir = tmp_path / "log", tmp_path / "run"
     assert processes.run(log, full_at, update, str(workdir), str(data)) == 1
     at = -(-(update + 1) // SAVE_EVERY) * SAVE_EVERY
@@ -204,14 +204,14 @@ def test_several_hosts_train_as_one(one_host: Path, data: Path, tmp_path, count:
         assert tables[0][update] == pytest.approx(values, rel=1e-4, abs=1e-5)
 
 
-def test_a_run_goes_on_with_another_number_of_hosts(one_host: Path, data: Path, tmp_path):
+def test_a_run_resumes_with_another_number_of_hosts(one_host: Path, data: Path, tmp_path):
     changes = HOSTS | {"validate_every": 1000, "save_every": 10}
     args = (str(tmp_path / "run"), str(data), changes, 30, signal.SIGKILL)
     assert processes.run(tmp_path / "log", processes.train, *args) == -signal.SIGKILL
     step = Checkpoints(tmp_path / "run" / "checkpoints", keep=9).steps()[-1]
     codes = ended(start_hosts(2, tmp_path, data, changes), 500)
     assert codes == [0, 0], (tmp_path / "log0").read_text()[-3000:]
-    assert f"going on from update {step} of 50" in (tmp_path / "log0").read_text()
+    assert f"resuming from update {step} of 50" in (tmp_path / "log0").read_text()
     found, wanted = processes.figures(tmp_path / "run"), processes.figures(one_host)
     assert [x["batch"] for x in found.values()] == [x["batch"] for x in wanted.values()]
     assert [x["loss"] for x in found.values()] == pytest.approx([x["loss"] for x in wanted.values()], rel=1e-5)
@@ -228,7 +228,7 @@ LONG = HOSTS | {"updates": 100_000, "epochs": 0.0, "save_every": 10, "validate_e
 @pytest.mark.parametrize("lost", [1, 0])
 @pytest.mark.usefixtures("early")
 def test_a_lost_host_ends_the_run(data: Path, tmp_path, lost: int):
-    """Case 27, worker and coordinator: the other ends non-zero, no half checkpoint counts, the run goes on after."""
+    """Case 27, worker and coordinator: the other ends non-zero, no half checkpoint counts, the run resumes after."""
     started = start_hosts(2, tmp_path, data, LONG)
     processes.wait_until(lambda: reached(tmp_path, 25), 300)
     processes.kill(started[lost])
@@ -242,7 +242,7 @@ def test_a_lost_host_ends_the_run(data: Path, tmp_path, lost: int):
     done = steps[-1] + 10
     args = (str(tmp_path / "run"), str(data), LONG, done, signal.SIGTERM)
     assert processes.run(tmp_path / "log", processes.train, *args) == 143
-    assert f"going on from update {steps[-1]}" in (tmp_path / "log").read_text()
+    assert f"resuming from update {steps[-1]}" in (tmp_path / "log").read_text()
     assert list(processes.figures(tmp_path / "run")) == list(range(1, done + 1))
 
 

@@ -1,4 +1,4 @@
-"""Runs of training: from the start, killed and gone on with, with bad input."""
+"""Runs of training: from the start, killed and resumed, with bad input."""
 
 import json
 import signal
@@ -10,11 +10,13 @@ import pytest
 
 from tests.helpers import processes
 from tests.helpers.corpus import UPDATES, tiny_config, write_corpus
+from urgentmos_jax.data.reading import BatchReader
 from urgentmos_jax.manifests.records import ManifestError
 from urgentmos_jax.scoring.loading import load_model
 from urgentmos_jax.training.checkpoints import CheckpointError, Checkpoints
 from urgentmos_jax.training.config import ConfigError, read_config
-from urgentmos_jax.training.trainer import NonFiniteLoss, TooManyBadItems, Trainer
+from urgentmos_jax.training.skipped import TooManyBadItems
+from urgentmos_jax.training.trainer import NonFiniteLoss, Trainer
 
 ROOT = Path(__file__).parents[2]
 DEVICES = jax.local_devices()[:2]  # Eight share the rows of a batch in `test_step.py`.
@@ -43,7 +45,8 @@ def finished(data: Path, tmp_path_factory) -> tuple[Path, Trainer, dict]:
 def test_run(finished, tmp_path):
     workdir, trainer, results = finished
     assert trainer.done == UPDATES == trainer.updates and Checkpoints(workdir / "checkpoints", keep=2).steps() == [6, 7]
-    assert len(trainer.plan.epoch(0)) < 2 * UPDATES and {len(b.clips[0]) for b in trainer.plan.epoch(0)} >= {2}
+    epoch = trainer.reader.plan.epoch(0)
+    assert len(epoch) < 2 * UPDATES and {len(b.clips[0]) for b in epoch} >= {2}
     values = results["mine/dev"]["mos_overall"]
     assert values["n"] == 4 and np.isfinite(values["srcc"]) and values["system_n"] == 3 and values["pairs"] > 0
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
@@ -161,15 +164,15 @@ def test_gradients_that_are_not_finite_stop_the_run(finished, data: Path, tmp_pa
     values = tiny_config(data)
     values.data.valid = ()
     trainer = Trainer(values, tmp_path, devices=DEVICES)
-    load = type(trainer.plan).load
+    load = BatchReader.load
 
-    def poisoned(plan, index, rows):
-        batch = load(plan, index, rows)
+    def poisoned(reader, index, rows):
+        batch = load(reader, index, rows)
         if index >= 6:  # From update 4 on.
-            batch["arrays"]["waveform"][0, 0, 50] = np.nan
+            batch.arrays.waveform[0, 0, 50] = np.nan
         return batch
 
-    monkeypatch.setattr(type(trainer.plan), "load", poisoned)
+    monkeypatch.setattr(BatchReader, "load", poisoned)
     with pytest.raises(NonFiniteLoss, match="3 updates in a row up to 6"):
         trainer.run()
     assert Checkpoints(tmp_path / "checkpoints", keep=2).steps() == [3]

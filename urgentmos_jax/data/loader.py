@@ -14,7 +14,8 @@ from typing import Any
 import grain
 from absl import flags
 
-from urgentmos_jax.data.plan import HostRows, Plan
+from urgentmos_jax.data.batching import HostRows, LoadedBatch
+from urgentmos_jax.data.reading import BatchReader
 
 __all__ = ["DataWorkerLost", "LoadedBatches"]
 
@@ -32,21 +33,21 @@ class DataWorkerLost(RuntimeError):
     """Processes that decode were killed or are stuck, and starting them again did not help."""
 
 
-class LoadedBatches(Iterator[dict[str, Any]]):
+class LoadedBatches(Iterator[LoadedBatch]):
     """Loads batches `start` to `stop` - 1 in order, ahead of their use.
 
-    The plan says what a batch holds, so its number is all there is to going on: where a process was killed or is
-    stuck, all are started again at the next batch, and the order stays.
+    The plan says what a batch holds, so its number is all it takes to resume: where a process was killed or is stuck,
+    all are started again at the next batch, and the order stays.
 
     Args:
-        plan: What the batches hold.
+        reader: Of the plan's batches.
         start, stop: Counted over all epochs.
         rows: Of this host.
         workers: Processes that decode; 0 decodes in threads of this process. The batches are the same.
     """
 
-    def __init__(self, plan: Plan, start: int, stop: int, *, workers: int, rows: HostRows | None = None):
-        self._plan, self._next, self._stop, self._workers = plan, start, stop, workers
+    def __init__(self, reader: BatchReader, start: int, stop: int, *, workers: int, rows: HostRows | None = None):
+        self._reader, self._next, self._stop, self._workers = reader, start, stop, workers
         self._rows = rows or HostRows()
         self._restarts, self._patience = 0, FIRST_PATIENCE_SECONDS
         self._open()
@@ -57,7 +58,7 @@ class LoadedBatches(Iterator[dict[str, Any]]):
         self._processes: list[Any] = []
         self._others = set(multiprocessing.active_children())
         dataset = grain.MapDataset.range(self._next, self._stop).map(
-            functools.partial(self._plan.load, rows=self._rows)
+            functools.partial(self._reader.load, rows=self._rows)
         )
         if self._workers:
             if not flags.FLAGS.is_parsed():
@@ -74,7 +75,7 @@ class LoadedBatches(Iterator[dict[str, Any]]):
         self._thread = threading.Thread(target=_pull, args=(self._iterator, self._queue, self._ended), daemon=True)
         self._thread.start()
 
-    def __next__(self) -> dict[str, Any]:
+    def __next__(self) -> LoadedBatch:
         if self._next >= self._stop:
             raise StopIteration
         began = time.monotonic()
@@ -92,7 +93,7 @@ class LoadedBatches(Iterator[dict[str, Any]]):
                 self._next += 1
                 self._restarts, self._patience = 0, PATIENCE_SECONDS
                 return batch
-            # Grain's words for a process that died; what `Plan.load` raises comes as it is.
+            # Grain's words for a process that died; what `BatchReader.load` raises comes as it is.
             if "terminated unexpectedly" not in str(error):
                 raise error
             self._open_again(f"data worker {self._pids(lost=True)}")
@@ -111,8 +112,8 @@ class LoadedBatches(Iterator[dict[str, Any]]):
         self._restarts += 1
         if self._restarts > RESTARTS or not self._workers:
             raise DataWorkerLost(
-                f"{fault}; {self._restarts} tries to go on from batch {self._next} failed. Look at the storage of the "
-                f"audio and at the memory of this machine, then give the same command again: the run goes on"
+                f"{fault}; {self._restarts} tries to resume from batch {self._next} failed. Look at the storage of the "
+                f"audio and at the memory of this machine, then give the same command again: it resumes the run"
             )
         logger.warning("%s; started again at batch %d", fault, self._next)
         for one in set(multiprocessing.active_children()) - self._others:
@@ -146,7 +147,7 @@ def _pull(iterator: Iterator[Any], batches: queue.Queue, ended: threading.Event)
 
 
 def _begin_worker(parent: int, number: int, count: int) -> None:
-    """Of a data worker: signals to the group are the parent's affair, and with it the worker ends."""
+    """Of a data worker: signals to the process group are the parent's to handle, and the worker ends with it."""
     del number, count
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,13 +1,13 @@
 """Manifests of several corpora as arrays: clips, labels with gaps, and given pairs."""
 
 import dataclasses
+import functools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ
 from urgentmos_jax.manifests.naming import PAIRS, UTTERANCES, lists_pairs
 from urgentmos_jax.manifests.reading import read_pairs, read_utterances
 from urgentmos_jax.manifests.records import ManifestError, Utterance
@@ -71,8 +71,15 @@ class TrainingSet:
     comparative: tuple[str, ...]
     clipped: Counter[str]
 
-    def __post_init__(self):
-        object.__setattr__(self, "keys", np.array([stable_hash(uid) for uid in self.uids], np.uint64))
+    @functools.cached_property
+    def keys(self) -> np.ndarray:
+        """[N] uint64, `stable_hash` of the uids."""
+        return np.array([stable_hash(uid) for uid in self.uids], np.uint64)
+
+    @property
+    def comparative_labels(self) -> np.ndarray:
+        """[N, C] float32, the columns of `labels` whose differences are compared."""
+        return self.labels[:, [self.metrics.index(name) for name in self.comparative]]
 
     @property
     def hours(self) -> float:
@@ -156,7 +163,7 @@ def read_training_set(
             cmos.append([record.metrics.get(name, np.nan) for name in comparative])
     if faults:
         raise ManifestError(faults)
-    places = {key: place for place, key in enumerate(clips)}
+    indices = {key: index for index, key in enumerate(clips)}
     references: dict[tuple[int, str], int] = {}
     found = TrainingSet(
         uids=list(clips),
@@ -175,7 +182,7 @@ def read_training_set(
         ),
         systems=[clip.system_id for clip, _, _ in clips.values()],
         alone=np.array([alone for _, _, alone in clips.values()], bool),
-        pairs=np.array([[places[side] for side in pair] for pair in pairs], np.int64).reshape(-1, 2),
+        pairs=np.array([[indices[side] for side in pair] for pair in pairs], np.int64).reshape(-1, 2),
         cmos=np.array(cmos, np.float32).reshape(-1, len(comparative)),
         metrics=names,
         comparative=comparative,
@@ -187,8 +194,3 @@ def read_training_set(
         listed = ", ".join(source.name for source in sources)
         raise ManifestError([f"no clip of {listed} has a label of {name}: take it out of the model" for name in bare])
     return found
-
-
-def samples(seconds: np.ndarray, most: float) -> np.ndarray:
-    """Lengths at 16 kHz of clips, cut to `most` seconds."""
-    return np.maximum(1, np.rint(np.minimum(seconds, most) * SAMPLE_RATE_HZ)).astype(np.int64)

@@ -6,12 +6,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-__all__ = ["Batch", "bucket_of", "bucket_sizes", "cut_batches", "plan_batches"]
+__all__ = ["Batch", "bucket_of", "bucket_sizes", "plan_batches"]
 
 # A clip of a shorter bucket joins a batch if it fills at least this part of its length; less would be mostly padding.
 _MIN_FILL = 0.75
-# Lengths are sorted in training as if each was known to this part only.
-_JITTER = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,43 +91,3 @@ def plan_batches(
         batches.append(Batch(tuple(order[start : min(start + rows, alike)]), rows, size))
         start += len(batches[-1].indices)
     return batches
-
-
-def cut_batches(
-    lengths: Sequence[int], sizes: Sequence[int], *, budget: int, max_rows: int, rng: np.random.Generator
-) -> list[Batch]:
-    """Batches of an epoch of training: rows of like length, in random order.
-
-    Rows are sorted by length with some jitter, so that a clip meets others in each epoch, and cut into batches. A
-    bucket has one number of rows, so there are no more shapes than buckets; a batch that is not full has empty rows.
-
-    Args:
-        lengths: Of the rows, at most `sizes[-1]`.
-        sizes: Buckets, ascending.
-        budget: Rows times size of a batch; one row is always allowed.
-        max_rows: Rows of a batch at most.
-        rng: Draws jitter and order.
-
-    Returns:
-        Batches that hold each row once.
-    """
-    known = np.asarray(lengths)
-    order = np.argsort(-known * rng.uniform(1 - _JITTER, 1 + _JITTER, len(lengths)), kind="stable")
-    batches, start = [], 0
-    while start < len(order):
-        size = bucket_of(lengths[order[start]], sizes)
-        stop = start + 1
-        while stop < len(order) and stop - start < row_count(size, budget, max_rows):
-            longer = max(size, bucket_of(lengths[order[stop]], sizes))
-            if stop - start >= row_count(longer, budget, max_rows):
-                break
-            size, stop = longer, stop + 1
-        batches.append(Batch(tuple(order[start:stop].tolist()), row_count(size, budget, max_rows), size))
-        start = stop
-    return [batches[i] for i in rng.permutation(len(batches))]
-
-
-def row_count(size: int, budget: int, max_rows: int) -> int:
-    """Rows of a bucket in training: within the budget, a multiple of 8 from 8 up, so that devices share them evenly."""
-    rows = max(1, min(max_rows, budget // size))
-    return rows - rows % 8 if rows > 8 else rows

@@ -5,6 +5,7 @@ A step is `<step>/state` (Orbax), `<step>/step.json` (format, config, shapes and
 take an empty folder for a step and restore a flipped bit without a word.
 """
 
+import functools
 import json
 import logging
 import math
@@ -14,24 +15,28 @@ import threading
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
+from etils import epath
 from orbax.checkpoint import v1 as ocp
 
-from urgentmos_jax.files import file_hash, is_remote, write_json, write_text
-from urgentmos_jax.training import topology as hosts
+from urgentmos_jax.files import file_hash, is_remote, write_text
+from urgentmos_jax.training import topology
 from urgentmos_jax.training.sharding import path_name
 from urgentmos_jax.version import __version__
 
-__all__ = ["FORMAT_VERSION", "CheckpointError", "Checkpoints", "state_bytes"]
+__all__ = ["FORMAT_VERSION", "BestCheckpoint", "CheckpointError", "Checkpoints", "state_bytes"]
 
 logger = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
 ABOUT, CHECKSUMS = "step.json", "checksums.json"
-# Free space wanted before a run starts, in sizes of its state: the steps that are kept, and one being written.
+# Free space needed before a run starts, in sizes of its state: the steps that are kept, and one being written.
 SPACE = 3
+
+
+State = TypeVar("State")
 
 
 class CheckpointError(RuntimeError):
@@ -78,7 +83,7 @@ class Checkpoints:
         complete = self.steps()
         for path in self.folder.iterdir():
             if not (path.name.isdigit() and int(path.name) in complete):
-                kept = f", going on from step {complete[-1]}" if complete else ""
+                kept = f", resuming from step {complete[-1]}" if complete else ""
                 logger.warning("%s was not finished: removed%s", path, kept)
                 _remove(path)
 
@@ -91,10 +96,10 @@ class Checkpoints:
         self.wait()
         folder = self.folder / str(step)
         try:
-            if hosts.is_first():
+            if topology.is_first():
                 _remove(folder)
                 folder.mkdir(parents=True)
-            hosts.wait_for_all(f"save {step}")
+            topology.wait_for_all(f"save {step}")
             response = ocp.save_async(folder / "state", _by_name(state))
         except Exception as error:
             raise _not_written(folder, error) from error
@@ -110,8 +115,8 @@ class Checkpoints:
     def _finish(self, folder: Path, response: Any, about: dict[str, Any]) -> None:
         try:
             response.result()
-            if hosts.is_first():
-                write_json(folder / ABOUT, about)
+            if topology.is_first():
+                write_text(folder / ABOUT, json.dumps(about, indent=1) + "\n")
                 files = _files(folder)
                 digests = hash_files(files)
                 sums = {str(path.relative_to(folder)): one for path, one in zip(files, digests, strict=True)}
@@ -151,7 +156,7 @@ class Checkpoints:
             failure, self._failure = self._failure, None
             raise failure
 
-    def restore_newest(self, abstract: Any) -> Any | None:
+    def restore_newest(self, abstract: State) -> State | None:
         """The newest step whose files are what they were, or None where there is no step.
 
         Args:
@@ -161,41 +166,42 @@ class Checkpoints:
             CheckpointError: there are steps, and none of them can be read; or, where that is asked for, the newest one
                 is damaged; or it is of another format, config, shape or precision.
         """
-        steps, faults = hosts.of_first(self.steps), []
+        steps, faults = topology.broadcast_from_first(self.steps), []
         for step in reversed(steps):
-            names = hosts.of_first(lambda step=step: _damaged(self.folder / str(step)))
+            names = topology.broadcast_from_first(functools.partial(_damaged, self.folder / str(step)))
             if not names:
                 return self._restore(step, abstract)
             faults.append(f"{self.folder / str(step)}: damaged or missing: {', '.join(names)}")
             if self._strict:
                 raise CheckpointError(
-                    f"{faults[0]}; remove this step, or leave out --strict to go on from the one before"
+                    f"{faults[0]}; remove this step, or leave out --strict to resume from the one before"
                 )
             logger.warning("%s; going back to an older step", faults[-1])
         if faults:
-            raise CheckpointError("no step can be read; remove them to start anew:\n  " + "\n  ".join(faults))
+            raise CheckpointError("no step can be read; remove them to start again:\n  " + "\n  ".join(faults))
         return None
 
-    def restore(self, step: int, abstract: Any) -> Any:
+    def restore(self, step: int, abstract: State) -> State:
         """A step, see `restore_newest`.
 
         Raises:
             CheckpointError: it cannot be read.
         """
-        if names := hosts.of_first(lambda: _damaged(self.folder / str(step))):
+        if names := topology.broadcast_from_first(lambda: _damaged(self.folder / str(step))):
             raise CheckpointError(f"{self.folder / str(step)}: damaged or missing: {', '.join(names)}")
         return self._restore(step, abstract)
 
-    def _restore(self, step: int, abstract: Any) -> Any:
+    def _restore(self, step: int, abstract: State) -> State:
         folder = self.folder / str(step)
         about = json.loads((folder / ABOUT).read_text()) if (folder / ABOUT).is_file() else {}
         if (version := about.get("format_version")) != FORMAT_VERSION:
             raise CheckpointError(
-                f"{folder} is of format version {version}, this is {__version__} for version {FORMAT_VERSION}; go on "
-                f"with the release that wrote it ({about.get('tool_version', 'unknown')}), or give another --workdir"
+                f"{folder} is of format version {version}, this is {__version__} for version {FORMAT_VERSION}; "
+                f"resume with the release that wrote it ({about.get('tool_version', 'unknown')}), or give another "
+                f"--workdir"
             )
         changed = self._differ(about["config"], self._config) if self._differ else []
-        changed += hosts.differing_values(about["arrays"], _shapes(abstract))
+        changed += topology.differing_values(about["arrays"], _shapes(abstract))
         if changed:
             raise CheckpointError(
                 f"{folder} does not fit this config and code: {'; '.join(changed)}. Set them back, or give another "
@@ -211,16 +217,44 @@ class Checkpoints:
         """Refuses to start where the disk is too full for the checkpoints of a run.
 
         Raises:
-            CheckpointError: with the space that is there and that is wanted.
+            CheckpointError: with the space that is free and that is needed.
         """
         if is_remote(self.folder):
             return
         wanted, free = SPACE * state_bytes(abstract), shutil.disk_usage(self.folder).free
         if free < wanted:
             raise CheckpointError(
-                f"{self.folder}: {free / 1e9:.2f} GB free, checkpoints of this run want {wanted / 1e9:.2f} GB; make "
+                f"{self.folder}: {free / 1e9:.2f} GB free, checkpoints of this run need {wanted / 1e9:.2f} GB; make "
                 f"room, or give another --workdir"
             )
+
+
+class BestCheckpoint:
+    """The step that is best by a statistic of validation; it is kept however old it is.
+
+    Args:
+        file: Where it is noted, so that a resumed run knows it.
+        statistic: `set/metric/statistic`, the smallest is best where it is an error; "" = none is kept.
+        checkpoints: Of the run.
+    """
+
+    def __init__(self, file: Path, statistic: str, checkpoints: Checkpoints):
+        self._file, self._statistic, self._checkpoints = file, statistic, checkpoints
+        self._value = math.nan
+        if statistic and file.exists():
+            best = json.loads(file.read_text())
+            if best["figure"] == statistic and best["update"] in checkpoints.steps():
+                checkpoints.best, self._value = best["update"], best["value"]
+
+    def note(self, step: int, values: Mapping[str, float]) -> None:
+        """Takes the statistics of a step; of equal ones the first is best."""
+        value, lower = values.get(self._statistic, math.nan), self._statistic.endswith("mse")
+        worse = not math.isnan(self._value) and (value >= self._value if lower else value <= self._value)
+        if math.isnan(value) or worse:
+            return
+        self._value, self._checkpoints.best = value, step
+        if topology.is_first():
+            write_text(self._file, json.dumps({"figure": self._statistic, "value": value, "update": step}) + "\n")
 
 
 def state_bytes(state: Any) -> int:
@@ -229,7 +263,7 @@ def state_bytes(state: Any) -> int:
 
 
 def _by_name(tree: Any) -> dict[str, Any]:
-    """Leaves by a name that says their place."""
+    """Leaves by the name of their path."""
     return {path_name(path): x for path, x in jax.tree.leaves_with_path(tree)}
 
 
@@ -270,7 +304,7 @@ def _damaged(folder: Path) -> list[str]:
 
 def _remove(path: Path) -> None:
     if is_remote(path):
-        path.rmtree(missing_ok=True) if path.is_dir() else path.unlink(missing_ok=True)
+        epath.Path(path).rmtree(missing_ok=True) if path.is_dir() else path.unlink(missing_ok=True)
     elif path.is_dir():
         shutil.rmtree(path)
     elif path.exists():

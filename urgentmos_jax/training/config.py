@@ -14,7 +14,7 @@ from urgentmos_jax.metrics import CATALOGUE
 from urgentmos_jax.model.losses import LossConfig
 from urgentmos_jax.model.urgentmos import ModelConfig
 from urgentmos_jax.schema import SchemaError, at_least, read
-from urgentmos_jax.training.sharding import MeshConfig
+from urgentmos_jax.training.mesh import MeshConfig
 from urgentmos_jax.training.step import OptimizerConfig, Precision
 
 __all__ = [

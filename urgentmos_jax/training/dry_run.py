@@ -6,7 +6,7 @@ from typing import Any
 from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ
 from urgentmos_jax.model.cost import format_sizes, training_bytes
 from urgentmos_jax.training.config import read_config
-from urgentmos_jax.training.sharding import mesh_sizes
+from urgentmos_jax.training.mesh import mesh_sizes
 from urgentmos_jax.training.start import with_sizes
 
 __all__ = ["describe_run"]

@@ -1,4 +1,4 @@
-"""Figures of a run: `metrics.jsonl`, TensorBoard where its writer is installed, the console and a progress bar."""
+"""The numbers of a run: `metrics.jsonl`, TensorBoard where its writer is installed, the console and a progress bar."""
 
 import contextlib
 import hashlib
@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import absl.logging
 import jax
 import numpy as np
 
+from urgentmos_jax.data.batching import LoadedBatch
 from urgentmos_jax.files import StepLog, append_json_lines, is_remote, progress
 
 __all__ = ["RunLog", "show_log"]
@@ -25,12 +26,12 @@ AHEAD = 2
 
 
 def show_log(*, first: bool = True) -> logging.Logger:
-    """Lets the package tell on standard error what it does, with the time; for programs.
+    """Lets the package log on standard error, with the time; for programs.
 
     Args:
-        first: Whether this is the first host; the others tell of warnings alone.
+        first: Whether this is the first host; the others log warnings alone.
     """
-    absl.logging.set_verbosity(absl.logging.WARNING)  # Orbax tells of every array it writes.
+    absl.logging.set_verbosity(absl.logging.WARNING)  # Orbax logs every array it writes.
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     package = logging.getLogger("urgentmos_jax")
@@ -41,11 +42,11 @@ def show_log(*, first: bool = True) -> logging.Logger:
 
 
 class RunLog:
-    """Gathers the reports of updates, which stay on the device until `flush`, so that no update waits for its figures.
+    """Gathers the reports of updates, which stay on the device until `flush`, so that no update waits for its numbers.
 
     Args:
         workdir: Gets `metrics.jsonl`, the folder `tensorboard`, and `not_finite.jsonl` where an update was left out.
-        start: Update that the run goes on from; later lines of a killed run are dropped, they come again.
+        start: Update that the run resumes from; later lines of a killed run are dropped, they come again.
         updates: Length of the run.
         schedule: Learning rate of an update, counted from 0.
         writes: False on hosts that only need to know of bad updates.
@@ -54,7 +55,8 @@ class RunLog:
     def __init__(self, workdir: Path, start: int, updates: int, schedule: Callable[[int], Any], *, writes: bool = True):
         self.not_finite = workdir / "not_finite.jsonl"
         self.bad_in_a_row = 0
-        self._updates, self._schedule, self._bad, self._writes = updates, schedule, None, writes
+        self._updates, self._schedule, self._writes = updates, schedule, writes
+        self._bad: float | None = None
         self._lines = StepLog(workdir / "metrics.jsonl", upto=start) if writes else None
         self._board = _board(workdir / "tensorboard", start) if writes else None
         self._bar = progress(None, updates, "update", start=start, hidden=not writes)
@@ -72,17 +74,17 @@ class RunLog:
         yield
         self._waited += time.perf_counter() - start
 
-    def add(self, update: int, report: dict[str, jax.Array], group: list[dict[str, Any]]) -> None:
+    def add(self, update: int, report: dict[str, jax.Array], group: Sequence[LoadedBatch]) -> None:
         """Takes the report of `TrainStep` and the batches of its update; the host waits where it is two updates ahead.
 
         So no more batches than that lie on the devices.
         """
-        self._reports.append((update, report, [uids for batch in group for uids in batch["uids"]]))
+        self._reports.append((update, report, [uids for batch in group for uids in batch.uids]))
         if len(self._reports) > AHEAD:
             jax.block_until_ready(self._reports[-1 - AHEAD][1])
         for batch in group:
-            self._audio += batch["audio_seconds"]
-            self._computed += batch["computed_seconds"]
+            self._audio += batch.audio_seconds
+            self._computed += batch.computed_seconds
         self._bar.update()
 
     def flush(self) -> None:
@@ -133,7 +135,7 @@ class RunLog:
         self._bad = bad
 
     def write(self, step: int, kind: str, values: dict[str, float], **more: str) -> None:
-        """Takes figures for the files, which `flush` writes; what is not finite is left out."""
+        """Takes numbers for the files, which `flush` writes; what is not finite is left out."""
         if self._lines is None:
             return
         known = {name: value for name, value in values.items() if math.isfinite(value)}
@@ -163,7 +165,7 @@ def _digest(uids: list) -> str:
 
 def _board(folder: Path, step: int) -> Any:
     if is_remote(folder):
-        logger.warning("no TensorBoard files in a remote folder; the figures are in metrics.jsonl")
+        logger.warning("no TensorBoard files in a remote folder; the numbers are in metrics.jsonl")
         return None
     try:
         from tensorboardX import SummaryWriter

@@ -2,20 +2,21 @@
 
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ
-from urgentmos_jax.data.plan import Plan
+from urgentmos_jax.data.batching import BatchArrays, BatchShape
+from urgentmos_jax.data.reading import BatchReader
 from urgentmos_jax.model.cost import training_bytes
 from urgentmos_jax.model.urgentmos import ModelConfig
 from urgentmos_jax.training.sharding import Layout
 from urgentmos_jax.training.step import TrainStep
 
-__all__ = ["OutOfMemory", "abstract_batch", "check_largest", "device_bytes", "out_of_memory"]
+__all__ = ["OutOfMemory", "abstract_batch", "as_out_of_memory", "check_largest", "device_bytes"]
 
 
 class OutOfMemory(RuntimeError):
@@ -25,7 +26,7 @@ class OutOfMemory(RuntimeError):
 def check_largest(
     step: TrainStep,
     frozen: Any,
-    plan: Plan,
+    reader: BatchReader,
     layout: Layout,
     config: ModelConfig,
     *,
@@ -37,7 +38,7 @@ def check_largest(
     Args:
         step: Compiled shapes are kept there, so nothing is compiled twice.
         frozen: Parameters of frozen encoders, on the devices.
-        plan: Of the batches.
+        reader: Of the batches.
         layout: Where arrays lie.
         config: Architecture, to tell which batch is the largest.
         accumulate: Batches an update.
@@ -49,13 +50,13 @@ def check_largest(
     Raises:
         OutOfMemory: they are more than the limit.
     """
-    rows, sides, size = max(plan.shapes(), key=lambda shape: training_bytes(config, shape[0] * shape[1] / 2, shape[2]))
-    batch = abstract_batch(plan, layout, rows, sides, size)
+    largest = max(reader.plan.shapes(), key=lambda x: training_bytes(config, x.rows * x.sides / 2, x.samples))
+    batch = abstract_batch(reader, layout, largest)
     try:
         found = step.compiled(frozen, batch).memory_analysis()
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" in str(error):
-            raise OutOfMemory(_advice(rows, sides, size, None, limit)) from error
+            raise OutOfMemory(_advice(largest, None, limit)) from error
         raise
     if found is None:
         return math.nan
@@ -66,30 +67,22 @@ def check_largest(
     if accumulate > 1:  # The sum of the gradients before.
         need += sum(_device_bytes_of(x) for x in jax.tree.leaves(step.abstract.trained))
     if limit is not None and need > limit:
-        raise OutOfMemory(_advice(rows, sides, size, need, limit))
+        raise OutOfMemory(_advice(largest, need, limit))
     return float(need)
 
 
-def abstract_batch(plan: Plan, layout: Layout, rows: int, sides: int, size: int) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes of the arrays of a batch on the devices."""
-    data, rows = plan.data, -(-rows // layout.rows.axis) * layout.rows.axis
-    metrics, pairs = (rows, sides, len(data.metrics)), (rows, len(data.comparative))
-    shapes = {
-        **{name: ((rows, sides, *shape), dtype) for name, (shape, dtype) in plan.input_shapes(size).items()},
-        "lengths": ((rows, sides), np.int32),
-        "labels": (metrics, np.float32),
-        "label_mask": (metrics, np.bool_),
-        "cmos": (pairs, np.float32),
-        "cmos_mask": (pairs, np.bool_),
-    }
-    return {name: jax.ShapeDtypeStruct(shape, dtype, sharding=layout.by_row) for name, (shape, dtype) in shapes.items()}
+def abstract_batch(reader: BatchReader, layout: Layout, shape: BatchShape) -> BatchArrays:
+    """Shapes, dtypes and shardings of the arrays of a batch on the devices."""
+    axis = layout.rows.axis
+    arrays = reader.array_shapes(shape._replace(rows=-(-shape.rows // axis) * axis))
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=layout.by_row), arrays)
 
 
-def out_of_memory(shapes: list[tuple[int, int, int]], error: Exception) -> OutOfMemory | None:
-    """The error as ours, where a device ran out of memory in an update with batches of these (rows, sides, samples)."""
+def as_out_of_memory(error: Exception, shapes: Sequence[BatchShape]) -> OutOfMemory | None:
+    """An `OutOfMemory` where the error says that a device ran out of it in an update with such batches, else None."""
     if "RESOURCE_EXHAUSTED" not in str(error) or not shapes:
         return None
-    return OutOfMemory(_advice(*max(shapes, key=math.prod), None, None))
+    return OutOfMemory(_advice(max(shapes, key=math.prod), None, None))
 
 
 def device_bytes(device: jax.Device) -> float | None:
@@ -115,12 +108,13 @@ def _device_bytes_of(x: jax.ShapeDtypeStruct) -> int:
     return math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
 
 
-def _advice(rows: int, sides: int, size: int, need: float | None, limit: float | None) -> str:
-    seconds = size / SAMPLE_RATE_HZ
+def _advice(shape: BatchShape, need: float | None, limit: float | None) -> str:
+    rows, sides, samples = shape
+    seconds = samples / SAMPLE_RATE_HZ
     wanted = "" if need is None else f" needs {need / 1e9:.2f} GB of a device"
-    there = "" if limit is None else f", {limit / 1e9:.2f} GB are there"
+    there = "" if limit is None else f", {limit / 1e9:.2f} GB are available"
     return (
-        f"the largest batch, {rows} rows of {sides} x {seconds:.1f} s ({rows * sides * size} samples),"
+        f"the largest batch, {rows} rows of {sides} x {seconds:.1f} s ({math.prod(shape)} samples),"
         f"{wanted or ' does not fit the memory of a device'}{there}. Lower --config.batch.seconds (and raise "
         f"--config.batch.accumulate, which keeps what an update sees), or --config.data.max_seconds; or set "
         f"--config.remat or --config.precision=bfloat16"

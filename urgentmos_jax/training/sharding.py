@@ -1,12 +1,11 @@
 """How training is laid out on devices: rows of a batch over the mesh axis `data`, parameters by a table of their paths.
 
-The same program serves one device, several, and several hosts: pjit, that is `jax.jit` with `NamedSharding`, on a mesh
-whose axes the compiler places (`AxisType.Auto`). With `fully_sharded`, parameters and the optimizer's moments are
-spread over `data` and gathered layer by layer where they are used; the axis `model` splits attention heads and the
-inner features of feed-forwards.
+The same program serves one device, several, and several hosts: pjit, that is `jax.jit` with `NamedSharding`, on the
+mesh of `mesh.py`, whose axes the compiler places (`AxisType.Auto`). With `fully_sharded`, parameters and the
+optimizer's moments are spread over `data` and gathered layer by layer where they are used; the axis `model` splits
+attention heads and the inner features of feed-forwards.
 """
 
-import dataclasses
 import logging
 import math
 import re
@@ -15,12 +14,12 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 
-from urgentmos_jax.data.plan import HostRows
-from urgentmos_jax.schema import at_least
+from urgentmos_jax.data.batching import BatchArrays, HostRows
+from urgentmos_jax.training.mesh import MeshConfig, make_mesh
 
-__all__ = ["Layout", "MeshConfig", "make_mesh", "mesh_sizes", "path_name"]
+__all__ = ["Layout", "path_name"]
 
 logger = logging.getLogger(__name__)
 
@@ -40,47 +39,6 @@ RULES = (
 )
 # Parameters of more elements that stay whole on every device of a mesh that shards are reported.
 LARGE = 1_000_000
-
-
-@dataclasses.dataclass(frozen=True)
-class MeshConfig:
-    """Axes of the mesh.
-
-    Args:
-        data: Devices that share the rows of a batch; -1 = all that `model` leaves.
-        model: Devices that share attention heads and feed-forwards.
-        fully_sharded: Whether parameters and moments are spread over `data` too.
-    """
-
-    data: int = dataclasses.field(metadata=at_least(-1))
-    model: int
-    fully_sharded: bool
-
-
-def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """The mesh (`data`, `model`) over the given devices; None = those of all hosts.
-
-    Raises:
-        ValueError: their number does not fit.
-    """
-    devices = list(devices or jax.devices())
-    sizes = mesh_sizes(config, len(devices))
-    return jax.make_mesh(sizes, ("data", "model"), axis_types=(AxisType.Auto,) * 2, devices=devices)
-
-
-def mesh_sizes(config: MeshConfig, devices: int) -> tuple[int, int]:
-    """Sizes of the axes `data` and `model`.
-
-    Raises:
-        ValueError: the number of devices does not fit.
-    """
-    data = devices // max(1, config.model) if config.data == -1 else config.data
-    if data < 1 or config.model < 1 or data * config.model != devices:
-        raise ValueError(
-            f"mesh: data {config.data} x model {config.model} does not fit {devices} devices; set mesh.data to -1 and "
-            f"mesh.model to a divisor of their number"
-        )
-    return data, config.model
 
 
 class Layout:
@@ -146,23 +104,24 @@ class Layout:
         """An array, the same on every host, whole on every device."""
         return _put(x, self.replicated)
 
-    def put_rows(self, arrays: dict[str, np.ndarray]) -> dict[str, jax.Array]:
+    def put_rows(self, arrays: BatchArrays) -> BatchArrays:
         """This host's rows, as `rows` numbers them, as arrays of the global batch; copied while the devices compute."""
         if jax.process_count() == 1:
             return jax.device_put(arrays, self.by_row)
-        count = len(self.rows.places)
+        count = len(self.rows.positions)
 
         def put(local: np.ndarray) -> jax.Array:
             each = len(local) // count
             shape = (each * self.rows.axis, *local.shape[1:])
 
-            def part(index: tuple[slice, ...]) -> np.ndarray:
-                place = self.rows.places.index((index[0].start or 0) // each)
-                return local[place * each : (place + 1) * each]
+            def part(index: tuple[slice, ...] | None) -> np.ndarray:
+                assert index is not None
+                position = self.rows.positions.index((index[0].start or 0) // each)
+                return local[position * each : (position + 1) * each]
 
             return jax.make_array_from_callback(shape, self.by_row, part)
 
-        return {name: put(x) for name, x in arrays.items()}
+        return jax.tree.map(put, arrays)
 
     def gather(self, tree: Any) -> Any:
         """The tree whole on every device of the mesh."""

@@ -114,10 +114,10 @@ def initial_module(config: ModelConfig, seed: int) -> UrgentMOS:
         ModelNotFound, ValueError, WeightsError: a pretrained encoder cannot be loaded.
     """
     module = _random_module(with_sizes(config), seed)
-    for place, encoder in enumerate(config.encoders):
+    for index, encoder in enumerate(config.encoders):
         if isinstance(encoder.architecture, Pretrained):
             loaded = load_encoder(encoder.architecture.source, dtype=encoder.dtype, regularisation=encoder.noise)
-            nnx.update(module.encoders[place], nnx.state(loaded))
+            nnx.update(module.encoders[index], nnx.state(loaded))
     return jax.tree.map(jax.numpy.asarray, module)
 
 
@@ -143,7 +143,7 @@ def fine_tuned_module(config: ModelConfig, seed: int, source: str) -> UrgentMOS:
     if len(config.encoders) != len(given.config.encoders):
         raise WeightsError(f"{source} has {len(given.config.encoders)} encoders, the config {len(config.encoders)}")
     encoders, weights = list(config.encoders), flat_state(given)
-    for place, (encoder, theirs) in enumerate(zip(config.encoders, given.config.encoders, strict=True)):
+    for index, (encoder, theirs) in enumerate(zip(config.encoders, given.config.encoders, strict=True)):
         if not isinstance(encoder.architecture, Pretrained):
             continue
         pretrained = encoder.architecture.source
@@ -153,8 +153,8 @@ def fine_tuned_module(config: ModelConfig, seed: int, source: str) -> UrgentMOS:
             architecture = lender.config
             if architecture.without_regularisation() != theirs.architecture.without_regularisation():
                 raise WeightsError(f"{pretrained}: not the encoder of {source}, so its regularisation is not taken")
-            weights = {f"encoders.{place}.{path}": x for path, x in flat_state(lender).items()} | weights
-        encoders[place] = dataclasses.replace(encoder, architecture=architecture)
+            weights = {f"encoders.{index}.{path}": x for path, x in flat_state(lender).items()} | weights
+        encoders[index] = dataclasses.replace(encoder, architecture=architecture)
     module = _random_module(dataclasses.replace(config, encoders=tuple(encoders)), seed)
     ours = flat_state(module)
     fits = {path for path, x in ours.items() if path in weights and weights[path].shape == x.shape}

@@ -15,6 +15,7 @@ import numpy as np
 import optax
 from flax import nnx
 
+from urgentmos_jax.data.batching import BatchArrays
 from urgentmos_jax.model.losses import LossConfig, absolute_loss, comparative_loss, metric_weights, total_loss
 from urgentmos_jax.model.urgentmos import Features, ModelConfig, UrgentMOS
 from urgentmos_jax.nn.stack import LayerStack
@@ -22,7 +23,7 @@ from urgentmos_jax.schema import at_least
 from urgentmos_jax.training.sharding import Layout
 
 __all__ = [
-    "MOST_BAD_IN_A_ROW",
+    "MAX_BAD_IN_A_ROW",
     "OptimizerConfig",
     "TrainState",
     "TrainStep",
@@ -31,11 +32,10 @@ __all__ = [
     "split_module",
 ]
 
-Arrays = dict[str, jax.Array]
 Precision = Literal["float32", "bfloat16"]
 
 # After so many updates in a row whose gradients are not finite, nothing is updated any more.
-MOST_BAD_IN_A_ROW = 3
+MAX_BAD_IN_A_ROW = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +113,8 @@ def split_module(module: UrgentMOS, *, remat: bool = False) -> tuple[nnx.GraphDe
     for _, part in nnx.iter_graph(module):
         if isinstance(part, LayerStack):
             part.remat = remat
-    return nnx.split(module, trained, ...)
+    graph, learnt, *rest = nnx.split(module, trained, ...)
+    return graph, learnt, rest[0]
 
 
 class TrainStep:
@@ -156,7 +157,7 @@ class TrainStep:
         self._add = jax.jit(lambda a, b: jax.tree.map(jnp.add, a, b), donate_argnums=0)
         self._apply = jax.jit(self._traced_apply, donate_argnums=0, out_shardings=(shardings, whole))
         self._compiled: dict[tuple, jax.stages.Compiled] = {}
-        self._places: dict[int, jax.Array] = {}
+        self._indices: dict[int, jax.Array] = {}
 
     def _abstract(self, trained: nnx.State) -> TrainState:
         """Shapes, dtypes and shardings of a state."""
@@ -173,14 +174,14 @@ class TrainStep:
         return TrainState(zero(), trained, self._optimizer.init(trained), zero(), zero())
 
     def __call__(
-        self, state: TrainState, frozen: nnx.State, batches: Sequence[Arrays]
+        self, state: TrainState, frozen: nnx.State, batches: Sequence[BatchArrays]
     ) -> tuple[TrainState, dict[str, jax.Array]]:
         """One update.
 
         Args:
             state: Is donated.
             frozen: Parameters of frozen encoders.
-            batches: `arrays` of `Plan.load`, on the devices; together they are the batch of the update.
+            batches: On the devices, see `Layout.put_rows`; together they are the batch of the update.
 
         Returns:
             The next state, and the report: `loss`, `loss/absolute`, `loss/comparative`; by metric the mean errors
@@ -190,20 +191,21 @@ class TrainStep:
         """
         counts = functools.reduce(self._add, [self._count(batch) for batch in batches])
         total = None
-        for place, batch in enumerate(batches):
+        for index, batch in enumerate(batches):
             compiled = self.compiled(frozen, batch)
-            part = compiled(state.trained, frozen, batch, counts, state.step, self._place(place))
+            part = compiled(state.trained, frozen, batch, counts, state.step, self._index(index))
             total = part if total is None else self._add(total, part)
         return self._apply(state, total, counts)
 
-    def compiled(self, frozen: nnx.State, batch: Arrays) -> jax.stages.Compiled:
+    def compiled(self, frozen: nnx.State, batch: BatchArrays) -> jax.stages.Compiled:
         """Loss and gradients of batches of one shape, compiled at the first call.
 
         Args:
             frozen: Parameters of frozen encoders.
-            batch: Arrays, or their shapes with shardings.
+            batch: BatchArrays, or their shapes with shardings.
         """
-        shape = tuple((name, x.shape, str(x.dtype)) for name, x in sorted(batch.items()))
+        leaves, structure = jax.tree.flatten(batch)
+        shape = (structure, *((x.shape, str(x.dtype)) for x in leaves))
         if shape not in self._compiled:
             counts = jax.eval_shape(_label_counts, batch)
             counts = jax.tree.map(self._whole, counts)
@@ -220,18 +222,18 @@ class TrainStep:
     def _whole(self, x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self._layout.replicated)
 
-    def _place(self, place: int) -> jax.Array:
-        if place not in self._places:
-            self._places[place] = self._layout.whole(np.int32(place))
-        return self._places[place]
+    def _index(self, index: int) -> jax.Array:
+        if index not in self._indices:
+            self._indices[index] = self._layout.whole(np.int32(index))
+        return self._indices[index]
 
     def _traced_part(
-        self, trained: nnx.State, frozen: nnx.State, batch: Arrays, counts: Any, step: jax.Array, place: jax.Array
+        self, trained: nnx.State, frozen: nnx.State, batch: BatchArrays, counts: Any, step: jax.Array, index: jax.Array
     ) -> tuple[tuple, nnx.State]:
-        """((loss, sums), gradients) of one batch, its weights from the counts of all."""
+        """((loss, sums), gradients) of one batch, weighted by the counts of all."""
         # Half the time of compiling is threefry's, where it draws the masks of dropout.
         key = jax.random.key(self._seed, impl="rbg")
-        key = jax.random.fold_in(jax.random.fold_in(key, step), place)
+        key = jax.random.fold_in(jax.random.fold_in(key, step), index)
 
         def loss(trained: nnx.State) -> tuple[jax.Array, Any]:
             parameters = (trained, frozen)
@@ -241,41 +243,41 @@ class TrainStep:
 
         return jax.value_and_grad(loss, has_aux=True)(trained)
 
-    def _losses(self, module: UrgentMOS, batch: Arrays, counts: Any, key: jax.Array) -> tuple[jax.Array, Any]:
-        rows, sides = batch["lengths"].shape
+    def _losses(self, module: UrgentMOS, batch: BatchArrays, counts: Any, key: jax.Array) -> tuple[jax.Array, Any]:
+        rows, sides = batch.lengths.shape
         keys = jax.random.split(key, 3)
 
         def clips(x: jax.Array) -> jax.Array:
             # A and B of a row stay neighbours, so that both lie on one device.
             return x.reshape(rows * sides, *x.shape[2:])
 
-        waveform = clips(batch["waveform"]) if "waveform" in batch else None
-        states = {int(name.split(".")[1]): clips(x) for name, x in batch.items() if name.startswith("states.")}
-        features = module.encode(waveform, clips(batch["lengths"]), states=states, dropout_key=keys[0])
+        waveform = None if batch.waveform is None else clips(batch.waveform)
+        states = {encoder: clips(x) for encoder, x in batch.states.items()}
+        features = module.encode(waveform, clips(batch.lengths), states=states, dropout_key=keys[0])
         scores = module.absolute(features, dropout_key=keys[1])
         stacked = jnp.stack([scores[name].score for name in self._config.metrics], 1)
-        labels, mask = clips(batch["labels"]), clips(batch["label_mask"])
+        labels, mask = clips(batch.labels), clips(batch.label_mask)
         absolute, sums = absolute_loss(stacked, labels, mask, metric_weights(counts[0], self._categories), self._loss)
         comparative, pair_sums = jnp.zeros(()), jnp.zeros(len(self._config.comparative_metrics))
         if sides == 2 and self._config.comparative_metrics:
             found = module.compare(features, _other_side(features), dropout_key=keys[2])
             # Every pair in both orders, its label negated in the second.
-            labels = jnp.stack([batch["cmos"], -batch["cmos"]], 1).reshape(rows * 2, -1)
+            labels = jnp.stack([batch.cmos, -batch.cmos], 1).reshape(rows * 2, -1)
             weights = metric_weights(2 * counts[1], [range(len(found))])
             comparative, pair_sums = comparative_loss(
                 jnp.stack([cmos for cmos, _ in found.values()], 1),
                 jnp.stack([logits for _, logits in found.values()], 1),
                 labels,
-                jnp.repeat(batch["cmos_mask"], 2, axis=0),
+                jnp.repeat(batch.cmos_mask, 2, axis=0),
                 weights,
                 self._loss,
             )
         return total_loss(absolute, comparative, self._loss), (absolute, comparative, sums, pair_sums)
 
-    def _traced_apply(self, state: TrainState, total: Any, counts: Any) -> tuple[TrainState, Arrays]:
+    def _traced_apply(self, state: TrainState, total: Any, counts: Any) -> tuple[TrainState, dict[str, jax.Array]]:
         (loss, (absolute, comparative, sums, pair_sums)), gradients = total
         grad_norm = optax.tree.norm(gradients)
-        finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm) & (state.bad_in_a_row < MOST_BAD_IN_A_ROW)
+        finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm) & (state.bad_in_a_row < MAX_BAD_IN_A_ROW)
         labelled = jnp.concatenate(counts).sum() > 0
         updates, optimizer = self._optimizer.update(gradients, state.optimizer, state.trained)
         trained = optax.apply_updates(state.trained, updates)
@@ -300,9 +302,9 @@ class TrainStep:
         return following, report
 
 
-def _label_counts(batch: Arrays) -> tuple[jax.Array, jax.Array]:
+def _label_counts(batch: BatchArrays) -> tuple[jax.Array, jax.Array]:
     """Labelled clips [K] and labelled pairs [C] of a batch."""
-    return batch["label_mask"].sum((0, 1)), batch["cmos_mask"].sum(0)
+    return batch.label_mask.sum((0, 1)), batch.cmos_mask.sum(0)
 
 
 def _other_side(features: Features) -> Features:

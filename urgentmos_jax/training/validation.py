@@ -19,7 +19,7 @@ from urgentmos_jax.scoring.rows import Compared, failure
 from urgentmos_jax.statistics.correlation import agreement, system_means
 from urgentmos_jax.statistics.preference import CLEAR, sign_accuracy
 from urgentmos_jax.tables import text_table
-from urgentmos_jax.training import topology as hosts
+from urgentmos_jax.training import topology
 
 __all__ = ["ValidationSet", "format_table", "read_validation_sets", "validate"]
 
@@ -101,7 +101,7 @@ def _predictions(model: Model, one: ValidationSet, wanted: np.ndarray) -> tuple[
 
     The hosts share the pairs in blocks, and with them their clips; a clip in pairs of two blocks is encoded by both.
     """
-    data, hosts_count = one.data, hosts.count()
+    data, hosts_count = one.data, topology.host_count()
     blocks = np.array_split(np.arange(len(one.pairs)), hosts_count)
     mine = blocks[jax.process_index()]
     # The host that scores a clip: that of its first pair, or by turns.
@@ -123,7 +123,7 @@ def _predictions(model: Model, one: ValidationSet, wanted: np.ndarray) -> tuple[
                 failed.append(failure(result.row))
             else:
                 scores[clips[result.index]] = [found[name] for name in data.metrics]
-    messages = [message for of_host in hosts.gather_json(failed) for message in of_host]
+    messages = [message for of_host in topology.gather_json(failed) for message in of_host]
     return _of_all_hosts(scores), _of_all_hosts(cmos), messages
 
 
@@ -131,7 +131,7 @@ def _of_all_hosts(values: np.ndarray) -> np.ndarray:
     """Values [N, K], each row known to one of the hosts and NaN on the others."""
     if not values.size:
         return values
-    parts = hosts.gather(values)
+    parts = topology.gather(values)
     known = ~np.isnan(parts).all(-1)
     return np.take_along_axis(parts, known.argmax(0)[None, :, None], 0)[0]
 
