@@ -5,29 +5,15 @@ who is compared with whom, `batching` what arrays a batch is; `reading` fills th
 `feature_cache`, and `loader` does so ahead of their use.
 """
 
-import importlib
-from typing import Any
+from urgentmos_jax.lazy import public
 
-# Public names and the files that hold them, imported when asked for.
-_FILES = {
-    "BatchArrays": "batching",
-    "BatchReader": "reading",
-    "DamagedStates": "feature_cache",
-    "DataWorkerLost": "loader",
-    "FeatureCacheError": "feature_cache",
-    "LoadedBatch": "batching",
-    "LoadedBatches": "loader",
-    "Plan": "plan",
-    "StoredStates": "feature_cache",
-    "TrainingSet": "training_set",
-    "find_source": "training_set",
-    "read_training_set": "training_set",
-}
-
-__all__ = [*_FILES]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _FILES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_FILES[name]}"), name)
+__getattr__, __all__ = public(
+    __name__,
+    batching="BatchArrays LoadedBatch",
+    feature_cache="DamagedStates FeatureCacheError StoredStates",
+    loader="DataWorkerLost LoadedBatches",
+    partners="PairingScope Partners",
+    plan="Plan",
+    reading="BatchReader",
+    training_set="Source TrainingSet find_source read_training_set",
+)

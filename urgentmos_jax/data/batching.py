@@ -14,8 +14,6 @@ import numpy as np
 from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ
 from urgentmos_jax.scoring.batching import Batch, bucket_of
 
-__all__ = ["BatchArrays", "BatchShape", "HostRows", "LoadedBatch", "SkippedClip", "cut_batches"]
-
 # Lengths are sorted as if each was known to this part only.
 _JITTER = 0.05
 

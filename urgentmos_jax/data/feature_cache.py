@@ -17,8 +17,6 @@ from urgentmos_jax.audio.loading import AudioError
 from urgentmos_jax.data.training_set import TrainingSet
 from urgentmos_jax.files import write_text
 
-__all__ = ["DamagedStates", "FeatureCacheError", "StateShape", "StateWriter", "StoredStates", "clip_name"]
-
 SHARD_BYTES = 2**30
 
 

@@ -17,8 +17,6 @@ from absl import flags
 from urgentmos_jax.data.batching import HostRows, LoadedBatch
 from urgentmos_jax.data.reading import BatchReader
 
-__all__ = ["DataWorkerLost", "LoadedBatches"]
-
 logger = logging.getLogger(__name__)
 
 # Batches decoded ahead of the computation.

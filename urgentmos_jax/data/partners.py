@@ -6,8 +6,6 @@ import numpy as np
 
 from urgentmos_jax.manifests.sampling import stable_uniform
 
-__all__ = ["PairingScope", "Partners"]
-
 PairingScope = Literal["reference", "corpus", "any", "none"]
 
 

@@ -13,8 +13,6 @@ from urgentmos_jax.data.partners import PairingScope, Partners
 from urgentmos_jax.data.training_set import TrainingSet
 from urgentmos_jax.scoring.batching import bucket_sizes
 
-__all__ = ["Plan", "PlannedBatch"]
-
 MIN_SECONDS = 1.0
 # A training step compiles slowly, so its buckets are coarser than those of scoring.
 RATIO = 1.2

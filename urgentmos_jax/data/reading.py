@@ -12,8 +12,6 @@ from urgentmos_jax.data.plan import Plan
 from urgentmos_jax.manifests.durations import DURATION_TOLERANCE_SECONDS
 from urgentmos_jax.manifests.sampling import stable_uniform
 
-__all__ = ["BatchReader"]
-
 
 class BatchReader:
     """Reads the batches of a plan. Letters in shapes as in `data.batching`.

@@ -14,8 +14,6 @@ from urgentmos_jax.manifests.records import ManifestError, Utterance
 from urgentmos_jax.manifests.sampling import stable_hash
 from urgentmos_jax.metrics import Metric
 
-__all__ = ["Source", "TrainingSet", "find_source", "read_training_set"]
-
 
 @dataclasses.dataclass(frozen=True)
 class Source:

@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-__all__ = ["Batch", "bucket_of", "bucket_sizes", "plan_batches"]
-
 # A clip of a shorter bucket joins a batch if it fills at least this part of its length; less would be mostly padding.
 _MIN_FILL = 0.75
 

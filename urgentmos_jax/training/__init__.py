@@ -4,32 +4,20 @@
 and `step` one update. `mesh` makes the mesh of devices, `sharding` places arrays on it, `topology` joins several hosts.
 """
 
-import importlib
-from typing import Any
+from urgentmos_jax.lazy import public
 
-# Public names and the files that hold them, imported when asked for.
-_FILES = {
-    "CheckpointError": "checkpoints",
-    "Checkpoints": "checkpoints",
-    "ConfigError": "config",
-    "HostLost": "topology",
-    "Interrupted": "interruption",
-    "MeshConfig": "mesh",
-    "NonFiniteLoss": "trainer",
-    "OutOfMemory": "memory",
-    "STOPPED": "trainer",
-    "TooManyBadItems": "skipped",
-    "TrainConfig": "config",
-    "Trainer": "trainer",
-    "describe_run": "dry_run",
-    "read_config": "config",
-    "show_log": "logs",
-}
-
-__all__ = [*_FILES]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _FILES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_FILES[name]}"), name)
+__getattr__, __all__ = public(
+    __name__,
+    checkpoints="CheckpointError Checkpoints",
+    config="ConfigError TrainConfig read_config",
+    dry_run="describe_run",
+    interruption="Interrupted",
+    logs="show_log",
+    memory="OutOfMemory",
+    mesh="MeshConfig make_mesh",
+    sharding="Layout",
+    skipped="TooManyBadItems",
+    step="OptimizerConfig TrainState TrainStep",
+    topology="HostLost",
+    trainer="STOPPED NonFiniteLoss Trainer",
+)

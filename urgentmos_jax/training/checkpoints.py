@@ -26,8 +26,6 @@ from urgentmos_jax.training import topology
 from urgentmos_jax.training.sharding import path_name
 from urgentmos_jax.version import __version__
 
-__all__ = ["FORMAT_VERSION", "BestCheckpoint", "CheckpointError", "Checkpoints", "state_bytes"]
-
 logger = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1

@@ -17,16 +17,6 @@ from urgentmos_jax.schema import SchemaError, at_least, read
 from urgentmos_jax.training.mesh import MeshConfig
 from urgentmos_jax.training.step import OptimizerConfig, Precision
 
-__all__ = [
-    "BatchConfig",
-    "ConfigError",
-    "DataConfig",
-    "Pretrained",
-    "TrainConfig",
-    "differences",
-    "read_config",
-]
-
 
 class ConfigError(ValueError):
     """Keys of a config that are unknown, missing or of another type; the message names all."""

@@ -17,8 +17,6 @@ from urgentmos_jax.scoring.engine import max_samples
 from urgentmos_jax.training.config import ConfigError, TrainConfig
 from urgentmos_jax.training.validation import ValidationSet, read_validation_sets
 
-__all__ = ["check_lengths", "fingerprint", "make_plan", "read_datasets"]
-
 logger = logging.getLogger(__name__)
 
 

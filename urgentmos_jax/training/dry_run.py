@@ -9,8 +9,6 @@ from urgentmos_jax.training.config import read_config
 from urgentmos_jax.training.mesh import mesh_sizes
 from urgentmos_jax.training.start import with_sizes
 
-__all__ = ["describe_run"]
-
 
 def describe_run(values: Mapping[str, Any], devices: int, *, name: str = "config") -> str:
     """Parameters by part, operations, and an estimate of the memory of a device.

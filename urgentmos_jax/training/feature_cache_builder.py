@@ -26,8 +26,6 @@ from urgentmos_jax.training import topology
 from urgentmos_jax.training.mesh import MeshConfig
 from urgentmos_jax.training.sharding import Layout
 
-__all__ = ["open_feature_cache", "state_shapes"]
-
 logger = logging.getLogger(__name__)
 
 # Audio of a batch whose states are computed, over all devices.

@@ -11,8 +11,6 @@ from jax.experimental import multihost_utils
 
 from urgentmos_jax.training import topology
 
-__all__ = ["Interrupted", "Interruption"]
-
 
 class Interrupted(RuntimeError):
     """A signal ended the run, behind a checkpoint; `signal` is its number."""

@@ -17,8 +17,6 @@ import numpy as np
 from urgentmos_jax.data.batching import LoadedBatch
 from urgentmos_jax.files import StepLog, append_json_lines, is_remote, progress
 
-__all__ = ["RunLog", "show_log"]
-
 logger = logging.getLogger(__name__)
 
 # Updates that the host may be ahead of the devices.

@@ -16,8 +16,6 @@ from urgentmos_jax.model.urgentmos import ModelConfig
 from urgentmos_jax.training.sharding import Layout
 from urgentmos_jax.training.step import TrainStep
 
-__all__ = ["OutOfMemory", "abstract_batch", "as_out_of_memory", "check_largest", "device_bytes"]
-
 
 class OutOfMemory(RuntimeError):
     """A batch does not fit the memory of a device; the message gives its shape and what to lower."""

@@ -8,8 +8,6 @@ from jax.sharding import AxisType, Mesh
 
 from urgentmos_jax.schema import at_least
 
-__all__ = ["MeshConfig", "make_mesh", "mesh_sizes"]
-
 
 @dataclasses.dataclass(frozen=True)
 class MeshConfig:

@@ -19,8 +19,6 @@ from jax.sharding import NamedSharding, PartitionSpec
 from urgentmos_jax.data.batching import BatchArrays, HostRows
 from urgentmos_jax.training.mesh import MeshConfig, make_mesh
 
-__all__ = ["Layout", "path_name"]
-
 logger = logging.getLogger(__name__)
 
 P = PartitionSpec

@@ -10,8 +10,6 @@ from urgentmos_jax.data.batching import LoadedBatch
 from urgentmos_jax.files import append_json_lines
 from urgentmos_jax.training import topology
 
-__all__ = ["SkippedClips", "TooManyBadItems"]
-
 logger = logging.getLogger(__name__)
 
 

@@ -28,8 +28,6 @@ from urgentmos_jax.weights.model_folder import is_model_folder, load_folder, sav
 from urgentmos_jax.weights.published import PUBLISHED_ENCODERS
 from urgentmos_jax.weights.rules import WeightsError, fill, flat_state
 
-__all__ = ["check_same_config", "fine_tuned_module", "initial_module", "start_model", "with_sizes"]
-
 logger = logging.getLogger(__name__)
 
 

@@ -22,16 +22,6 @@ from urgentmos_jax.nn.stack import LayerStack
 from urgentmos_jax.schema import at_least
 from urgentmos_jax.training.sharding import Layout
 
-__all__ = [
-    "MAX_BAD_IN_A_ROW",
-    "OptimizerConfig",
-    "TrainState",
-    "TrainStep",
-    "learning_rate",
-    "make_optimizer",
-    "split_module",
-]
-
 Precision = Literal["float32", "bfloat16"]
 
 # After so many updates in a row whose gradients are not finite, nothing is updated any more.

@@ -8,21 +8,6 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-__all__ = [
-    "HostLost",
-    "as_host_lost",
-    "broadcast_from_first",
-    "connect",
-    "differing_values",
-    "first_host_first",
-    "gather",
-    "gather_json",
-    "host_count",
-    "is_first",
-    "require_same",
-    "wait_for_all",
-]
-
 Made = TypeVar("Made")
 
 # A host that has not been heard of for so long is lost, and the others end.

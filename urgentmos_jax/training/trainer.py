@@ -40,8 +40,6 @@ from urgentmos_jax.training.step import (
 from urgentmos_jax.training.validation import format_table, validate
 from urgentmos_jax.weights.model_folder import is_model_folder, save_folder
 
-__all__ = ["STOPPED", "NonFiniteLoss", "Trainer"]
-
 logger = logging.getLogger(__name__)
 
 

@@ -21,8 +21,6 @@ from urgentmos_jax.statistics.preference import CLEAR, sign_accuracy
 from urgentmos_jax.tables import text_table
 from urgentmos_jax.training import topology
 
-__all__ = ["ValidationSet", "format_table", "read_validation_sets", "validate"]
-
 logger = logging.getLogger(__name__)
 
 
