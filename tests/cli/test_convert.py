@@ -143,7 +143,7 @@ def test_convert_needs_the_config_of_the_encoder(tmp_path, capsys):
     (folder / "config.json").write_text(json.dumps({**config, "model_type": "bert"}))
     (folder / "preprocessor_config.json").unlink()
     error = convert_error(capsys, CASE / "model.pt", tmp_path / "out", folder)
-    assert "preprocessor_config.json is missing" in error and "'bert' is not supported" in error
+    assert "preprocessor_config.json is missing" in error and "model_type is 'bert', must be one of wav2vec2" in error
 
 
 def test_convert_leaves_other_folders_alone(tmp_path, capsys):
