@@ -358,7 +358,7 @@ def test_scores_join_by_id(corpus, capsys, tmp_path):
     [
         ("utmos.scp", "clean_0 high\n", "utmos.scp:1: 'clean_0 high' is not `uid number`"),
         ("utmos.scp", "other:1 3\n", "none of its 1 ids is in"),
-        ("odd.scp", "clean_0 3\n", "'odd' is no known metric; give it as METRIC="),
+        ("odd.scp", "clean_0 3\n", "'odd' is not a known metric; give it as METRIC="),
         ("a.csv", "id,utmos\nclean_0,3\n", "a.csv:1: no column 'uid'"),
         ("a.csv", "uid,loudness\nclean_0,3\n", "no column is named as a known metric"),
         ("a.csv", "uid,utmos\nclean_0,3\nclean_0,4\n", "a.csv:3: utmos of 'clean_0' is 4, on an earlier line another"),

@@ -102,7 +102,7 @@ def test_what_cannot_be_judged_keeps_its_row(expected, model_folder, tmp_path, c
     wanted = dict.fromkeys(("page", "nothing", "short"), middle) | {"half": 0.0, "none": 0.0}
     assert found == pytest.approx(expected["both"] | wanted, abs=TOLERANCE)
     err = capsys.readouterr().err
-    assert "5 rows could not be judged" in err and "acr nothing: audio: no recording in the row" in err
+    assert "5 rows could not be scored" in err and "acr nothing: audio: no recording in the row" in err
     assert "ccr half: audio_b: " in err and "acr page: audio: " in err and str(tmp_path / "source") not in err
     assert "ccr none: audio_a: no recording in the row" in err and "the mean of the other scores" in err
     failed = json.loads((tmp_path / "p.csv.meta.json").read_text())["counts"]["failed"]
@@ -127,13 +127,13 @@ def test_everything_wrong_with_a_file_comes_at_once(source, tmp_path, capsys):
                 "1: the header is 'id,score', it has to be 'sample_id,pred_score'",
                 "2: 0.9999 is outside 1 to 5, the range of acr",
                 "3: 3.14159: write it with at most 4 decimals, as 3.1416",
-                "4: 'good' is no number",
-                "5: 'nan' is no number",
+                "4: 'good' is not a number",
+                "5: 'nan' is not a number",
                 "6: sample_id 's0' is that of line 2 too",
                 "7: sample_id 'x' is in neither part",
                 "8: 3.1 is outside -3 to 3, the range of ccr",
                 "9: 1e0: write it with at most 4 decimals, as 1.0000",
-                "10: has 1 cells, 2 are wanted",
+                "10: has 1 cells, 2 expected",
                 "11: -3.0001 is outside -3 to 3, the range of ccr",
                 " acr 's0 again' is missing",
                 " ccr 'p40' is missing",

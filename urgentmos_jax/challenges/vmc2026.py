@@ -38,8 +38,8 @@ class Part:
 
     name: str
     audio: tuple[str, ...]
-    least: float
-    greatest: float
+    minimum: float
+    maximum: float
     published: tuple[int, ...]
 
 
@@ -91,17 +91,17 @@ def read_items(source: Path, scratch: Path | None = None) -> list[Item]:
     contents: dict[str, str] = {}
     split = Split("submission")
     for part in PARTS:
-        for place, sample_id, recordings in _rows(source, part, split):
+        for position, sample_id, recordings in _rows(source, part, split):
             if not sample_id:
-                split.fault(place, "no sample_id")
+                split.fault(position, "no sample_id")
                 continue
-            if (first := firsts.setdefault(sample_id, place)) is not place:
-                split.fault(place, f"sample_id {sample_id!r} is that of {first} too")
+            if (first := firsts.setdefault(sample_id, position)) is not position:
+                split.fault(position, f"sample_id {sample_id!r} is that of {first} too")
             files = () if scratch is None else tuple(_file(one, scratch, contents) for one in recordings)
             items.append(Item(sample_id, part, files))
     split.stop_at_faults()
     if empty := [part.name for part in PARTS if not any(item.part is part for item in items)]:
-        raise ManifestError([f"{source}: no rows in {' and '.join(empty)}; both parts are wanted"])
+        raise ManifestError([f"{source}: no rows in {' and '.join(empty)}; both parts expected"])
     return items
 
 
@@ -174,22 +174,22 @@ def check(path: Path, items: Sequence[Item]) -> list[str]:
     lines: dict[str, int] = {}
     faults = []
     rows = iter(CsvFile(path, None))
-    place, header = next(rows, (Position(str(path), 1), []))
+    position, header = next(rows, (Position(str(path), 1), []))
     with path.open("rb") as file:
         if file.read(3) == b"\xef\xbb\xbf":
-            faults.append(f"{place}: starts with a byte-order mark; save it as UTF-8 without one")
+            faults.append(f"{position}: starts with a byte-order mark; save it as UTF-8 without one")
     if tuple(header) != HEADER:
-        faults.append(f"{place}: the header is {','.join(header)!r}, it has to be {','.join(HEADER)!r}")
-    for place, cells in rows:
+        faults.append(f"{position}: the header is {','.join(header)!r}, it has to be {','.join(HEADER)!r}")
+    for position, cells in rows:
         sample_id, *values = cells
-        if (first := lines.setdefault(sample_id, place.line)) != place.line:
-            faults.append(f"{place}: sample_id {sample_id!r} is that of line {first} too")
+        if (first := lines.setdefault(sample_id, position.line)) != position.line:
+            faults.append(f"{position}: sample_id {sample_id!r} is that of line {first} too")
         elif sample_id not in parts:
-            faults.append(f"{place}: sample_id {sample_id!r} is in neither part")
+            faults.append(f"{position}: sample_id {sample_id!r} is in neither part")
         elif len(values) != 1:
-            faults.append(f"{place}: has {len(cells)} cells, {len(HEADER)} are wanted")
+            faults.append(f"{position}: has {len(cells)} cells, {len(HEADER)} expected")
         elif fault := _value_fault(values[0], parts[sample_id]):
-            faults.append(f"{place}: {fault}")
+            faults.append(f"{position}: {fault}")
     faults += [f"{path}: {part.name} {name!r} is missing" for name, part in parts.items() if name not in lines]
     return faults
 
@@ -197,9 +197,9 @@ def check(path: Path, items: Sequence[Item]) -> list[str]:
 def _value_fault(text: str, part: Part) -> str | None:
     value = number(text)
     if value is None:
-        return f"{text!r} is no number"
-    if not part.least <= value <= part.greatest:
-        return f"{text} is outside {part.least:g} to {part.greatest:g}, the range of {part.name}"
+        return f"{text!r} is not a number"
+    if not part.minimum <= value <= part.maximum:
+        return f"{text} is outside {part.minimum:g} to {part.maximum:g}, the range of {part.name}"
     if not _PLAIN.fullmatch(text):
         return f"{text}: write it with at most {DECIMALS} decimals, as {value:.{DECIMALS}f}"
     return None
@@ -210,13 +210,13 @@ def _rows(source: Path, part: Part, split: Split) -> Iterator[tuple[Position, st
     columns = ("sample_id", *part.audio)
     table = source / f"{part.name}.csv"
     if table.is_file():
-        for place, row in split.table(CsvFile(table, columns)):
+        for position, row in split.table(CsvFile(table, columns)):
             named = [row[name] for name in part.audio]
-            yield place, row["sample_id"], [{"path": locate(name, table, None)} if name else None for name in named]
+            yield position, row["sample_id"], [{"path": locate(name, table, None)} if name else None for name in named]
         return
-    for place, row in hub_rows(source, None, columns, audio=part.audio, config=part.name):
+    for position, row in hub_rows(source, None, columns, audio=part.audio, config=part.name):
         sample_id = "" if row["sample_id"] is None else str(row["sample_id"])
-        yield place, sample_id, [row[name] for name in part.audio]
+        yield position, sample_id, [row[name] for name in part.audio]
 
 
 def _file(recording: dict[str, Any] | None, scratch: Path, contents: dict[str, str]) -> str | None:
@@ -257,7 +257,7 @@ def _predictions(items: Sequence[Item], outcomes: Sequence[float | str]) -> list
         if isinstance(outcome, str):
             predictions.append(Prediction(item, 0.0, error=outcome))
             continue
-        value = min(max(outcome, item.part.least), item.part.greatest)
+        value = min(max(outcome, item.part.minimum), item.part.maximum)
         # Adding 0 makes -0 a 0.
         predictions.append(Prediction(item, round(value, DECIMALS) + 0.0, value != outcome))
     known = [one.value for one in predictions if one.item.part is ACR and one.error is None]

@@ -87,7 +87,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     print(f"{arguments.output}: {_counted(items)}", file=sys.stderr)
     print(f"recordings: {counts['recordings']}, each encoded once; clamped: {counts['clamped']}", file=sys.stderr)
     if failed:
-        print(summarise_errors(failed, "rows could not be judged"), file=sys.stderr)
+        print(summarise_errors(failed, "rows could not be scored"), file=sys.stderr)
         print("for them stand the mean of the other scores, and 0 for comparisons", file=sys.stderr)
     return 1 if failed else 0
 

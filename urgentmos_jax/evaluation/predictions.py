@@ -62,8 +62,8 @@ def read_predictions(path: str | os.PathLike) -> Predictions:
             and one for each metric (`metric_cmos` of comparisons). Null and empty cells are missing.
 
     Raises:
-        PredictionsError: The file cannot be read; a uid is missing or repeated, a value is no finite number; all lines
-            are named.
+        PredictionsError: The file cannot be read; a uid is missing or repeated, a value is not a finite number; all
+            lines are named.
     """
     path = Path(path)
     found, faults = Predictions(name=str(path)), []
@@ -167,7 +167,7 @@ def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
             if isinstance(values, dict) and kind == "comparison":
                 values = {name: one.get("cmos") if isinstance(one, dict) else one for name, one in values.items()}
             if not isinstance(values, dict):
-                yield number, f"{kind} is no object of numbers"
+                yield number, f"{kind} is not an object of numbers"
                 continue
             paths = entry.get("paths") or [entry.get("path")]
             present = {name: value for name, value in values.items() if value is not None}
@@ -182,14 +182,14 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
     try:
         table = CsvFile(path, ["uid"], strip=False)
         header, metrics = table.header, _metric_columns(table.header)
-        for place, cells in table:
+        for position, cells in table:
             if len(cells) != len(header):
-                yield place.line, f"has {len(cells)} cells, the header has {len(header)}"
+                yield position.line, f"has {len(cells)} cells, the header has {len(header)}"
                 continue
             row = dict(zip(header, cells, strict=True))
             values = {metric: row[column] for metric, column in metrics.items() if row[column].strip()}
             sides = [row["path_a"], row["path_b"]] if {"path_a", "path_b"} <= row.keys() else [row.get("path")]
-            yield place.line, {"uid": row["uid"], "values": values, "paths": sides}
+            yield position.line, {"uid": row["uid"], "values": values, "paths": sides}
     except ManifestError as error:
         raise PredictionsError(error.faults) from None
 

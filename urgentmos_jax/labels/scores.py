@@ -90,9 +90,9 @@ def join(
 def _read_scp(path: Path, metric: str, checks: RowChecks) -> dict[str, dict[str, float]]:
     if metric not in CATALOGUE:
         advice = f"give it as METRIC={path}, with one of {', '.join(CATALOGUE)}"
-        raise ManifestError([f"{path}: its name {metric!r} is no known metric; {advice}"])
+        raise ManifestError([f"{path}: its name {metric!r} is not a known metric; {advice}"])
     found = read_scp(path, checks)
-    return {metric: {uid: value for uid, (place, value) in found.items() if checks.fits(place, metric, value)}}
+    return {metric: {uid: value for uid, (position, value) in found.items() if checks.fits(position, metric, value)}}
 
 
 def _read_table(path: Path, metric: str | None, checks: RowChecks) -> tuple[dict[str, dict[str, float]], list[str]]:
@@ -101,12 +101,12 @@ def _read_table(path: Path, metric: str | None, checks: RowChecks) -> tuple[dict
     if not metrics:
         raise ManifestError([f"{path}:1: no column is named as a known metric; the columns are {table.header}"])
     values: dict[str, dict[str, float]] = {name: {} for name in metrics}
-    for place, cells in checks.table(table):
+    for position, cells in checks.table(table):
         for name in metrics:
-            value = checks.value(place, name, cells[name])
-            if value is None or not checks.fits(place, name, value):
+            value = checks.value(position, name, cells[name])
+            if value is None or not checks.fits(position, name, value):
                 continue
             if values[name].setdefault(cells[_ID], value) != value:
-                checks.fault(place, f"{name} of {cells[_ID]!r} is {value:g}, on an earlier line another value")
+                checks.fault(position, f"{name} of {cells[_ID]!r} is {value:g}, on an earlier line another value")
     unused = [name for name in table.header if name not in (_ID, *metrics)]
     return values, [f"columns left out: {', '.join(unused)}"] if unused else []
