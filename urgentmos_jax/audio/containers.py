@@ -5,12 +5,57 @@ libsndfile corrects a wrong length in silence and leaves out damaged pages; here
 
 import io
 import zlib
-from typing import BinaryIO, Literal, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 _MAX_CHUNKS = 1000
 _MPEG1_KBPS = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
 _MPEG2_KBPS = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 _REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+
+_BEHIND_TAGS = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"riff", b"fLaC", b"OggS")
+
+
+class TailFile(io.RawIOBase):
+    """A file from a byte on, as if it began there."""
+
+    def __init__(self, path: str, start: int):
+        self._file, self._start = io.FileIO(path), start
+        self._file.seek(start)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        return self._file.readinto(buffer) or 0
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset + (self._start if whence == io.SEEK_SET else 0), whence) - self._start
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def tag_bytes(raw: BinaryIO) -> int:
+    """Bytes of ID3v2 tags, and of zeros behind them, before a container other than MP3, which has them by itself."""
+    start = 0
+    while len(head := raw.read(10)) == 10 and head[:3] == b"ID3":
+        start += 10 + _id3_size(head) + (10 if head[5] & 0x10 else 0)
+        raw.seek(start)
+    if not start:
+        return 0
+    raw.seek(start)
+    following = raw.read(4096)
+    start += len(following) - len(following.lstrip(b"\0"))
+    return start if following.lstrip(b"\0").startswith(_BEHIND_TAGS) else 0
+
+
+def _id3_size(head: bytes) -> int:
+    return head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
 
 
 class SampleChunk(NamedTuple):
@@ -97,11 +142,11 @@ def mp3_samples(raw: BinaryIO, claimed: int) -> int:
         raw: The file, at its start.
         claimed: Samples a channel that libsndfile tells of.
     """
-    tag_bytes, samples = 0, 0
+    tag, samples = 0, 0
     head = raw.read(10)
     if head[:3] == b"ID3" and len(head) == 10:
-        tag_bytes = 10 + (head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9])
-    for start in range(tag_bytes, tag_bytes + 2048):  # The first frame may be damaged.
+        tag = 10 + _id3_size(head)
+    for start in range(tag, tag + 2048):  # The first frame may be damaged.
         raw.seek(start)
         first = _mp3_frame(raw)
         if first and _mp3_frame(raw):

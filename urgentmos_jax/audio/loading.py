@@ -16,7 +16,15 @@ import numpy as np
 import soundfile
 import soxr
 
-from urgentmos_jax.audio.containers import SampleChunk, mp3_samples, ogg_fault, sample_chunk, with_sample_bytes
+from urgentmos_jax.audio.containers import (
+    SampleChunk,
+    TailFile,
+    mp3_samples,
+    ogg_fault,
+    sample_chunk,
+    tag_bytes,
+    with_sample_bytes,
+)
 
 SAMPLE_RATE_HZ = 16000
 RESAMPLER = "soxr_hq"
@@ -28,6 +36,7 @@ _RATES_HZ = (1000, 768_000)
 _MAX_CHANNELS = 64
 _MAX_HOURS = 24
 _MAX_LEVEL = 10.0
+_INTEGERS = ("int16", "int32", "uint8")
 _LSB = 2.0**-15
 _BLOCK_SAMPLES = 16384
 _LOSS_CAUSES = {"MP3": "cut, damaged, or without the Xing tag that `ffmpeg -i OLD -c copy NEW` writes"}
@@ -78,8 +87,8 @@ def load_audio(
 
     Args:
         source: A path; or an array (anything `np.asarray` takes) [T], [T, channels] or [channels, T]: of two
-            axes the shorter is the channels. Floats are taken as they are; integers are divided by the full
-            scale of their type (unsigned ones centred first).
+            axes the shorter is the channels. Floats are taken as they are; integers are as audio has them: int16,
+            int32, or uint8 (centred at 128), divided by their full scale.
         sample_rate_hz: Sample rate of an array. Files know their own, and this is not looked at.
         name: What errors call an array; files are called by their path.
         min_samples: Minimum length at 16 kHz, in samples.
@@ -183,7 +192,9 @@ def _open(path: str) -> Iterator[tuple[_ForwardFile, int | None]]:
     if not status.st_size:
         raise _error("empty", path, "it has 0 bytes; remove it or record it again")
     with _raw(path) as raw:
-        chunk = sample_chunk(raw, status.st_size)
+        size = raw.seek(0, io.SEEK_END)
+        raw.seek(0)
+        chunk = sample_chunk(raw, size)
         stream = with_sample_bytes(raw, chunk) if chunk and chunk.held > chunk.claimed else raw
         stream.seek(0)
         try:
@@ -198,7 +209,9 @@ def _open(path: str) -> Iterator[tuple[_ForwardFile, int | None]]:
 @contextlib.contextmanager
 def _raw(path: str) -> Iterator[BinaryIO]:
     try:
-        with _NamelessFile(io.FileIO(path)) as raw:
+        with io.FileIO(path) as file:
+            start = tag_bytes(file)
+        with _NamelessFile(TailFile(path, start)) as raw:
             yield raw
     except OSError as error:
         reason = f"it cannot be read: {error.strerror}; check the disk and its permissions"
@@ -266,7 +279,13 @@ def _read_array(source: Any, rate_hz: float, name: str | None) -> tuple[np.ndarr
     if array.dtype.name == "bfloat16":
         array = array.astype(np.float32)
     if array.dtype.kind not in "fiu":
-        raise _error("undecodable", name, f"its dtype is {array.dtype}; give floats or integers")
+        raise _error("undecodable", name, f"its dtype is {array.dtype}; give floats in [-1, 1], int16, int32 or uint8")
+    if array.dtype.kind in "iu" and array.dtype.name not in _INTEGERS:
+        # Samples of 16 bits in a wider type, or in a list, would pass for silence.
+        text = (
+            f"its dtype is {array.dtype}, whose full scale is not known; give floats in [-1, 1], int16, int32 or uint8"
+        )
+        raise _error("undecodable", name, text)
     if array.ndim not in (1, 2):
         raise _error("undecodable", name, f"its shape is {array.shape}; give [T] or [T, channels]")
     if not array.size:
