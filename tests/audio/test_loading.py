@@ -150,7 +150,12 @@ def test_empty(put, data):
     ("data", "words"),
     [
         (np.random.default_rng(0).bytes(5000), "not recognised"),
-        (b"<!DOCTYPE html><html>Not found</html>" * 100, "not recognised"),
+        (b"<!DOCTYPE html><html>Not found</html>" * 100, "an HTML page, perhaps that of a failed download"),
+        (b"\n<html>Not found</html>", "an HTML page"),
+        (b"\0\0\0\x20ftypM4A " + bytes(5000), "an MP4 or M4A file; convert it: `ffmpeg"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "run `git lfs pull`"),
+        (b"\x1aE\xdf\xa3" + bytes(100), "a Matroska or WebM file"),
+        (b"PK\x03\x04" + bytes(100), "a zip archive"),
         (wav()[:30], "decoder says"),
         (wav(codec=0x1234), "decoder says"),
         (b"ID3", "decoder says"),
@@ -517,7 +522,10 @@ def test_codecs(put, kind, tolerance):
 
 @pytest.mark.parametrize("suffix", audio.AUDIO_SUFFIXES)
 def test_suffixes(put, suffix):
-    kind = {".wav": PCM_16, ".flac": FLAC, ".ogg": VORBIS, ".mp3": MP3}[suffix]
+    opus = dict(format="OGG", subtype="OPUS")
+    kind = {".flac": FLAC, ".ogg": VORBIS, ".oga": VORBIS, ".opus": opus, ".mp3": MP3, ".wav": PCM_16, ".wave": PCM_16}
+    kind |= {".rf64": dict(format="RF64"), ".w64": dict(format="W64")}
+    kind = kind.get(suffix, dict(format="AIFF"))
     path = put(encode(tone(), **kind), "ä" + suffix)
     assert load_audio(path).duration_s == probe(os.fspath(path)) == 5
 

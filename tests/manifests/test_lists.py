@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from urgentmos_jax.manifests.lists import read_list
+from urgentmos_jax.audio.loading import AUDIO_SUFFIXES
+from urgentmos_jax.manifests.lists import find_recordings, read_list
 from urgentmos_jax.manifests.records import ManifestError
 
 
@@ -44,3 +45,29 @@ def test_broken_lists_name_each_line(tmp_path):
             listed(tmp_path / name, content)
     with pytest.raises(ManifestError, match=r"(?s)30 faults.*l.scp:20:.*and 10 more"):
         listed(tmp_path / "l.scp", "x\n" * 30)
+
+
+def test_a_folder_gives_every_kind_that_is_read_and_tells_of_the_others(tmp_path, caplog):
+    names = [f"{index}{suffix}" for index, suffix in enumerate(AUDIO_SUFFIXES)] + ["deep/er/A.WAV"]
+    for name in [*names, ".hidden.wav", ".git/b.wav", "notes.txt", "more.txt", "c.m4a", "README"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert find_recordings(tmp_path) == sorted(tmp_path / name for name in names)
+    assert "left out: 2 .txt, 1 .m4a, 1 without suffix" in caplog.text
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "c.m4a").touch()
+    with pytest.raises(ManifestError, match=r"none: no recordings .*other files: 1 \.m4a"):
+        find_recordings(tmp_path / "none")
+
+
+def test_links_to_folders_are_followed_once(tmp_path, caplog):
+    recordings = tmp_path / "elsewhere" / "a.wav"
+    recordings.parent.mkdir()
+    recordings.touch()
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "linked").symlink_to(recordings.parent, target_is_directory=True)
+    assert find_recordings(folder) == [folder / "linked" / "a.wav"] and not caplog.text
+    (recordings.parent / "back").symlink_to(folder, target_is_directory=True)
+    assert find_recordings(folder) == [folder / "linked" / "a.wav"]
+    assert "back: a link to a folder that was entered before" in caplog.text

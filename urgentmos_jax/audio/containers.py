@@ -4,6 +4,7 @@ libsndfile corrects a wrong length in silence and leaves out damaged pages; here
 """
 
 import io
+import re
 import zlib
 from typing import Any, BinaryIO, Literal, NamedTuple
 
@@ -14,6 +15,33 @@ _REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 _BEHIND_TAGS = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"riff", b"fLaC", b"OggS")
+
+
+_CONVERT = "convert it: `ffmpeg -i OLD NEW.flac`"
+# (First byte, bytes there, what such a file is and what to do.)
+_FOREIGN = (
+    (4, b"ftyp", f"an MP4 or M4A file; {_CONVERT}"),
+    (0, b"\x1a\x45\xdf\xa3", f"a Matroska or WebM file; {_CONVERT}"),
+    (0, b"\x30\x26\xb2\x75", f"a Windows Media file; {_CONVERT}"),
+    (0, b"#!AMR", f"an AMR file; {_CONVERT}"),
+    (0, b"caff", f"a Core Audio file; {_CONVERT}"),
+    (0, b".snd", f"a Sun or NeXT audio file; {_CONVERT}"),
+    (0, b"NIST_1A", "a NIST SPHERE file; convert it: `sox OLD NEW.wav`"),
+    (0, b"\xff\xf1", f"AAC audio; {_CONVERT}"),
+    (0, b"\xff\xf9", f"AAC audio; {_CONVERT}"),
+    (0, b"version https://git-lfs", "a pointer of git-lfs, not the recording; run `git lfs pull`"),
+    (0, b"PK\x03\x04", "a zip archive; unpack it"),
+    (0, b"\x1f\x8b", "a gzip archive; unpack it"),
+    (0, b"%PDF", "a PDF document; check the path"),
+)
+
+
+def foreign_kind(raw: BinaryIO) -> str | None:
+    """What a file is that is not read, and what to do; None where its first bytes do not tell."""
+    head = raw.read(512)
+    if re.match(rb"\s*(<!--.*?-->\s*)?<(!doctype html|html|head|body)\b", head, re.IGNORECASE | re.DOTALL):
+        return "an HTML page, perhaps that of a failed download; download it again"
+    return next((kind for start, magic, kind in _FOREIGN if head[start:].startswith(magic)), None)
 
 
 class TailFile(io.RawIOBase):

@@ -19,6 +19,7 @@ import soxr
 from urgentmos_jax.audio.containers import (
     SampleChunk,
     TailFile,
+    foreign_kind,
     mp3_samples,
     ogg_fault,
     sample_chunk,
@@ -28,14 +29,25 @@ from urgentmos_jax.audio.containers import (
 
 SAMPLE_RATE_HZ = 16000
 RESAMPLER = "soxr_hq"
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
+# What is read, by libsndfile's names, and the suffixes that such files have.
+_FORMATS = {
+    "WAV": (".wav", ".wave"),
+    "WAVEX": (),
+    "RF64": (".rf64",),
+    "W64": (".w64",),
+    "AIFF": (".aiff", ".aif", ".aifc"),
+    "FLAC": (".flac",),
+    "OGG": (".ogg", ".oga", ".opus"),
+    "MP3": (".mp3",),
+}
+AUDIO_SUFFIXES = tuple(suffix for suffixes in _FORMATS.values() for suffix in suffixes)
 CODES = ("missing", "empty", "undecodable", "truncated", "too_short", "non_finite", "too_large")
 
-_FORMATS = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "FLAC", "OGG", "MP3")
 _RATES_HZ = (1000, 768_000)
 _MAX_CHANNELS = 64
 _MAX_HOURS = 24
 _MAX_LEVEL = 10.0
+_WANTED = "Give WAV, AIFF, FLAC, Ogg (Vorbis, Opus) or MP3"
 _INTEGERS = ("int16", "int32", "uint8")
 _LSB = 2.0**-15
 _BLOCK_SAMPLES = 16384
@@ -200,8 +212,10 @@ def _open(path: str) -> Iterator[tuple[_ForwardFile, int | None]]:
         try:
             file = _ForwardFile(stream)
         except soundfile.SoundFileError as error:
-            text = f"the decoder says: {_decoder_message(error)} Give WAV, FLAC, Ogg or MP3"
-            raise _error("undecodable", path, text) from error
+            text = f"the decoder says: {_decoder_message(error)}"
+            with _raw(path) as raw:
+                kind = foreign_kind(raw)
+            raise _error("undecodable", path, f"it is {kind}" if kind else f"{text} {_WANTED}") from error
         with file:
             yield file, _claimed_samples(file, chunk, path)
 
@@ -221,7 +235,7 @@ def _raw(path: str) -> Iterator[BinaryIO]:
 def _claimed_samples(file: _ForwardFile, chunk: SampleChunk | None, path: str) -> int | None:
     """Returns the samples a channel that the header claims, None if unknown; refuses implausible headers."""
     if file.format not in _FORMATS:
-        raise _error("undecodable", path, f"its format is {file.format}; give WAV, FLAC, Ogg or MP3")
+        raise _error("undecodable", path, f"its format is {file.format}. {_WANTED}")
     _check_layout(file.samplerate, file.channels, path)
     claimed = file.frames
     if file.format == "MP3":

@@ -2,6 +2,9 @@
 
 import csv
 import io
+import logging
+import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,8 @@ from urgentmos_jax.audio.loading import AUDIO_SUFFIXES
 from urgentmos_jax.manifests.lines import json_lines, two_strings
 from urgentmos_jax.manifests.paths import locate
 from urgentmos_jax.manifests.records import ManifestError
+
+logger = logging.getLogger(__name__)
 
 # A file of another kind is a recording.
 LIST_SUFFIXES = (".jsonl", ".csv", ".scp", ".txt")
@@ -62,19 +67,36 @@ def read_pair_list(path: Path, audio_root: Path | None = None) -> list[tuple[str
 
 
 def find_recordings(folder: Path) -> list[Path]:
-    """Recordings below a folder, sorted, hidden files left out.
+    """Recordings below a folder, sorted; hidden files are left out, other files are counted in a warning.
+
+    Links to folders are followed, but each folder is entered once.
 
     Raises:
         ManifestError: There are none.
     """
-    found = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in AUDIO_SUFFIXES and not any(p.startswith(".") for p in path.relative_to(folder).parts)
-    )
+    found: list[Path] = []
+    others: Counter[str] = Counter()
+    entered: set[tuple[int, int]] = set()
+    for name, folders, files in os.walk(folder, followlinks=True):
+        here = os.stat(name)
+        if (here.st_dev, here.st_ino) in entered:
+            logger.warning("%s: a link to a folder that was entered before, passed over", name)
+            folders.clear()
+            continue
+        entered.add((here.st_dev, here.st_ino))
+        folders[:] = sorted(one for one in folders if not one.startswith("."))
+        for file in (Path(name, one) for one in files if not one.startswith(".")):
+            if file.suffix.lower() in AUDIO_SUFFIXES:
+                found.append(file)
+            else:
+                others[file.suffix.lower() or "without suffix"] += 1
+    told = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common())
     if not found:
-        raise ManifestError([f"{folder}: no recordings ({', '.join(AUDIO_SUFFIXES)}) below this folder"])
-    return found
+        text = f"{folder}: no recordings ({', '.join(AUDIO_SUFFIXES)}) below this folder"
+        raise ManifestError([f"{text}; other files: {told}" if others else text])
+    if others:
+        logger.warning("%s: files that are not recordings by their suffix, left out: %s", folder, told)
+    return sorted(found)
 
 
 def match_folders(a: Path, b: Path) -> list[tuple[str, tuple[str, str]]]:
