@@ -95,6 +95,20 @@ def test_several_ratings_in_a_cell(folder, cell):
     assert utterance.meta == {"mos_overall": [["", 1.5], ["", 2], ["", 2.5], ["", 4]]}
 
 
+@pytest.mark.parametrize("cell", ['"1,5"', '"-2,0"', '"1,5;2,0"', '"1,5 2,5"', '"[1,5 2,5]"'])
+def test_decimal_commas_are_refused(folder, capsys, cell):
+    """ "1,5" was read as two ratings, 1 and 5."""
+    table(folder, f"file,mos\naudio/a.wav,3\naudio/b.wav,{cell}\n")
+    err = refused(capsys, folder, "--audio", "file", "--metric", "mos_overall=mos")
+    assert "ratings.csv:3: mos_overall" in err and "write " in err and "ratings.csv:2" not in err
+
+
+def test_two_ratings_with_a_comma_stand_in_brackets(folder):
+    table(folder, 'file,mos\naudio/a.wav,"[1,5]"\n')
+    (utterance,), _ = prepared(folder, "--audio", "file", "--metric", "mos_overall=mos")
+    assert utterance.metrics == {"mos_overall": 3}
+
+
 def test_long_form_with_tabs(folder):
     rows = ["file\tsystem\tdim\tval", "audio/a.wav\ts\tovrl\t3", "audio/a.wav\ts\tovrl\t4", "audio/a.wav\ts\tsig\t2"]
     table(folder, "\n".join([*rows, "audio/b.wav\ts\tbak\t1", "audio/b.wav\ts\tovrl\t5", "audio/b.wav\ts\t\t5"]))

@@ -200,7 +200,7 @@ def test_durations_that_cannot_be_measured_are_faults(folder):
     (folder / "b.wav").write_bytes(b"")
     lines = [entry(name, f"{name}.wav", duration=None) for name in ("a", "b", "c", "gone")]
     found = faults(read_utterances, listed(folder, *lines))
-    assert list(found) == [1, 2, 4] and "decoder says" in found[1] and "0 bytes" in found[2]
+    assert list(found) == [1, 2, 4] and "an HTML page" in found[1] and "0 bytes" in found[2]
     assert "no file" in found[4] and "measured" not in found[4]
 
 

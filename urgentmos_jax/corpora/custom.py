@@ -14,6 +14,7 @@ from urgentmos_jax.manifests.tables import CsvFile, Position, is_blank, number, 
 
 _DELIMITERS = (",", "\t", ";", "|")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+_COMMA, _OTHER_SEPARATOR = re.compile(r"\s*,\s*"), re.compile(r"[\s;]")
 _NUMBER = r"(-?\d+(?:\.\d+)?)"
 _SCALE = re.compile(rf"{_NUMBER}-{_NUMBER}:{_NUMBER}-{_NUMBER}")
 
@@ -125,7 +126,7 @@ def prepare_table(
     """
     table = CsvFile(source, columns.names, delimiters=[delimiter] if delimiter else _DELIMITERS)
     split = Split(table.path)
-    reading = _Reading(columns, split, table.delimiter)
+    reading = _Reading(columns, split)
     for position, row in split.table(table):
         audio = row[columns.audio]
         if not audio:
@@ -152,8 +153,8 @@ def prepare_table(
 class _Reading:
     """Ratings of the rows of a table."""
 
-    def __init__(self, columns: Columns, split: Split, delimiter: str):
-        self.columns, self.split, self.delimiter = columns, split, delimiter
+    def __init__(self, columns: Columns, split: Split):
+        self.columns, self.split = columns, split
 
     def ratings(self, position: Position, row: dict[str, str]) -> dict[str, list[Rating]]:
         """{metric: ratings} of a row, without blanks."""
@@ -173,8 +174,12 @@ class _Reading:
         return {metric: ratings for metric, ratings in found.items() if ratings}
 
     def _ratings(self, position: Position, metric: str, cell: str, row: dict[str, str]) -> list[Rating]:
-        if self.delimiter != "," and _DECIMAL_COMMA.fullmatch(cell):
+        if _DECIMAL_COMMA.fullmatch(cell):
             text = f"{metric} {cell!r} could be one number or two; write {cell.replace(',', '.')} or [{cell}]"
+            self.split.fault(position, text)
+            return []
+        if "," in cell and _OTHER_SEPARATOR.search(_COMMA.sub(",", cell.strip())):
+            text = f"{metric} {cell!r} has commas and other separators; write decimals with a point"
             self.split.fault(position, text)
             return []
         texts = split_cell(cell) or [""]

@@ -1,6 +1,5 @@
 """Predictions in files, as `urgentmos score` and `urgentmos compare` write them or a table of your own, by record."""
 
-import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +9,7 @@ from typing import Any
 from urgentmos_jax.evaluation.datasets import Dataset, record_name, some_names
 from urgentmos_jax.manifests.lines import json_lines
 from urgentmos_jax.manifests.records import ManifestError, Pair, Utterance
-from urgentmos_jax.manifests.tables import CsvFile
+from urgentmos_jax.manifests.tables import CsvFile, number
 
 Values = dict[str, float]  # {metric: value}
 
@@ -68,18 +67,18 @@ def read_predictions(path: str | os.PathLike) -> Predictions:
     path = Path(path)
     found, faults = Predictions(name=str(path)), []
     lines: dict[str, int] = {}
-    for number, entry in _csv_rows(path) if path.suffix == ".csv" else _json_rows(path):
+    for line, entry in _csv_rows(path) if path.suffix == ".csv" else _json_rows(path):
         try:
             if isinstance(entry, str):
                 raise ValueError(entry)
             uid = entry.get("uid")
             if not isinstance(uid, str) or not uid:
                 raise ValueError("no uid, give a string")
-            if (first := lines.setdefault(uid, number)) != number:
+            if (first := lines.setdefault(uid, line)) != line:
                 raise ValueError(f"uid {uid!r} is that of line {first} too; leave one of them")
             found[uid] = {metric: _number(metric, value) for metric, value in entry["values"].items()}
         except ValueError as error:
-            faults.append(f"{path}:{number}: {error}")
+            faults.append(f"{path}:{line}: {error}")
             continue
         if all(side and isinstance(side, str) for side in entry["paths"]):
             found.uids[tuple(map(os.path.abspath, entry["paths"]))] = uid
@@ -215,10 +214,7 @@ def _keys(record: Utterance | Pair) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 def _number(metric: str, value: Any) -> float:
     if isinstance(value, (int, float, str)) and not isinstance(value, bool):
-        try:
-            number = float(value)
-        except (ValueError, OverflowError):
-            number = math.nan
-        if math.isfinite(number):
-            return number
+        found = number(str(value))
+        if found is not None:
+            return found
     raise ValueError(f"{metric} is {value!r}, give a finite number, or nothing where it is missing")

@@ -255,9 +255,9 @@ def is_blank(text: str) -> bool:
 
 
 def number(text: str) -> float | None:
-    """A finite number, or None."""
+    """A finite number as tables have it, or None; `1_000`, which Python reads too, is none."""
     try:
-        value = float(text)
+        value = math.nan if "_" in text else float(text)
     except ValueError:
         return None
     return value if math.isfinite(value) else None
