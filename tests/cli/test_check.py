@@ -200,7 +200,7 @@ def test_recordings_that_cannot_be_read(folder, check):
     (folder / "b.wav").write_bytes(whole[: len(whole) // 2])
     path = listed(folder, "utterances", *(line("utterances", uid, f"{uid}.wav") for uid in "abc"))
     code, _, err = check(path)
-    assert code == 1 and f"{path}:1: " in err and "Format not recognised" in err and f"{path}:3" not in err
+    assert code == 1 and f"{path}:1: " in err and "it is an HTML page" in err and f"{path}:3" not in err
     code, _, err = check(path, "--decode")
     assert code == 1 and f"{path}:1: " in err and f"{path}:2: " in err and f"{path}:3" not in err
     (folder / "a.wav").unlink()

@@ -98,6 +98,7 @@ def test_every_kind_of_input(model_folder, tmp_path, capsys, monkeypatch):
     assert [row["scores"] for row in rows] == [row["scores"] for row in wanted]
 
 
+@pytest.mark.slow
 def test_no_input_is_lost_beyond_the_first_groups(model_folder, tmp_path, capsys):
     # Decoded in groups of 32 and then 256; every seventh fails.
     for i in range(300):

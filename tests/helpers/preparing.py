@@ -89,7 +89,7 @@ def check_bad_embedded_recording(name: str, root: Path, capsys, split: str, word
 def check_bad_recordings(name: str, root: Path, capsys) -> None:
     """A missing and an undecodable recording of the corpus below `root`."""
     recordings = sorted(root.rglob("*.wav"))
-    for how, words in (("missing", "cannot be found"), ("damaged", "the decoder says")):
+    for how, words in (("missing", "cannot be found"), ("damaged", "an HTML page")):
         kept = recordings[0].read_bytes()
         recordings[0].unlink()
         if how == "damaged":

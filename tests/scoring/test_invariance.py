@@ -16,7 +16,10 @@ from urgentmos_jax.scoring.model import Model
 TOLERANCE = 1e-4
 
 
-@pytest.fixture(scope="module", params=["group", "compact", *FUSED, pytest.param("fused", marks=pytest.mark.slow)])
+KINDS = ["group", "compact", *(pytest.param(kind, marks=pytest.mark.slow) for kind in (*FUSED, "fused"))]
+
+
+@pytest.fixture(scope="module", params=KINDS)
 def model(request) -> Model:
     return on_one_device(random_module(request.param))
 

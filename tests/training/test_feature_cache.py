@@ -67,6 +67,7 @@ def test_same_losses_within_the_storage_precision(data: Path, tmp_path, kind: st
     assert again == found
 
 
+@pytest.mark.slow
 def test_layer_weights_learn_from_stored_states(data: Path, tmp_path):
     _, trainer = run(config(data, tmp_path / "cache"), tmp_path / "run")
     moved = np.asarray(trainer.state.trained["layer_weights"][0][...])

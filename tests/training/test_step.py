@@ -128,6 +128,7 @@ def close(one, other, tolerance: float = 1e-5) -> bool:
     return whole > 0 and error <= tolerance * whole
 
 
+@pytest.mark.slow
 def test_accumulated_parts_equal_one_large_batch(setup: Setup):
     whole, report = setup.update(pair_batch([0, 1, 2, 3]))
     for parts in (([0], [1, 2, 3]), ([0, 1], [2], [3])):
@@ -137,6 +138,7 @@ def test_accumulated_parts_equal_one_large_batch(setup: Setup):
             assert float(accumulated[key]) == pytest.approx(float(report[key]), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_devices_do_not_change_the_update(setup: Setup):
     whole, report = setup.update(pair_batch([0, 1, 2, 3]))
     state, other = Setup(optimizer=keeps_gradients(), devices=8).update(pair_batch([0, 1, 2, 3], rows_=8))
@@ -212,6 +214,7 @@ def test_schedules():
         schema.read(OptimizerConfig, dataclasses.asdict(config) | {"schedule": "step"})
 
 
+@pytest.mark.slow
 def test_the_first_update_is_torch_adamw_after_the_clip():
     """AdamW moves each weight by the learning rate first, and decays it; the clip does not show in that."""
     setup = Setup(optimizer=make_optimizer(OptimizerConfig(0.01, "constant", 0, 0.1, 1e-3), 10))
@@ -225,6 +228,7 @@ def test_the_first_update_is_torch_adamw_after_the_clip():
         np.testing.assert_allclose(new, old - 0.01 * (g / (np.abs(g) + 1e-8) + 0.1 * old), rtol=0, atol=2e-4)
 
 
+@pytest.mark.slow
 def test_remat_computes_the_same(setup: Setup):
     module = UrgentMOS(CONFIG, rngs=nnx.Rngs(0))
     graph, trained, frozen = split_module(without_dropout(module), remat=True)
@@ -240,6 +244,7 @@ def counts_of(batch) -> tuple:
     return (batch.label_mask.sum((0, 1)), batch.cmos_mask.sum(0)), 0, 0
 
 
+@pytest.mark.slow
 def test_bfloat16_computes_in_it_and_keeps_float32_parameters(setup: Setup):
     half = Setup(optimizer=keeps_gradients(), precision="bfloat16")
     state, report = half.update(pair_batch([0, 1, 2, 3]))
