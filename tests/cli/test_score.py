@@ -16,6 +16,8 @@ import soundfile
 from tests.helpers.commands import refused, run, write_recording
 from tests.helpers.corpus import speech_like
 from urgentmos_jax.cli import main
+from urgentmos_jax.cli.score import expand
+from urgentmos_jax.evaluation.predictions import read_predictions
 
 
 @pytest.fixture(autouse=True)
@@ -90,7 +92,7 @@ def test_every_kind_of_input(model_folder, tmp_path, capsys, monkeypatch):
         status, rows, _ = run(capsys, "score", tmp_path / name, "--model", model_folder)
         assert status == 0 and [row["scores"] for row in rows] == [row["scores"] for row in wanted]
         assert [row["uid"] for row in rows] == uids.get(name, ["audio/a.wav", "audio/deep/b.flac"])
-    monkeypatch.setattr("sys.stdin", io.StringIO(f"{a}\n{b}\n"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(f"{a}\n{b}\n".encode())))
     _, rows, _ = run(capsys, "score", "-", "--model", model_folder)
     assert [row["path"] for row in rows] == [str(a), str(b)]
     shutil.move(tmp_path / "l.txt", tmp_path / "audio" / "l.txt")
@@ -149,7 +151,7 @@ def test_wrong_usage_of_score(model_folder, tmp_path, capsys, monkeypatch):
     assert "urgentmos convert" in refused(capsys, "score", clip, "--model", tmp_path / "empty")
     for value in ("0", "-1", "nan", "inf"):
         assert "--batch-seconds" in refused(capsys, "score", clip, *model, "--batch-seconds", value)
-    monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\n")))
     assert "no paths" in refused(capsys, "score", "-", *model)
     assert "a file" in refused(capsys, "score", clip, "--model", clip)
     with pytest.raises(SystemExit) as stop:
@@ -163,3 +165,31 @@ def test_a_hub_id_without_network_says_what_to_do(tmp_path):
     found = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert found.returncode == 2 and found.stdout == "" and "Traceback" not in found.stderr
     assert "urgent-challenge/urgent-mos-f1c1m5dcorpus" in found.stderr and "folder" in found.stderr
+
+
+def test_equal_names_of_two_folders_stay_apart(model_folder, tmp_path, monkeypatch):
+    """They had equal ids, which the other commands refuse."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("A/x.wav", "B/x.wav", "B/x.flac", "B/y.wav"):
+        Path(name).parent.mkdir(exist_ok=True)
+        soundfile.write(name, speech_like(1, 8000), 16000)
+    assert main(["score", "A", "B", "--model", str(model_folder), "--output", "u.csv"]) == 0
+    with open("u.csv", newline="") as file:
+        uids = [row["uid"] for row in csv.DictReader(file)]
+    assert uids == ["A/x", "B/x.flac", "B/x.wav", "y"]
+    assert len(read_predictions("u.csv")) == 4
+
+
+@pytest.mark.parametrize(
+    ("data", "words"), [(b"a.wav\0b.wav\0", "find -print0"), (b"RIFF\0\0\0", "not a text"), (b"\n", "no paths")]
+)
+def test_standard_input_that_is_no_list_of_paths(model_folder, monkeypatch, capsys, data, words):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+    assert main(["score", "-", "--model", str(model_folder)]) == 2
+    captured = capsys.readouterr()
+    assert words in captured.err and len(captured.err.splitlines()) == 1 and not captured.out
+
+
+def test_a_byte_order_mark_on_standard_input(monkeypatch, tmp_path):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xef\xbb\xbfa.wav\r\nb.wav\n")))
+    assert expand("-", tmp_path) == [(name, str(tmp_path / name)) for name in ("a.wav", "b.wav")]

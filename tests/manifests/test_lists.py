@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from urgentmos_jax.audio.loading import AUDIO_SUFFIXES
-from urgentmos_jax.manifests.lists import find_recordings, read_list
+from urgentmos_jax.manifests.lists import find_recordings, match_folders, read_list
 from urgentmos_jax.manifests.records import ManifestError
+from urgentmos_jax.ranking.systems import systems_of_folders
 
 
 def listed(path: Path, content: str | bytes) -> list[tuple[str, str]]:
@@ -71,3 +72,13 @@ def test_links_to_folders_are_followed_once(tmp_path, caplog):
     (recordings.parent / "back").symlink_to(folder, target_is_directory=True)
     assert find_recordings(folder) == [folder / "linked" / "a.wav"]
     assert "back: a link to a folder that was entered before" in caplog.text
+
+
+def test_composed_and_decomposed_names_are_the_same(tmp_path):
+    for folder, name in (("a", "caf\u00e9.wav"), ("b", "cafe\u0301.wav")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).touch()
+    ((name, sides),) = match_folders(tmp_path / "a", tmp_path / "b")
+    assert name == "caf\u00e9" and all(Path(side).exists() for side in sides)
+    recordings = systems_of_folders({tmp_path / one: find_recordings(tmp_path / one) for one in "ab"})
+    assert [one.reference_id for one in recordings] == ["caf\u00e9"] * 2

@@ -1,6 +1,9 @@
 """Windows, flags, errors and the order of rows."""
 
+from pathlib import Path
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -108,3 +111,50 @@ def test_wrong_use_is_named(model: Model):
         model.score([np.zeros(16000)], sample_rate=16000, metrics=["bogus"])
     with pytest.raises(ValueError, match="order"):
         model.compare([], order="ba")
+
+
+def test_one_recording_in_place_of_a_list_is_refused(windowed: Model):
+    """Its letters or samples were taken for recordings: a row a letter."""
+    clip = speech_like(1, 16000)
+    for one in ("x.wav", Path("x.wav"), b"x.wav", clip, jnp.asarray(clip)):
+        with pytest.raises(TypeError, match=r"expected a list of recordings: \[recording\]"):
+            windowed.score(one, sample_rate=16000)
+    for pairs in ((clip, clip), ("a.wav", "b.wav"), [("a.wav", "b.wav", "c.wav")], ["ab"], "ab", clip):
+        with pytest.raises(TypeError, match=r"expected a list of pairs: \[\(A, B\)\]"):
+            windowed.compare(pairs, sample_rate=16000)
+    with pytest.raises(TypeError, match=r"metrics is 'estoi', expected a list: \['estoi'\]"):
+        windowed.score([clip], sample_rate=16000, metrics="estoi")
+    with pytest.raises(TypeError, match="uids is 'ab', expected a list of names"):
+        windowed.compare([(clip, clip)] * 2, sample_rate=16000, uids="ab")
+    for call in (windowed.score, lambda clips, **options: windowed.compare([(one, one) for one in clips], **options)):
+        with pytest.raises(ValueError, match="1 uids for 2 inputs, expected one for each"):
+            call([clip, clip], sample_rate=16000, uids=["a"])
+    assert [row["error"]["code"] for row in windowed.score(np.array(["a.wav", "b.wav"]))] == ["missing", "missing"]
+
+
+class Tensor:
+    """As a tensor of torch that needs a gradient."""
+
+    def __array__(self, *args, **kwargs):
+        raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+
+
+def test_an_input_whose_conversion_raises_is_an_error_row(windowed: Model):
+    clip = speech_like(1, 16000)
+    before, bad, after = windowed.score([clip, Tensor(), clip], sample_rate=16000)
+    assert bad["error"]["code"] == "unreadable_input" and "tensor.detach()" in bad["error"]["message"]
+    assert before["scores"] == after["scores"] and before["error"] is None
+
+
+def test_a_cache_folder_that_cannot_be_written_is_told_once(model_folder, tmp_path, monkeypatch, caplog):
+    """Scoring goes on without it."""
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
+    before = jax.config.jax_compilation_cache_dir
+    try:
+        jax.config.update("jax_compilation_cache_dir", None)
+        model = load_model(model_folder)
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
+    assert model.metrics and caplog.text.count("the cache folder cannot be written") == 1

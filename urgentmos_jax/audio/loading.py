@@ -41,7 +41,7 @@ _FORMATS = {
     "MP3": (".mp3",),
 }
 AUDIO_SUFFIXES = tuple(suffix for suffixes in _FORMATS.values() for suffix in suffixes)
-CODES = ("missing", "empty", "undecodable", "truncated", "too_short", "non_finite", "too_large")
+CODES = ("missing", "empty", "undecodable", "truncated", "too_short", "non_finite", "too_large", "unreadable_input")
 
 _RATES_HZ = (1000, 768_000)
 _MAX_CHANNELS = 64
@@ -290,6 +290,9 @@ def _read_array(source: Any, rate_hz: float, name: str | None) -> tuple[np.ndarr
         array = np.asarray(source)
     except (TypeError, ValueError) as error:
         raise _error("undecodable", name, f"it is not an array of numbers: {error}") from error
+    except Exception as error:  # Whatever a foreign type raises, as tensors do that need a gradient.
+        text = f"it cannot be made an array, {type(error).__name__}: {error}"
+        raise _error("unreadable_input", name, text) from error
     if array.dtype.name == "bfloat16":
         array = array.astype(np.float32)
     if array.dtype.kind not in "fiu":

@@ -1,10 +1,12 @@
 """`urgentmos score`: one row of scores for each recording, in order."""
 
 import argparse
+import codecs
 import math
+import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.frames and arguments.output and arguments.output.suffix == ".csv":
         raise UsageError("--frames: a CSV file has no place for frames, give an --output that ends in .jsonl")
     try:
-        inputs = [item for name in arguments.inputs for item in expand(name, arguments.audio_root)]
+        inputs = unique_names(arguments.inputs, arguments.audio_root)
     except ManifestError as error:
         raise UsageError(str(error)) from None
     model = load(arguments)
@@ -60,14 +62,35 @@ def run(arguments: argparse.Namespace) -> int:
     return status
 
 
+def unique_names(names: Sequence[str], audio_root: Path | None) -> list[tuple[str, str]]:
+    """(uid, path) of each recording; the name of a recording within a folder has the folder in front where others
+    have that name too."""
+    inputs = [(name, *item) for name in names for item in expand(name, audio_root)]
+    paths: dict[str, set[str]] = {}
+    for _, uid, path in inputs:
+        paths.setdefault(uid, set()).add(path)
+    stems = Counter(os.path.splitext(path)[0] for path in {path for _, _, path in inputs})
+    found = []
+    for name, uid, path in inputs:
+        if len(paths[uid]) > 1 and Path(name).is_dir():
+            stem = os.path.splitext(path)[0]
+            uid = stem if stems[stem] == 1 else path
+        found.append((uid, path))
+    return found
+
+
 def expand(name: str, audio_root: Path | None) -> list[tuple[str, str]]:
     """(uid, path) of each recording an INPUT stands for."""
     path = Path(name)
     if name == "-":
-        try:
-            lines = [line.strip() for line in sys.stdin if line.strip()]
-        except UnicodeDecodeError as error:
-            raise UsageError(f"-: standard input is not text ({error})") from None
+        data = sys.stdin.buffer.read()
+        if b"\0" in data:
+            raise UsageError(
+                "-: standard input is not a text of paths, one a line; `find -print0` needs to be `-print`"
+            )
+        # Names of files need not be UTF-8.
+        text = os.fsdecode(data.removeprefix(codecs.BOM_UTF8))
+        lines = [line.strip() for line in text.split("\n") if line.strip()]
         if not lines:
             raise UsageError("-: no paths on standard input")
         return [(line, locate(line, Path("stdin"), audio_root)) for line in lines]

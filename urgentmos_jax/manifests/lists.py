@@ -4,6 +4,7 @@ import csv
 import io
 import logging
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -120,7 +121,9 @@ def _by_name(folder: Path) -> dict[Path, Path]:
     """{relative path without suffix: recording}."""
     named: dict[Path, Path] = {}
     for path in find_recordings(folder):
-        other = named.setdefault(path.relative_to(folder).with_suffix(""), path)
+        # One name may be spelt with composed or with decomposed letters.
+        name = unicodedata.normalize("NFC", str(path.relative_to(folder).with_suffix("")))
+        other = named.setdefault(Path(name), path)
         if other != path:
             raise ManifestError([f"{other} and {path}: of the same name; leave one of them or give --pairs F.jsonl"])
     return named

@@ -2,6 +2,7 @@
 
 import math
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -66,7 +67,8 @@ def systems_of_folders(folders: Mapping[Path, Sequence[Path]]) -> list[Utterance
             )
             continue
         for path in paths:
-            reference = path.relative_to(folder).with_suffix("").as_posix()
+            # One name may be spelt with composed or with decomposed letters.
+            reference = unicodedata.normalize("NFC", path.relative_to(folder).with_suffix("").as_posix())
             one = found.setdefault(
                 f"{name}/{reference}", Utterance(f"{name}/{reference}", str(path), math.nan, name, reference)
             )

@@ -1,6 +1,7 @@
 """Models from folders and the hub; compiled programs are kept in the user's cache folder."""
 
 import hashlib
+import logging
 import platform
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from urgentmos_jax.scoring.engine import Precision
 from urgentmos_jax.scoring.model import Model
 from urgentmos_jax.weights.cache import cache_folder, find_model
 from urgentmos_jax.weights.model_folder import load_folder
+
+logger = logging.getLogger(__name__)
 
 
 def load_model(
@@ -50,8 +53,14 @@ def load_model(
 
 def keep_compiled_programs() -> None:
     """Keeps compiled programs in the user's cache folder, unless jax has such a folder already."""
-    if not jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]  # jax adds its options at run time.
-        jax.config.update("jax_compilation_cache_dir", str(cache_folder("compiled", _processor())))
+    if jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]  # jax adds its options at run time.
+        return
+    try:
+        folder = cache_folder("compiled", _processor())
+    except OSError as error:
+        logger.warning("compiled programs are not kept, the cache folder cannot be written: %s", error)
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
 
 
 def _processor() -> str:

@@ -1,7 +1,7 @@
 """A speech quality model as users hold it: recordings in, rows out."""
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from urgentmos_jax.files import file_hash
 from urgentmos_jax.model.urgentmos import UrgentMOS
 from urgentmos_jax.scoring import pairs as assessing
 from urgentmos_jax.scoring.engine import Engine, Precision
-from urgentmos_jax.scoring.pairs import unique_recordings
+from urgentmos_jax.scoring.pairs import refuse_single, unique_recordings
 from urgentmos_jax.scoring.rows import Compared, ComparisonRow, Order, Scored, ScoreRow
 
 MAX_FEATURE_BYTES = 1 << 30
@@ -194,7 +194,7 @@ class Model:
             sample_rate=sample_rate,
             order=order,
             comparative_metrics=metrics,
-            pair_uids=None if uids is None else list(uids),
+            pair_uids=uids if uids is None or isinstance(uids, str) else list(uids),
         )
         for result in results:
             if isinstance(result, Compared):
@@ -237,7 +237,14 @@ class Model:
         Raises:
             ValueError: A metric is not among those of the model; or there are pairs, and the model compares nothing.
             IndexError: A pair names a recording that is not there.
+            TypeError: One recording, name or metric is given where a list of them is expected.
         """
+        refuse_single(recordings, "recordings: [recording]")
+        for given, names in ((recordings, uids), (pairs, pair_uids)):
+            if isinstance(names, str):
+                raise TypeError(f"uids is {names!r}, expected a list of names, one for each input")
+            if isinstance(given, Sized) and isinstance(names, Sized) and len(given) != len(names):
+                raise ValueError(f"{len(names)} uids for {len(given)} inputs, expected one for each")
         if order not in ("both", "ab"):
             raise ValueError(f"order is {order!r}, it must be both or ab")
         if len(pairs) and not self.comparative_metrics:
@@ -278,6 +285,8 @@ class Model:
 def _chosen(metrics: Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...]:
     if metrics is None:
         return tuple(known)
+    if isinstance(metrics, str):
+        raise TypeError(f"metrics is {metrics!r}, expected a list: [{metrics!r}]")
     if unknown := [name for name in metrics if name not in known]:
         raise ValueError(f"metrics {unknown} are not among those of the model: {list(known)}")
     return tuple(metrics)

@@ -1,6 +1,8 @@
 """Recordings and their pairs: each recording is encoded once, and kept until its last pair is compared."""
 
 import collections
+import os
+import reprlib
 import tempfile
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -90,16 +92,32 @@ def assess(
 
 def unique_recordings(pairs: Iterable[tuple[Any, Any]]) -> tuple[list[Any], list[tuple[int, int]]]:
     """The recordings of pairs, each file and each array object once, and the pairs as indices into them."""
+    refuse_single(pairs, "pairs: [(A, B)]")
     recordings: list[Any] = []
     indices: dict[Hashable, int] = {}
     found = []
     for pair in pairs:
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise TypeError(f"a pair is {reprlib.repr(pair)}, expected a list of pairs: [(A, B)]")
         for side in pair:
             if indices.setdefault(_key(side), len(recordings)) == len(recordings):
                 recordings.append(side)
         a, b = (indices[_key(side)] for side in pair)
         found.append((a, b))
     return recordings, found
+
+
+def refuse_single(inputs: Any, expected: str) -> None:
+    """Raises TypeError where one recording is given instead of several; its letters or samples would be taken for them.
+
+    Args:
+        inputs: What was given.
+        expected: What is, for the message.
+    """
+    # Arrays and columns of tables may list paths.
+    numbers = hasattr(inputs, "dtype") and getattr(inputs.dtype, "kind", "f") not in "OU"
+    if numbers or isinstance(inputs, (str, bytes, os.PathLike)):
+        raise TypeError(f"found {reprlib.repr(inputs)} of type {type(inputs).__name__}, expected a list of {expected}")
 
 
 class FeatureStore:
