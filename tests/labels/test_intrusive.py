@@ -64,6 +64,19 @@ def test_too_little_speech_has_no_intelligibility(pair):
     assert measure(pair[0][:3000], pair[1][:3000], ["estoi", "stoi", "si_sdr"]).keys() == {"si_sdr"}
 
 
+@pytest.mark.parametrize("samples", [400, 405, 409, 410])
+def test_clips_of_about_one_frame_keep_their_other_metrics(pair, samples):
+    """pystoi raised AxisError for 400 to 409 samples, and all metrics of the clip were lost."""
+    assert "si_sdr" in measure(pair[0][:samples], pair[1][:samples], ["estoi", "stoi", "si_sdr", "lsd"])
+
+
+def test_silence_has_no_metrics(pair):
+    """ESTOI gave -0.008 or 0 for it."""
+    silence = np.zeros_like(pair[0])
+    for sides in ((silence, pair[1]), (pair[0], silence), (silence, silence)):
+        assert measure(*sides, ["estoi", "stoi", "si_sdr", "lsd"]) == {}
+
+
 def test_si_sdr_by_hand():
     # Noise of a third of the amplitude and orthogonal to the reference: 10 log10(9).
     reference = np.array([3.0, 3.0, 0.0, 0.0])

@@ -65,6 +65,8 @@ def measure(
         if not np.isfinite(sides[side]).all():
             raise ValueError(f"{side}: it holds NaN or infinity; make it again")
     degraded, reference = same_length(sides["degraded"], sides["reference"])
+    if not degraded.any() or not reference.any():
+        return {}  # Silence has neither distortion nor intelligibility, whatever a formula gives.
     functions = {**METRICS, "pesq": _narrow_band_pesq} if narrow_band else METRICS
     values = {name: functions[name](degraded, reference) for name in metrics}
     return {name: value for name, value in values.items() if value is not None}
@@ -243,7 +245,7 @@ def _stoi(degraded: np.ndarray, reference: np.ndarray, *, extended: bool) -> flo
         np.random.seed(0)
         try:
             return float(package.stoi(reference, degraded, SAMPLE_RATE_HZ, extended=extended))
-        except RuntimeWarning:
+        except (RuntimeWarning, np.exceptions.AxisError):  # AxisError: not one frame (400 to 409 samples).
             return None
         finally:
             np.random.set_state(state)
