@@ -119,7 +119,8 @@ def load_audio(
         mono, rate_hz = _read_file(name)
     else:
         if sample_rate_hz is None:
-            raise ValueError(f"{name or 'array'}: an array needs its sample_rate_hz")
+            text = "give its sample rate in Hz: `sample_rate` of a model's methods, `sample_rate_hz` of load_audio"
+            raise ValueError(f"{name or 'array'}: an array does not know its sample rate; {text}")
         mono, rate_hz = _read_array(source, sample_rate_hz, name)
     if not len(mono):
         raise _error("empty", name, "it holds no samples; remove it or record it again")
