@@ -215,8 +215,8 @@ def _open(path: str) -> Iterator[tuple[_ForwardFile, int | None]]:
         except soundfile.SoundFileError as error:
             text = f"the decoder says: {_decoder_message(error)}"
             with _raw(path) as raw:
-                kind = foreign_kind(raw)
-            raise _error("undecodable", path, f"it is {kind}" if kind else f"{text} {_WANTED}") from error
+                foreign = foreign_kind(raw)
+            raise _error("undecodable", path, f"it is {foreign}" if foreign else f"{text} {_WANTED}") from error
         with file:
             yield file, _claimed_samples(file, chunk, path)
 
