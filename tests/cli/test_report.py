@@ -152,6 +152,8 @@ def test_score_writes_a_page_of_its_rows(report, model_folder, tmp_path):
     page = Page(tmp_path / "r.html")
     assert len(rows) == 6 and page.text.startswith("clean, noisy") and len(page.all("polyline")) == 3
     head, *lines = page.tables["clips"][0]
-    scores = {row["path"]: row["scores"] and f"{row['scores']['mos_overall']:.2f}" for row in rows}
+    # Equal names of two folders are told apart by their folders.
+    assert {row["uid"] + ".wav" for row in rows} == {row["path"] for row in rows}
+    scores = {row["uid"]: row["scores"] and f"{row['scores']['mos_overall']:.2f}" for row in rows}
     assert {line[1]: None if line[2] == NONE else line[2] for line in lines} == scores
-    assert head[2] == "mos_overall" and page.tables["failed"][0][1][0] == str(tmp_path / "noisy" / "1.wav")
+    assert head[2] == "mos_overall" and page.tables["failed"][0][1][0] == str(tmp_path / "noisy" / "1")
