@@ -385,8 +385,7 @@ GRID = (np.random.default_rng(2).integers(-128, 128, 2000) / 128).astype(np.floa
 
 
 @pytest.mark.parametrize(
-    "dtype",
-    ["int16", "int32", "uint8", "float16", "float32", "float64", "longdouble", "bfloat16", ">i2", ">f4"],
+    "dtype", ["int16", "int32", "uint8", "float16", "float32", "float64", "longdouble", "bfloat16", ">i2", ">f4"]
 )
 def test_all_dtypes_give_the_same(dtype):
     dtype = jnp.dtype(dtype)
@@ -618,12 +617,7 @@ def test_error_pickles():
     error = AudioError("empty", "a.wav: it is empty", "a.wav")
     copy = pickle.loads(pickle.dumps(error))
     assert type(copy) is AudioError
-    assert (copy.code, copy.message, copy.path, str(copy)) == (
-        "empty",
-        "a.wav: it is empty",
-        "a.wav",
-        str(error),
-    )
+    assert (copy.code, copy.message, copy.path, str(copy)) == ("empty", "a.wav: it is empty", "a.wav", str(error))
 
 
 # Damage of any kind.

@@ -39,14 +39,7 @@ RATES_ON = dict(hidden_dropout=0.1, attention_dropout=0.1, activation_dropout=0.
 RATES_ON |= dict(apply_spec_augment=True, mask_time_prob=0.2, mask_feature_prob=0.4, mask_feature_length=4)
 # Keys of an architecture in model folders of the first format.
 FIRST_KEYS = {"model_type", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"}
-FIRST_KEYS |= {
-    "feat_extract_norm",
-    "do_stable_layer_norm",
-    "do_normalize",
-    "conv_bias",
-    "conv_dim",
-    "conv_kernel",
-}
+FIRST_KEYS |= {"feat_extract_norm", "do_stable_layer_norm", "do_normalize", "conv_bias", "conv_dim", "conv_kernel"}
 FIRST_KEYS |= {"conv_stride", "num_conv_pos_embeddings", "num_conv_pos_embedding_groups", "layer_norm_eps"}
 FIRST_KEYS |= {"feat_proj_layer_norm", "num_buckets", "max_bucket_distance"}
 SAMPLES = 16000
@@ -500,11 +493,7 @@ def test_runs_with_rates(tmp_path: Path):
     assert load_folder(tmp_path / "regularised")[0].config.encoders[0].architecture.layerdrop == 0.3
 
     with_rates, without = (read_config(run_config(folder, tmp_path, noise=noise)).model for noise in (True, False))
-    for source, settings in (
-        ("regularised", with_rates),
-        ("regularised", without),
-        ("quiet", with_rates),
-    ):
+    for source, settings in (("regularised", with_rates), ("regularised", without), ("quiet", with_rates)):
         given = flat_state(load_folder(tmp_path / source)[0])
         found = fine_tuned_module(settings, 7, str(tmp_path / source))
         assert found.config.encoders[0].architecture == find_config(folder, regularisation=settings is with_rates)[1]

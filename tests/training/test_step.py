@@ -17,13 +17,7 @@ from urgentmos_jax.model.losses import LossConfig
 from urgentmos_jax.model.urgentmos import UrgentMOS
 from urgentmos_jax.training.mesh import MeshConfig
 from urgentmos_jax.training.sharding import Layout
-from urgentmos_jax.training.step import (
-    OptimizerConfig,
-    TrainStep,
-    learning_rate,
-    make_optimizer,
-    split_module,
-)
+from urgentmos_jax.training.step import OptimizerConfig, TrainStep, learning_rate, make_optimizer, split_module
 from urgentmos_jax.weights.urgent_mos import checkpoint_rules, read_checkpoint
 
 CASES = ("c1m5-mean-base", "c3m9-attentive-large", "c1m3-token-base", "c1m2-unfrozen-large", "f4c1m5-mean")

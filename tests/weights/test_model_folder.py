@@ -15,12 +15,7 @@ from urgentmos_jax.metrics import Metric
 from urgentmos_jax.model.urgentmos import EncoderConfig, ModelConfig, UrgentMOS
 from urgentmos_jax.schema import as_json, read
 from urgentmos_jax.weights import model_folder as released
-from urgentmos_jax.weights.model_folder import (
-    ModelFolderError,
-    is_model_folder,
-    load_folder,
-    save_folder,
-)
+from urgentmos_jax.weights.model_folder import ModelFolderError, is_model_folder, load_folder, save_folder
 from urgentmos_jax.weights.rules import WeightsError, flat_state
 from urgentmos_jax.weights.safetensors import DamagedFile, read_safetensors
 from urgentmos_jax.weights.urgent_mos import read_checkpoint

@@ -397,10 +397,7 @@ PICKLES = {
     "stack-global-spaces": (short(" os ") + short("sys tem") + b"\x93" + REDUCED, "global  os .sys tem"),
     "stack-global-hidden": (short("os") + short("system") + b"N0\x93" + REDUCED, "opcode STACK_GLOBAL"),
     "stack-global-allowed": (short("collections") + short("OrderedDict") + b"\x93)R", "STACK_GLOBAL"),
-    "stack-global-newline": (
-        short("os\n") + short("system\x1b[2J") + b"\x93" + REDUCED,
-        r"os\n.system\x1b[2J",
-    ),
+    "stack-global-newline": (short("os\n") + short("system\x1b[2J") + b"\x93" + REDUCED, r"os\n.system\x1b[2J"),
     "global-spaces": (b"ccollections \nOrderedDict\n)R", "global collections. OrderedDict"),
     "global-escaped": (b"cpo\\x73ix\nsystem\n" + REDUCED, "global posix.system"),
     "global-not-ascii": (b"cpos\xc3\xafx\nsystem\n" + REDUCED, "malformed pickle"),
@@ -484,10 +481,7 @@ PICKLES = {
     "deep-tuples": (b")" + b"\x85" * DEEP, "nested deeper"),
     "deep-lists": (b"]" * DEEP + b"a" * (DEEP - 1), "nested deeper"),
     "deep-marks": (b"(" * DEEP + b"t" * DEEP, "nested deeper"),
-    "cycle-list": (
-        b"]q\x00h\x00a",
-        "holding themselves",
-    ),
+    "cycle-list": (b"]q\x00h\x00a", "holding themselves"),
     "cycle-dict": (b"}q\x00" + dump("a") + b"h\x00s", "holding themselves"),
     "key-tuple": (b"}(" + b")" + b"\x85" * DEEP + b"Nu", "dictionary key of type tuple"),
     "key-tensor": (b"}(" + tensor().opcodes + b"Nu", "dictionary key of type ndarray"),

@@ -2,7 +2,4 @@
 
 from urgentmos_jax.lazy import public
 
-__getattr__, __all__ = public(
-    __name__,
-    loading="AudioError Clip SAMPLE_RATE_HZ load_audio probe",
-)
+__getattr__, __all__ = public(__name__, loading="AudioError Clip SAMPLE_RATE_HZ load_audio probe")

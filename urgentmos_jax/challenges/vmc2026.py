@@ -106,12 +106,7 @@ def read_items(source: Path, scratch: Path | None = None) -> list[Item]:
 
 
 def predict(
-    model: "Model",
-    items: Sequence[Item],
-    *,
-    scratch: Path,
-    order: Order = "both",
-    max_feature_bytes: int = 1 << 30,
+    model: "Model", items: Sequence[Item], *, scratch: Path, order: Order = "both", max_feature_bytes: int = 1 << 30
 ) -> list[Prediction]:
     """Predicts every item; each recording is encoded once, for its score and for all of its pairs.
 

@@ -43,11 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--metrics", metavar="A,B", help="some of the metrics with labels (default: those that every model predicts)"
     )
     parser.add_argument("--corpus-column", metavar="KEY", help="key of meta that names the corpus of each line")
-    parser.add_argument(
-        "--allow-missing",
-        action="store_true",
-        help="leave out and count labels without a prediction",
-    )
+    parser.add_argument("--allow-missing", action="store_true", help="leave out and count labels without a prediction")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the bootstrap (default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="F", help="write everything with full precision")
     parser.add_argument("--markdown", type=Path, metavar="F", help="write the tables as Markdown")

@@ -111,11 +111,7 @@ def _seen(rows: Iterable[ScoreRow], seen: list[ScoreRow]) -> Iterator[ScoreRow]:
 
 
 def _report(
-    arguments: argparse.Namespace,
-    rows: "list[ScoreRow]",
-    metrics: list[str],
-    about: dict[str, Any],
-    model: "Model",
+    arguments: argparse.Namespace, rows: "list[ScoreRow]", metrics: list[str], about: dict[str, Any], model: "Model"
 ) -> None:
     # Lists may name different recordings alike; one that is listed twice is shown once.
     by_path = {str(row["path"]): row for row in rows}

@@ -24,12 +24,7 @@ class Tree:
     """
 
     def __init__(
-        self,
-        root: Path,
-        top_folders: tuple[str, ...] = (),
-        *,
-        extracted: Path,
-        audio_root: Path | None = None,
+        self, root: Path, top_folders: tuple[str, ...] = (), *, extracted: Path, audio_root: Path | None = None
     ):
         self.root, self.extracted = root, extracted
         self._folders = [root, *(root / top for top in top_folders)]

@@ -71,11 +71,7 @@ class Summary:
 
 
 def check_manifests(
-    manifests: Sequence[Path],
-    *,
-    audio_root: Path | None = None,
-    allow_outside: bool = False,
-    decode: bool = False,
+    manifests: Sequence[Path], *, audio_root: Path | None = None, allow_outside: bool = False, decode: bool = False
 ) -> tuple[list[Summary], list[str]]:
     """Examines manifests, each and all together.
 

@@ -28,12 +28,7 @@ class LineChecks:
     """
 
     def __init__(
-        self,
-        path: str | os.PathLike,
-        audio_root: str | os.PathLike | None,
-        *,
-        check_files: bool,
-        allow_outside: bool,
+        self, path: str | os.PathLike, audio_root: str | os.PathLike | None, *, check_files: bool, allow_outside: bool
     ):
         self.path = os.fsdecode(path)
         self.audio_root = None if audio_root is None else os.fsdecode(audio_root)

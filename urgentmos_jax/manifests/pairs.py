@@ -126,11 +126,7 @@ def _round(circle: np.ndarray, distance: int, random: np.random.Generator) -> np
 
 
 def _read(
-    sources: Sequence[Path],
-    scope: Scope,
-    metrics: Sequence[str],
-    audio_root: Path | None,
-    allow_outside: bool,
+    sources: Sequence[Path], scope: Scope, metrics: Sequence[str], audio_root: Path | None, allow_outside: bool
 ) -> tuple[list[Utterance], list[np.ndarray], int]:
     """Labelled utterances, the groups whose members may meet, and how many have no label."""
     utterances: list[Utterance] = []

@@ -80,13 +80,7 @@ class CMOSHead(nnx.Module):
         self.classification = linear(width, 3, rngs=rngs)
 
     def __call__(
-        self,
-        a: jax.Array,
-        mask_a: jax.Array,
-        b: jax.Array,
-        mask_b: jax.Array,
-        *,
-        dropout_key: jax.Array | None = None,
+        self, a: jax.Array, mask_a: jax.Array, b: jax.Array, mask_b: jax.Array, *, dropout_key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
         """Compares pairs.
 

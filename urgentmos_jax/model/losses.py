@@ -85,12 +85,7 @@ def absolute_loss(
 
 
 def comparative_loss(
-    cmos: jax.Array,
-    logits: jax.Array,
-    labels: jax.Array,
-    mask: jax.Array,
-    weights: jax.Array,
-    config: LossConfig,
+    cmos: jax.Array, logits: jax.Array, labels: jax.Array, mask: jax.Array, weights: jax.Array, config: LossConfig
 ) -> tuple[jax.Array, jax.Array]:
     """Loss of comparisons: squared error of the CMOS and cross-entropy of its class.
 

@@ -2,8 +2,4 @@
 
 from urgentmos_jax.lazy import public
 
-__getattr__, __all__ = public(
-    __name__,
-    agreement="clips_of",
-    page="EMBED_MB write_report",
-)
+__getattr__, __all__ = public(__name__, agreement="clips_of", page="EMBED_MB write_report")

@@ -3,8 +3,5 @@
 from urgentmos_jax.lazy import public
 
 __getattr__, __all__ = public(
-    __name__,
-    loading="load_model",
-    model="Model",
-    rows="Compared Comparison ComparisonRow ScoreRow Scored",
+    __name__, loading="load_model", model="Model", rows="Compared Comparison ComparisonRow ScoreRow Scored"
 )

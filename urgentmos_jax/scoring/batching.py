@@ -54,12 +54,7 @@ def bucket_of(length: int, sizes: Sequence[int]) -> int:
 
 
 def plan_batches(
-    lengths: Sequence[int],
-    sizes: Sequence[int],
-    *,
-    budget: int,
-    multiple: int = 1,
-    cost: Callable[[int], int] = int,
+    lengths: Sequence[int], sizes: Sequence[int], *, budget: int, multiple: int = 1, cost: Callable[[int], int] = int
 ) -> list[Batch]:
     """Groups clips by length, longest first.
 

@@ -121,11 +121,7 @@ class Engine:
         return scores, {name: encoded.by_category[name] for name in self._compared_categories} if features else {}
 
     def _compare(
-        self,
-        params: Params,
-        a: dict[str, jax.Array],
-        b: dict[str, jax.Array],
-        masks: tuple[jax.Array, jax.Array],
+        self, params: Params, a: dict[str, jax.Array], b: dict[str, jax.Array], masks: tuple[jax.Array, jax.Array]
     ) -> dict[str, tuple[jax.Array, ...]]:
         """f(A, B) and f(B, A): {metric: (cmos, probabilities, logits) of AB, then of BA}."""
         with jax.default_matmul_precision("highest"):

@@ -184,13 +184,7 @@ def comparison_row(
     failed = [side for side in sides if isinstance(side, AudioError)]
     if failed:
         return ComparisonRow(
-            uid=uid,
-            paths=paths,
-            comparison=None,
-            durations_s=None,
-            windows=0,
-            flags=[],
-            error=row_error(failed[0]),
+            uid=uid, paths=paths, comparison=None, durations_s=None, windows=0, flags=[], error=row_error(failed[0])
         )
     a, b = (side for side in sides if isinstance(side, Encoded))
     flags = [f"{name}_{flag}" for name, side in (("a", a), ("b", b)) for flag in side.flags]

@@ -35,12 +35,7 @@ class ValidationSet:
 
 
 def read_validation_sets(
-    sources: Sequence[Source],
-    metrics: dict[str, Metric],
-    *,
-    audio_root: Path | None,
-    scope: PairingScope,
-    seed: int,
+    sources: Sequence[Source], metrics: dict[str, Metric], *, audio_root: Path | None, scope: PairingScope, seed: int
 ) -> list[ValidationSet]:
     """Reads the sets and draws their pairs, the same ones in each validation."""
     sets = []

@@ -64,10 +64,7 @@ def dense(key: str, target: str, *, bias: bool = True, layer: int | None = None)
 
 def norm(key: str, target: str, *, layer: int | None = None) -> list[Rule]:
     """torch.nn.LayerNorm or GroupNorm -> scale and bias."""
-    return [
-        Rule(f"{key}.weight", f"{target}.scale", layer=layer),
-        Rule(f"{key}.bias", f"{target}.bias", layer=layer),
-    ]
+    return [Rule(f"{key}.weight", f"{target}.scale", layer=layer), Rule(f"{key}.bias", f"{target}.bias", layer=layer)]
 
 
 def conv(key: str, target: str, *, bias: bool = True) -> list[Rule]:

@@ -159,10 +159,7 @@ def published_config(
                 "num_layers": layers,
             },
         },
-        "metric2absolute_score_predictor": {
-            "_target_": f"{module}.urgent_mos.build_absolute_score_predictors",
-            **head,
-        },
+        "metric2absolute_score_predictor": {"_target_": f"{module}.urgent_mos.build_absolute_score_predictors", **head},
         "metric2comparative_score_predictor": {
             "_target_": f"{module}.urgent_mos.build_comparative_score_predictors",
             **head,

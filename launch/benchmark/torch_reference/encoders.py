@@ -40,12 +40,7 @@ class WaveformEncoder(nn.Module):
     """
 
     def __init__(
-        self,
-        model: PreTrainedModel,
-        *,
-        do_normalize: bool,
-        freeze: bool = True,
-        layer_aggregation: bool = True,
+        self, model: PreTrainedModel, *, do_normalize: bool, freeze: bool = True, layer_aggregation: bool = True
     ):
         super().__init__()
         self.model = model.requires_grad_(not freeze)

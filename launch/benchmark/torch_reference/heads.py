@@ -37,10 +37,7 @@ class AttentivePooling(MeanPooling):
     def __init__(self, input_dim: int, hidden_dim: int = 128, dropout: float = 0.1):
         super().__init__()
         self.score = nn.Sequential(
-            nn.Linear(input_dim, hidden_dim),
-            nn.Tanh(),
-            nn.Dropout(dropout),
-            nn.Linear(hidden_dim, 1, bias=False),
+            nn.Linear(input_dim, hidden_dim), nn.Tanh(), nn.Dropout(dropout), nn.Linear(hidden_dim, 1, bias=False)
         )
 
     def forward(self, states: Tensor, frames: Frames) -> tuple[Tensor, Tensor]:

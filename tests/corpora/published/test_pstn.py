@@ -12,13 +12,7 @@ def expect(root: Path) -> dict[str, list[Utterance]]:
     return {
         "train": [
             Utterance(
-                "015:015",
-                str(folder / "015_a_b.wav"),
-                0.5,
-                None,
-                None,
-                {"mos_overall": 3.4},
-                {"mos_overall_std": 0.55},
+                "015:015", str(folder / "015_a_b.wav"), 0.5, None, None, {"mos_overall": 3.4}, {"mos_overall_std": 0.55}
             ),
             Utterance("NA:NA", str(folder / "NA_c.wav"), 0.6, None, None, {"mos_overall": 2.0}),
         ]

@@ -5,12 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.corpus_trees import build_speechjudge, write_parquet, write_recording
-from tests.helpers.preparing import (
-    check_bad_embedded_recording,
-    check_manifests,
-    check_missing_hub_column,
-    refused,
-)
+from tests.helpers.preparing import check_bad_embedded_recording, check_manifests, check_missing_hub_column, refused
 from urgentmos_jax.manifests.records import Pair
 
 

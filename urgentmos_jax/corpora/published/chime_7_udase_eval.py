@@ -54,12 +54,6 @@ CORPUS = Corpus(
     home="https://zenodo.org/records/10418311",
     splits={"test": 640},
     read=read,
-    downloads=(
-        Archive(
-            addresses=(f"https://zenodo.org/records/10418311/files/{_NAME}",),
-            name=_NAME,
-            md5=_MD5,
-        ),
-    ),
+    downloads=(Archive(addresses=(f"https://zenodo.org/records/10418311/files/{_NAME}",), name=_NAME, md5=_MD5),),
     top_folders=("CHiME-7-UDASE-evaluation-data",),
 )

@@ -41,9 +41,7 @@ CORPUS = Corpus(
     read=read,
     downloads=(
         Archive(
-            addresses=("https://zenodo.org/records/7378801/files/somos.zip",),
-            name="somos.zip",
-            nested=("audios.zip",),
+            addresses=("https://zenodo.org/records/7378801/files/somos.zip",), name="somos.zip", nested=("audios.zip",)
         ),
     ),
     top_folders=("somos",),

@@ -4,12 +4,7 @@ from typing import Any
 
 from urgentmos_jax.encoders.qwen3_omni import CHUNK_FRAMES, Qwen3Omni, Qwen3OmniConfig, halved
 from urgentmos_jax.weights.huggingface.family import Family
-from urgentmos_jax.weights.huggingface.mel_tower import (
-    TOWER_KEYS,
-    mel_preprocessor_faults,
-    pre_norm_rules,
-    tower_sizes,
-)
+from urgentmos_jax.weights.huggingface.mel_tower import TOWER_KEYS, mel_preprocessor_faults, pre_norm_rules, tower_sizes
 from urgentmos_jax.weights.rules import Rule, dense, norm
 
 _KEYS = TOWER_KEYS | {

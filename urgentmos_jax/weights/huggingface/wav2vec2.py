@@ -69,14 +69,7 @@ def _rules(encoder: Wav2Vec2) -> list[Rule]:
             rules += dense(f"{key}.attention.{theirs}_proj", f"{target}.attention.{ours}", layer=i)
         if config.model_type == "wavlm":
             rules += dense(f"{key}.attention.gru_rel_pos_linear", f"{target}.gate", layer=i)
-            rules += [
-                Rule(
-                    f"{key}.attention.gru_rel_pos_const",
-                    f"{target}.gate_scale",
-                    lambda c: c[0, :, 0, 0],
-                    i,
-                )
-            ]
+            rules += [Rule(f"{key}.attention.gru_rel_pos_const", f"{target}.gate_scale", lambda c: c[0, :, 0, 0], i)]
         rules += norm(f"{key}.layer_norm", f"{target}.attention_norm", layer=i)
         rules += dense(f"{key}.feed_forward.intermediate_dense", f"{target}.feed_in", layer=i)
         rules += dense(f"{key}.feed_forward.output_dense", f"{target}.feed_out", layer=i)

@@ -5,12 +5,7 @@ from typing import Any
 from urgentmos_jax.encoders.log_mel import HOP_SAMPLES
 from urgentmos_jax.encoders.whisper import Whisper, WhisperConfig
 from urgentmos_jax.weights.huggingface.family import Family
-from urgentmos_jax.weights.huggingface.mel_tower import (
-    TOWER_KEYS,
-    mel_preprocessor_faults,
-    pre_norm_rules,
-    tower_sizes,
-)
+from urgentmos_jax.weights.huggingface.mel_tower import TOWER_KEYS, mel_preprocessor_faults, pre_norm_rules, tower_sizes
 from urgentmos_jax.weights.rules import Rule, conv, norm
 
 _KEYS = TOWER_KEYS | {"max_frames": "max_source_positions"}
@@ -41,11 +36,5 @@ WHISPER = Family(
     needed_keys=tuple(_KEYS.values()),
     prefixes=("model.", "audio_tower.", "encoder."),
     # The decoder of a full Whisper model; the language model behind an audio tower.
-    ignored=(
-        r"decoder\..*",
-        r"proj_out\..*",
-        r"lm_head\..*",
-        r"language_model\..*",
-        r"multi_modal_projector\..*",
-    ),
+    ignored=(r"decoder\..*", r"proj_out\..*", r"lm_head\..*", r"language_model\..*", r"multi_modal_projector\..*"),
 )
