@@ -3,8 +3,10 @@
 And the bar that shows how far work on many of them has come.
 """
 
+import codecs
 import contextlib
 import errno
+import gzip
 import hashlib
 import io
 import json
@@ -97,15 +99,19 @@ def copy_files(source: Path, target: Path) -> None:
 
 
 def read_json_lines(path: str | os.PathLike) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    """(line number, JSON object or what is wrong with the line) of each line that is not blank.
+    """(line number, JSON object or what is wrong with the line) of each line that is not blank; `.gz` is unpacked.
 
     Raises:
         OSError: The file cannot be read.
     """
-    with epath.Path(path).open("rb") as file:
+    packed = os.fsdecode(path).lower().endswith(".gz")
+    with epath.Path(path).open("rb") as raw, gzip.open(raw) if packed else raw as file:
         for number, line in enumerate(file, 1):
+            if number == 1 and line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+                yield number, "is UTF-16; save it as UTF-8"
+                return
             if number == 1:
-                line = line.removeprefix(b"\xef\xbb\xbf")
+                line = line.removeprefix(codecs.BOM_UTF8)
             if line.strip():
                 yield number, _json_object(line)
 

@@ -16,8 +16,8 @@ import soundfile
 from tests.helpers.commands import refused, run, write_recording
 from tests.helpers.corpus import speech_like
 from urgentmos_jax.cli import main
-from urgentmos_jax.cli.score import expand
 from urgentmos_jax.evaluation.predictions import read_predictions
+from urgentmos_jax.manifests.inputs import expand
 
 
 @pytest.fixture(autouse=True)
@@ -181,8 +181,10 @@ def test_equal_names_of_two_folders_stay_apart(model_folder, tmp_path, monkeypat
 
 
 @pytest.mark.parametrize(
-    ("data", "words"), [(b"a.wav\0b.wav\0", "find -print0"), (b"RIFF\0\0\0", "not a text"), (b"\n", "no paths")]
-)
+    ("data", "words"),
+    [(b"a.wav\0b.wav\0", "find -print0"), (b"RIFF\0\0\0", "not a text"), (b"\n", "no paths"),
+     ("a.wav\n".encode("utf-16"), "UTF-16")],
+)  # fmt: skip
 def test_standard_input_that_is_no_list_of_paths(model_folder, monkeypatch, capsys, data, words):
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
     assert main(["score", "-", "--model", str(model_folder)]) == 2

@@ -1,18 +1,20 @@
 """Lists of recordings as users have them."""
 
+import gzip
 import json
 from pathlib import Path
 
 import pytest
 
 from urgentmos_jax.audio.loading import AUDIO_SUFFIXES
-from urgentmos_jax.manifests.lists import find_recordings, match_folders, read_list
+from urgentmos_jax.manifests.lists import find_recordings, list_kind, match_folders, read_list, read_pair_list
 from urgentmos_jax.manifests.records import ManifestError
 from urgentmos_jax.ranking.systems import systems_of_folders
 
 
 def listed(path: Path, content: str | bytes) -> list[tuple[str, str]]:
-    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    content = content.encode() if isinstance(content, str) else content
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
     return read_list(path)
 
 
@@ -29,12 +31,39 @@ def test_odd_lines_of_lists(tmp_path):
     assert listed(tmp_path / "l.txt", "a b.wav\r\n\r\n") == [("a b.wav", spaced)]
 
 
+@pytest.mark.parametrize("packed", ["", ".gz"])
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        (".jsonl", '{"uid": "u", "audio_path": "a.wav"}\n'),
+        (".json", '{"uid": "u", "path": "a.wav"}\n'),
+        (".json", ' [{"uid": "u",\n "audio_path": "a.wav"}]'),
+        (".csv", "uid,path\nu,a.wav\n,\n"),
+        (".tsv", "\ufeffuid\taudio_path\tnote\r\nu\ta.wav\t1,5\r\n"),
+        (".scp", "u a.wav\n"),
+        (".TXT", "a.wav\n"),
+        (".lst", "\n a.wav\r"),
+        (".json", '["a.wav"]'),
+    ],
+)
+def test_every_kind_of_list(tmp_path, kind: str, content: str, packed: str):
+    path = tmp_path / f"l{kind}{packed}"
+    uid = "u" if "u" in content else "a.wav"
+    assert list_kind(path) == kind.lower() and listed(path, content) == [(uid, str(tmp_path / "a.wav"))]
+
+
+def test_files_that_are_no_lists():
+    assert not any(list_kind(Path(name)) for name in ("a.wav", "a.wav.gz", "txt", "a.jsonl.wav", "-"))
+
+
 def test_broken_lists_name_each_line(tmp_path):
     broken = {
         "a.jsonl": ("[" * 100_000 + '\n"x"\n{"path": 3}\n', (1, 2, 3)),
-        "a.csv": ("uid,path\nA\nB,b.wav\n,\n", (2, 4)),
+        "a.csv": ("uid,path\nA\nB,b.wav\nC,\n", (2, 4)),
         "no_column.csv": ("uid,file\nA,a.wav\n", (1,)),
-        "a.scp": ("A a.wav\nB\n", (2,)),
+        "a.scp": ("A a.wav\nB\nC sox c.wav -t wav - |\nD ark:d.ark:17\nE /far/e.ark:17\n", (2, 3, 4, 5)),
+        "a.tsv": ("uid\tpath\nA\ta.wav\tmore\nB\n", (2, 3)),
+        "a.json": ('["a.wav",\n"b.wav"\n', (3,)),
     }
     for name, (content, numbers) in broken.items():
         with pytest.raises(ManifestError) as error:
@@ -44,8 +73,44 @@ def test_broken_lists_name_each_line(tmp_path):
     for name, content in (("utf16.txt", "a.wav".encode("utf-16")), ("empty.txt", b"\n \n"), ("none.csv", b"")):
         with pytest.raises(ManifestError, match=name):
             listed(tmp_path / name, content)
+    told = {
+        "a.csv": ("path\na.wav\n".encode("utf-16"), "UTF-16.*save it as UTF-8"),
+        "a.jsonl": ('{"path": "a.wav"}\n'.encode("utf-16"), "^[^\n]*UTF-16; save it as UTF-8$"),
+        "a.lst": (b"a.wav\0b.wav\0", "`find -print0` needs to be `-print`"),
+        "two.csv": ("path,path\na.wav,b.wav\n", "'path' more than once"),
+        "open.csv": ('path\n"a.wav\n', "broken CSV"),
+        "a.scp": ("A touch canary |\n", "is a command, and commands are not run"),
+        "b.scp": ("A b.ark:17\n", "lies in a Kaldi archive"),
+        "b.json": ('["a.wav", 3]', "item 2: not a path or an object"),
+    }
+    for name, (content, words) in told.items():
+        with pytest.raises(ManifestError, match=words):
+            listed(tmp_path / name, content)
+    for name in ("a.jsonl.gz", "a.lst.gz"):
+        (tmp_path / name).write_bytes(gzip.compress(b'{"path": "a.wav"}\n' * 99)[:-9])
+        with pytest.raises(ManifestError, match="cannot be read"):
+            read_list(tmp_path / name)
     with pytest.raises(ManifestError, match=r"(?s)30 faults.*l.scp:20:.*and 10 more"):
         listed(tmp_path / "l.scp", "x\n" * 30)
+
+
+def test_relative_paths_that_lead_nowhere_ask_for_the_audio_root(tmp_path, caplog):
+    (tmp_path / "audio").mkdir()
+    (tmp_path / "audio" / "a.wav").touch()
+    path = tmp_path / "l.txt"
+    listed(path, f"a.wav\nb.wav\n{tmp_path / 'gone.wav'}\n")
+    assert f"{path}: 2 of 2 relative paths lead to no file, the first is 'a.wav'" in caplog.text
+    assert "not beside the list; give --audio-root DIR" in caplog.text
+    caplog.clear()
+    read_list(path, tmp_path / "audio")
+    assert "1 of 2 relative" in caplog.text and f"nor in --audio-root {tmp_path / 'audio'}" in caplog.text
+    caplog.clear()
+    pairs = tmp_path / "p.jsonl"
+    pairs.write_text('{"audio_paths": ["audio/a.wav", "c.wav"]}\n')
+    assert read_pair_list(pairs) == [("audio/a.wav c.wav", (str(tmp_path / "audio/a.wav"), str(tmp_path / "c.wav")))]
+    assert "1 of 2 relative" in caplog.text
+    with pytest.raises(ManifestError, match=r"give pairs as \.jsonl"):
+        read_pair_list(path)
 
 
 def test_a_folder_gives_every_kind_that_is_read_and_tells_of_the_others(tmp_path, caplog):

@@ -1,12 +1,9 @@
 """`urgentmos score`: one row of scores for each recording, in order."""
 
 import argparse
-import codecs
 import math
-import os
-import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +11,7 @@ from urgentmos_jax.cli.models import add_model_arguments, chosen_metrics, load, 
 from urgentmos_jax.cli.output import add_output_arguments, check_output, write_rows
 from urgentmos_jax.cli.reporting import about_page, add_report_arguments, check_report, save_report
 from urgentmos_jax.cli.usage import UsageError
-from urgentmos_jax.manifests.lists import LIST_SUFFIXES, find_recordings, read_list
-from urgentmos_jax.manifests.paths import locate
+from urgentmos_jax.manifests.inputs import read_inputs
 from urgentmos_jax.manifests.records import ManifestError, Utterance
 from urgentmos_jax.scoring.row_files import score_cells
 from urgentmos_jax.scoring.rows import ScoreRow
@@ -27,8 +23,9 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the subcommand."""
     parser.add_argument(
-        "inputs", nargs="+", metavar="INPUT", help="recording, folder, list (.jsonl, .csv, .scp, .txt), or - for stdin"
-    )
+        "inputs", nargs="+", metavar="INPUT",
+        help="recording, folder, list (.jsonl, .json, .csv, .tsv, .scp, .txt, .lst, each also .gz), or - for stdin",
+    )  # fmt: skip
     add_model_arguments(parser)
     add_output_arguments(parser)
     parser.add_argument("--frames", action="store_true", help="add the score and the weight of each frame (JSONL)")
@@ -43,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.frames and arguments.output and arguments.output.suffix == ".csv":
         raise UsageError("--frames: a CSV file has no place for frames, give an --output that ends in .jsonl")
     try:
-        inputs = unique_names(arguments.inputs, arguments.audio_root)
+        inputs = read_inputs(arguments.inputs, arguments.audio_root)
     except ManifestError as error:
         raise UsageError(str(error)) from None
     model = load(arguments)
@@ -60,45 +57,6 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.report:
         _report(arguments, seen, columns, about, model)
     return status
-
-
-def unique_names(names: Sequence[str], audio_root: Path | None) -> list[tuple[str, str]]:
-    """(uid, path) of each recording; the name of a recording within a folder has the folder in front where others
-    have that name too."""
-    inputs = [(name, *item) for name in names for item in expand(name, audio_root)]
-    paths: dict[str, set[str]] = {}
-    for _, uid, path in inputs:
-        paths.setdefault(uid, set()).add(path)
-    stems = Counter(os.path.splitext(path)[0] for path in {path for _, _, path in inputs})
-    found = []
-    for name, uid, path in inputs:
-        if len(paths[uid]) > 1 and Path(name).is_dir():
-            stem = os.path.splitext(path)[0]
-            uid = stem if stems[stem] == 1 else path
-        found.append((uid, path))
-    return found
-
-
-def expand(name: str, audio_root: Path | None) -> list[tuple[str, str]]:
-    """(uid, path) of each recording an INPUT stands for."""
-    path = Path(name)
-    if name == "-":
-        data = sys.stdin.buffer.read()
-        if b"\0" in data:
-            raise UsageError(
-                "-: standard input is not a text of paths, one a line; `find -print0` needs to be `-print`"
-            )
-        # Names of files need not be UTF-8.
-        text = os.fsdecode(data.removeprefix(codecs.BOM_UTF8))
-        lines = [line.strip() for line in text.split("\n") if line.strip()]
-        if not lines:
-            raise UsageError("-: no paths on standard input")
-        return [(line, locate(line, Path("stdin"), audio_root)) for line in lines]
-    if path.is_dir():
-        return [(str(found.relative_to(path).with_suffix("")), str(found)) for found in find_recordings(path)]
-    if path.suffix in LIST_SUFFIXES:
-        return read_list(path, audio_root)
-    return [(name, name)]
 
 
 def _seen(rows: Iterable[ScoreRow], seen: list[ScoreRow]) -> Iterator[ScoreRow]:

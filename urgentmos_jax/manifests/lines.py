@@ -5,6 +5,7 @@ import os
 import reprlib
 import stat
 import sys
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard
@@ -192,8 +193,9 @@ def json_lines(path: str | os.PathLike) -> Iterator[tuple[int, dict[str, Any] | 
     """
     try:
         yield from read_json_lines(path)
-    except OSError as error:
-        raise ManifestError([f"{os.fsdecode(path)}: cannot be read ({error.strerror or error})"]) from None
+    except (OSError, EOFError, zlib.error) as error:  # The last two: of a .gz that is cut or damaged.
+        text = getattr(error, "strerror", None) or error
+        raise ManifestError([f"{os.fsdecode(path)}: cannot be read ({text})"]) from None
 
 
 def two_strings(value: Any) -> TypeGuard[list[str]]:

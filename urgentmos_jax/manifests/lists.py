@@ -1,12 +1,13 @@
 """Recordings as users list them: JSON lines, CSV, Kaldi's `scp`, text with a path a line, folders."""
 
-import csv
 import io
+import json
 import logging
 import os
+import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,57 +15,69 @@ from urgentmos_jax.audio.loading import AUDIO_SUFFIXES
 from urgentmos_jax.manifests.lines import json_lines, two_strings
 from urgentmos_jax.manifests.paths import locate
 from urgentmos_jax.manifests.records import ManifestError
+from urgentmos_jax.manifests.tables import CsvFile
+from urgentmos_jax.manifests.text import decode, read_bytes
 
 logger = logging.getLogger(__name__)
 
-# A file of another kind is a recording.
-LIST_SUFFIXES = (".jsonl", ".csv", ".scp", ".txt")
+_KINDS = (".jsonl", ".json", ".csv", ".tsv", ".scp", ".txt", ".lst")
+_ARCHIVE = re.compile(r"^(ark|scp)\b[^/]*:|\.ark:\d+")
+
+
+def list_kind(path: Path) -> str | None:
+    """The suffix by which a list is read, `.gz` left out; None for a file that is a recording."""
+    name = path.name.lower().removesuffix(".gz")
+    return next((suffix for suffix in _KINDS if name.endswith(suffix)), None)
 
 
 def read_list(path: Path, audio_root: Path | None = None) -> list[tuple[str, str]]:
     """(uid, path of the recording) of each line of a list.
 
-    `.jsonl`: `audio_path` and perhaps `uid`; `.csv`: a column `audio_path` or `path` and perhaps `uid`; `.scp`: uid and
-    path; anything else: a path a line. Relative paths are relative to the list, else to `audio_root`.
+    `.jsonl`: `audio_path` or `path`, and perhaps `uid`; `.json`: the same, or an array of such objects or of paths;
+    `.csv` and `.tsv`: such columns; `.scp`: uid and path; anything else: a path a line. All may be gzipped, `.gz`.
+    Relative paths are relative to the list, else to `audio_root`; a warning counts those that are not there.
 
     Raises:
         ManifestError: Naming every line that cannot be read.
     """
-    rows, faults = [], []
-    for number, entry in _entries(path):
+    uids, listed, faults = [], [], []
+    for where, entry in _entries(path):
         if isinstance(entry, str):
-            faults.append(f"{path}:{number}: {entry}")
+            faults.append(f"{where}: {entry}")
             continue
         audio = entry.get("audio_path") or entry.get("path")
         if not audio or not isinstance(audio, str):
-            faults.append(f"{path}:{number}: no audio_path (a string)")
+            faults.append(f"{where}: no audio_path (a string)")
             continue
         uid = entry.get("uid")
-        rows.append((audio if uid in (None, "") else str(uid), locate(audio, path, audio_root)))
-    if faults or not rows:
+        uids.append(audio if uid in (None, "") else str(uid))
+        listed.append(audio)
+    if faults or not listed:
         raise ManifestError(faults or [f"{path}: lists no recordings"])
-    return rows
+    return list(zip(uids, _located(path, listed, audio_root), strict=True))
 
 
 def read_pair_list(path: Path, audio_root: Path | None = None) -> list[tuple[str, tuple[str, str]]]:
-    """(uid, paths of A and B) of each line of a `.jsonl` of pairs: `audio_paths`, and perhaps `uids`.
+    """(uid, paths of A and B) of each line of a list of pairs: `audio_paths`, and perhaps `uids`; JSON as `read_list`.
 
     Raises:
         ManifestError: Naming every line that cannot be read.
     """
-    rows, faults = [], []
-    for number, entry in _entries(path):
+    uids, listed, faults = [], [], []
+    if list_kind(path) not in (".jsonl", ".json"):
+        raise ManifestError([f'{path}: give pairs as .jsonl, one a line: {{"audio_paths": [A, B]}}'])
+    for where, entry in _entries(path):
         audio = entry if isinstance(entry, str) else entry.get("audio_paths")
         if isinstance(entry, str) or isinstance(audio, str) or not two_strings(audio):
             why = entry if isinstance(entry, str) else "no audio_paths [A, B] (two strings)"
-            faults.append(f"{path}:{number}: {why}")
+            faults.append(f"{where}: {why}")
             continue
-        uids = entry["uids"] if two_strings(entry.get("uids")) else audio
-        a, b = (locate(side, path, audio_root) for side in audio)
-        rows.append((" ".join(uids), (a, b)))
-    if faults or not rows:
+        uids.append(" ".join(entry["uids"] if two_strings(entry.get("uids")) else audio))
+        listed += audio
+    if faults or not listed:
         raise ManifestError(faults or [f"{path}: lists no pairs"])
-    return rows
+    located = _located(path, listed, audio_root)
+    return list(zip(uids, zip(located[::2], located[1::2], strict=True), strict=True))
 
 
 def find_recordings(folder: Path) -> list[Path]:
@@ -129,29 +142,82 @@ def _by_name(folder: Path) -> dict[Path, Path]:
     return named
 
 
-def _entries(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    """(line number, entry or what is wrong with the line)."""
-    if path.suffix == ".jsonl":
-        yield from json_lines(path)
+def tell_missing(
+    name: str, where: str, listed: Sequence[tuple[str, str]], audio_root: str | os.PathLike | None
+) -> None:
+    """Warns of relative paths that lead to no file, and says where such paths are looked up.
+
+    Args:
+        name: Of the list.
+        where: Its paths are looked up first.
+        listed: (path as listed, path as located) of recordings.
+        audio_root: Where they are looked up besides.
+    """
+    relative = [(audio, path) for audio, path in listed if not os.path.isabs(audio)]
+    missing = [audio for audio, path in relative if not os.path.exists(path)]
+    if not missing:
+        return
+    count = f"{len(missing)} of {len(relative)} relative paths lead to no file, the first is {missing[0]!r}"
+    tries = f"neither {where} nor in --audio-root {audio_root}" if audio_root else f"not {where}"
+    logger.warning("%s: %s: %s; give --audio-root DIR, the folder that they are relative to", name, count, tries)
+
+
+def _located(path: Path, listed: Sequence[str], audio_root: Path | None) -> list[str]:
+    found = [locate(audio, path, audio_root) for audio in listed]
+    tell_missing(str(path), "beside the list", list(zip(listed, found, strict=True)), audio_root)
+    return found
+
+
+def _entries(path: Path) -> Iterator[tuple[str, dict[str, Any] | str]]:
+    """(where it stands, entry or what is wrong with it) of a list."""
+    kind = list_kind(path)
+    if kind == ".jsonl":
+        yield from ((f"{path}:{number}", entry) for number, entry in json_lines(path))
+    elif kind == ".json":
+        yield from _json_entries(path)
+    elif kind in (".csv", ".tsv"):
+        yield from _table_entries(CsvFile(path, (), delimiters=("," if kind == ".csv" else "\t",)))
+    else:
+        for number, line in enumerate(io.StringIO(decode(read_bytes(path), str(path)), newline=None), 1):
+            if line.strip():
+                yield f"{path}:{number}", _scp_entry(line) if kind == ".scp" else {"audio_path": line.strip()}
+
+
+def _json_entries(path: Path) -> Iterator[tuple[str, dict[str, Any] | str]]:
+    """Of an array of paths or objects, or of JSON lines, which some tools name `.json`."""
+    text = decode(read_bytes(path), str(path))
+    if not text.lstrip().startswith("["):
+        yield from ((f"{path}:{number}", entry) for number, entry in json_lines(path))
         return
     try:
-        text = path.read_text(encoding="utf-8-sig")  # Lines end in \n from here on.
-    except (OSError, UnicodeDecodeError) as error:
-        raise ManifestError([f"{path}: cannot be read ({error})"]) from None
-    if path.suffix == ".csv":
-        reader = csv.DictReader(io.StringIO(text))
-        try:
-            if not {"audio_path", "path"} & set(reader.fieldnames or ()):
-                raise ManifestError([f"{path}:1: no column audio_path or path, found {reader.fieldnames}"])
-            yield from ((reader.line_num, row) for row in reader)
-        except csv.Error as error:
-            yield reader.line_num, f"broken CSV ({error})"
+        items = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        yield f"{path}:{getattr(error, 'lineno', 1)}", f"broken JSON ({error})"
         return
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        if path.suffix == ".scp":
-            uid, *audio = line.strip().split(None, 1)
-            yield number, {"uid": uid, "audio_path": audio[0]} if audio else "no `uid path`"
+    for number, item in enumerate(items, 1):
+        entry = {"audio_path": item} if isinstance(item, str) else item
+        yield f"{path}: item {number}", entry if isinstance(entry, dict) else "not a path or an object"
+
+
+def _table_entries(file: CsvFile) -> Iterator[tuple[str, dict[str, Any] | str]]:
+    if not {"audio_path", "path"} & set(file.header):
+        raise ManifestError([f"{file.path}:1: no column audio_path or path; the columns are {file.header}"])
+    if twice := [name for name in ("uid", "audio_path", "path") if file.header.count(name) > 1]:
+        raise ManifestError([f"{file.path}:1: column {twice[0]!r} more than once; the columns are {file.header}"])
+    for position, cells in file:
+        if len(cells) == len(file.header):
+            yield str(position), dict(zip(file.header, cells, strict=True))
         else:
-            yield number, {"audio_path": line.strip()}
+            yield str(position), f"has {len(cells)} cells, the header has {len(file.header)}"
+
+
+def _scp_entry(line: str) -> dict[str, Any] | str:
+    uid, *rest = line.split(None, 1)
+    if not rest:
+        return "no `uid path`"
+    audio = rest[0].strip()
+    if audio.endswith("|"):
+        return f"{audio!r} is a command, and commands are not run; write its audio to a file and list that"
+    if _ARCHIVE.search(audio):
+        return f"{audio!r} lies in a Kaldi archive, which is not read; copy it to a file and list that"
+    return {"uid": uid, "audio_path": audio}

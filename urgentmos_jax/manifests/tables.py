@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from urgentmos_jax.manifests.lines import out_of_range
 from urgentmos_jax.manifests.records import ManifestError
+from urgentmos_jax.manifests.text import decode, read_bytes
 from urgentmos_jax.metrics import CATALOGUE
 
 _SEPARATORS = re.compile(r"[\s,;]+")
@@ -34,7 +35,7 @@ class Position(NamedTuple):
 
 
 class CsvFile:
-    """A text table, UTF-8, with or without a byte-order mark.
+    """A text table, UTF-8, with or without a byte-order mark, perhaps gzipped.
 
     Args:
         path: The file.
@@ -60,17 +61,8 @@ class CsvFile:
         strip: bool = True,
     ):
         self.path, self._strip = os.fsdecode(path), strip
-        try:
-            with open(path, "rb") as file:
-                data = file.read()
-            self._text = data.decode("utf-8-sig")
-        except OSError as error:
-            raise ManifestError([f"{self.path}: cannot be read ({error.strerror})"]) from None
-        except UnicodeDecodeError as error:
-            line = data.count(b"\n", 0, error.start) + 1
-            raise ManifestError([f"{self.path}:{line}: is not UTF-8 ({error.reason}); save it as UTF-8"]) from None
-        if "\0" in self._text:
-            raise ManifestError([f"{self.path}: holds NUL characters; save the table as CSV in UTF-8"])
+        data = read_bytes(path)
+        self._text = decode(data, self.path)
         self.sha256 = hashlib.sha256(data).hexdigest()
         self.delimiter = delimiters[0]
         self.header: list[str] = []
@@ -225,9 +217,12 @@ def read_scp(path: Path, checks: RowChecks) -> dict[str, tuple[Position, float]]
 
     Returns:
         {uid: (where it stands, value)}.
+
+    Raises:
+        ManifestError: It cannot be read, or is not UTF-8.
     """
     values: dict[str, tuple[Position, float]] = {}
-    for line, text in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
+    for line, text in enumerate(io.StringIO(decode(read_bytes(path), str(path)), newline=None), 1):
         position, parts = Position(str(path), line), text.split()
         if not parts:
             continue
