@@ -12,15 +12,21 @@ import struct
 import subprocess
 import sys
 import time
+import tracemalloc
+import zipfile
 from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import soundfile
+import soxr
 
 from urgentmos_jax.audio import loading as audio
-from urgentmos_jax.audio.loading import AudioError, load_audio, probe
+from urgentmos_jax.audio import opening
+from urgentmos_jax.audio.errors import CODES
+from urgentmos_jax.audio.loading import AudioBlocks, AudioError, load_audio, probe
+from urgentmos_jax.audio.opening import AUDIO_SUFFIXES
 
 RATE_HZ = 16000
 ROOT = Path(__file__).parents[2]
@@ -98,7 +104,7 @@ def refusal(code, source, *arguments, call=load_audio, **options):
         call(source, *arguments, **options)
     error = caught.value
     assert (error.code, str(error)) == (code, error.message)
-    assert code in audio.CODES
+    assert code in CODES
     if isinstance(source, str | os.PathLike):
         assert error.path == os.fspath(source)
         assert os.fspath(source) in error.message
@@ -136,7 +142,7 @@ def test_failing_disk_is_an_audio_error(put, monkeypatch):
     def broken(raw, size):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(audio, "sample_chunk", broken)
+    monkeypatch.setattr(opening, "sample_chunk", broken)
     assert "Input/output" in refusal("missing", put(wav())).message
 
 
@@ -450,6 +456,12 @@ def test_refused_rates(rate_hz):
     refusal("undecodable", GRID, rate_hz)
 
 
+@pytest.mark.parametrize("rate_hz", ["16000", [16000], (16000,), b"16000", np.array([16000])])
+def test_rates_that_are_no_numbers(rate_hz):
+    with pytest.raises(TypeError, match=r"sample_rate_hz is .*16000.*, expected a number of Hz"):
+        load_audio(GRID, rate_hz)
+
+
 def test_array_needs_a_rate():
     with pytest.raises(ValueError, match="sample_rate_hz") as caught:
         load_audio(GRID)
@@ -483,6 +495,68 @@ def test_resampling_does_not_alias():
     middle = load_audio(tone(3, 48000, 12000, noise=0), 48000).waveform[16000:32000]
     assert np.abs(middle).max() < 1e-4
     assert audio.RESAMPLER == "soxr_hq"
+
+
+@pytest.mark.parametrize("rate_hz", [8000, 11025, 24000, 44100, 48000, 16001])
+def test_samples_in_blocks_are_those_of_the_whole(rate_hz):
+    samples = tone(3.3, rate_hz)
+    blocks = AudioBlocks(samples, rate_hz)
+    parts = list(blocks)
+    assert len(parts) > 2
+    np.testing.assert_array_equal(np.concatenate(parts), soxr.resample(samples, rate_hz, RATE_HZ, quality="HQ"))
+    assert blocks.samples == sum(map(len, parts)) and blocks.duration_s == len(samples) / rate_hz
+
+
+@pytest.mark.parametrize("claimed_bytes", [None, 0])
+def test_a_long_file_is_never_held_whole(put, claimed_bytes):
+    path = put(wav(48000 * 60, 48000, claimed_bytes=claimed_bytes, riff_bytes=claimed_bytes))
+    tracemalloc.start()
+    try:
+        samples = sum(len(block) for block in AudioBlocks(path))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # As float32 it would take 11.5 MB at its own rate.
+    assert samples == RATE_HZ * 60 and peak < 1e6
+
+
+def test_open_files_are_read_from_their_start_and_left_as_they_were(put):
+    data = encode(tone(2, 24000), 24000, **PCM_16)
+    whole = load_audio(put(data))
+    memory = io.BytesIO(data)
+    memory.seek(0, io.SEEK_END)
+    with zipfile.ZipFile(put(b"", "a.zip"), "w") as archive:
+        archive.writestr("clip.wav", data)
+    with (
+        put(data).open("rb") as file,
+        zipfile.ZipFile(archive.filename) as archive,
+        archive.open("clip.wav") as member,
+        subprocess.Popen(["cat", put(data)], stdout=subprocess.PIPE).stdout as pipe,
+    ):
+        file.seek(100)
+        for source, position in ((memory, len(data)), (file, 100), (member, 0), (pipe, None)):
+            clip = load_audio(source)
+            np.testing.assert_array_equal(clip.waveform, whole.waveform)
+            assert (clip.sample_rate_hz, clip.duration_s) == (24000, whole.duration_s)
+            assert not source.closed and (position is None or source.tell() == position)
+
+
+@pytest.mark.parametrize(
+    ("data", "code"), [(b"", "empty"), (wav(0), "empty"), (b"<html>", "undecodable"), (wav()[:20000], "truncated")]
+)
+def test_faults_of_open_files_are_those_of_paths(put, data, code):
+    found, wanted = refusal(code, io.BytesIO(data), name="upload"), refusal(code, put(data))
+    assert found.message == wanted.message.replace(wanted.path, "upload") and found.path == "upload"
+
+
+def test_what_is_not_open_or_not_binary_is_refused(put):
+    closed = io.BytesIO(wav())
+    closed.close()
+    text = put(b"abc").open()
+    with text:
+        assert "not bytes; open the file in binary mode" in refusal("unreadable_input", text).message
+    for source in (closed, text):
+        assert "closed file; give it open" in refusal("unreadable_input", source).message
 
 
 @pytest.mark.parametrize(
@@ -519,7 +593,7 @@ def test_codecs(put, kind, tolerance):
     np.testing.assert_allclose(clip.waveform[inner], samples[inner], atol=tolerance)
 
 
-@pytest.mark.parametrize("suffix", audio.AUDIO_SUFFIXES)
+@pytest.mark.parametrize("suffix", AUDIO_SUFFIXES)
 def test_suffixes(put, suffix):
     opus = dict(format="OGG", subtype="OPUS")
     kind = {".flac": FLAC, ".ogg": VORBIS, ".oga": VORBIS, ".opus": opus, ".mp3": MP3, ".wav": PCM_16, ".wave": PCM_16}
@@ -655,7 +729,7 @@ def test_mutations_give_a_refusal_or_a_finite_clip(put):
         try:
             probe(path)
         except AudioError as error:
-            assert error.code in audio.CODES
+            assert error.code in CODES
         try:
             clip = load_audio(path)
         except AudioError as error:

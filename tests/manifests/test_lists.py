@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from urgentmos_jax.audio.loading import AUDIO_SUFFIXES
+from urgentmos_jax.audio.opening import AUDIO_SUFFIXES
 from urgentmos_jax.manifests.lists import find_recordings, list_kind, match_folders, read_list, read_pair_list
 from urgentmos_jax.manifests.records import ManifestError
 from urgentmos_jax.ranking.systems import systems_of_folders

@@ -14,6 +14,7 @@ _MPEG2_KBPS = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 _REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
+Readable = io.FileIO | io.BytesIO | io.BufferedReader
 _BEHIND_TAGS = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"riff", b"fLaC", b"OggS")
 
 
@@ -44,11 +45,17 @@ def foreign_kind(raw: BinaryIO) -> str | None:
     return next((kind for start, magic, kind in _FOREIGN if head[start:].startswith(magic)), None)
 
 
-class TailFile(io.RawIOBase):
-    """A file from a byte on, as if it began there."""
+class PartFile(io.RawIOBase):
+    """A file from a byte on, as if it began there, with other bytes in a place; it closes the file with itself.
 
-    def __init__(self, path: str, start: int):
-        self._file, self._start = io.FileIO(path), start
+    Args:
+        file: Seekable.
+        start: First byte.
+        patch: A place, counted from `start`, and the bytes to read there.
+    """
+
+    def __init__(self, file: Readable, start: int = 0, patch: tuple[int, bytes] = (0, b"")):
+        self._file, self._start, self._patch = file, start, patch
         self._file.seek(start)
 
     def readable(self) -> bool:
@@ -58,7 +65,14 @@ class TailFile(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        return self._file.readinto(buffer) or 0
+        position = self.tell()
+        count = self._file.readinto(buffer) or 0
+        place, data = self._patch
+        view = memoryview(buffer).cast("B")
+        for at, byte in enumerate(data, place - position):
+            if 0 <= at < count:
+                view[at] = byte
+        return count
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         return self._file.seek(offset + (self._start if whence == io.SEEK_SET else 0), whence) - self._start
@@ -131,12 +145,9 @@ def sample_chunk(raw: BinaryIO, size: int) -> SampleChunk | None:
     return None
 
 
-def with_sample_bytes(raw: BinaryIO, chunk: SampleChunk) -> BinaryIO:
-    """Returns the file with the size that its writer left at 0 filled in."""
-    raw.seek(0)
-    data = bytearray(raw.read())
-    data[chunk.start - 4 : chunk.start] = b"\xff\xff\xff\xff"
-    return io.BytesIO(data)
+def with_sample_bytes(raw: Readable, chunk: SampleChunk) -> PartFile:
+    """The file with the size that its writer left at 0 filled in."""
+    return PartFile(raw, patch=(chunk.start - 4, b"\xff\xff\xff\xff"))
 
 
 def ogg_fault(raw: BinaryIO) -> str | None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from urgentmos_jax.audio.loading import AUDIO_SUFFIXES
+from urgentmos_jax.audio.opening import AUDIO_SUFFIXES
 from urgentmos_jax.manifests.lines import json_lines, two_strings
 from urgentmos_jax.manifests.paths import locate
 from urgentmos_jax.manifests.records import ManifestError

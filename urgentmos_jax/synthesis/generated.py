@@ -21,7 +21,8 @@ import numpy as np
 import soundfile
 
 from urgentmos_jax import files
-from urgentmos_jax.audio.loading import AUDIO_SUFFIXES, SAMPLE_RATE_HZ, load_audio
+from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ, load_audio
+from urgentmos_jax.audio.opening import AUDIO_SUFFIXES
 from urgentmos_jax.labels import intrusive
 from urgentmos_jax.labels.workers import one_thread_each
 from urgentmos_jax.synthesis import espeak
