@@ -8,6 +8,7 @@ Exit status: 0 at the end; 1 with a message where something is wrong; 143 and 13
 behind a checkpoint.
 """
 
+import logging
 import sys
 from pathlib import Path
 
@@ -42,13 +43,15 @@ def main(argv: list[str]) -> None:
     name = config_flags.get_config_filename(flags.FLAGS["config"])
     if not (_DRY_RUN.value or _WORKDIR.value):
         raise app.UsageError("--workdir is missing: the folder of the run")
+    logger = show_log()
     try:
         if _DRY_RUN.value:
             print(describe_run(_CONFIG.value, jax.local_device_count(), name=name))
             return
         if _DISTRIBUTED.value:
             topology.connect(_COORDINATOR.value, _HOSTS.value, _HOST.value)
-        logger = show_log(first=topology.is_first())
+        if not topology.is_first():
+            logger.setLevel(logging.WARNING)
         keep_compiled_programs()
         trainer = Trainer(_CONFIG.value, _WORKDIR.value, name=name, strict=_STRICT.value, confirm=confirm)
     except (ValueError, OSError, *STOPPED) as error:

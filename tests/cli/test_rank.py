@@ -14,6 +14,7 @@ from tests.helpers.rated_sets import COLUMNS, DATA
 from urgentmos_jax.cli import main, rank
 from urgentmos_jax.manifests.records import Utterance
 from urgentmos_jax.manifests.writing import write_utterances
+from urgentmos_jax.ranking.systems import read_systems
 from urgentmos_jax.scoring.loading import load_model
 
 NOISE = {"clean": 0.0, "some": 0.1, "much": 0.5}
@@ -180,6 +181,14 @@ def test_listeners_put_the_reference_first(tmp_path):
     assert len(others) == 7 and {system["clips"] for system in found["systems"]} == {11}
     assert others[-1]["name"] == "Lyra 3" and not set(others[-1]["group"]) & set(first["group"])
     assert found["missing"] == [] and np.unique(found["shared"]).tolist() == [0, 11]
+
+
+def test_the_folder_above_the_systems_is_asked_about(folders, tmp_path, caplog):
+    read_systems(folders)
+    read_systems([folders[1]])  # One folder in it is nothing to rank.
+    assert not caplog.text
+    assert {one.system_id for one in read_systems([folders[0].parent])} == {folders[0].parent.name}
+    assert f"{folders[0].parent}: taken as one system; if the 3 folders in it are systems, give each" in caplog.text
 
 
 def test_wrong_usage_is_named(folders, model_folder, tmp_path, capsys):

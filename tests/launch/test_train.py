@@ -1,14 +1,19 @@
 """The launch scripts, with stand-ins for ssh, gcloud and Slurm that run on this machine."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import absl.logging
 import jax
 import pytest
+from absl import flags
 
+from launch import train
 from tests.helpers import processes
 from tests.helpers.corpus import tiny_config, write_corpus
 
@@ -57,6 +62,30 @@ def test_slurm_queues_again_what_was_interrupted(tmp_path, status: int, queued: 
     assert lines[2:6] == ["python", "-m", "launch.train", "--distributed"] and lines[6:9] == ARGUMENTS
     assert ("scontrol requeue 77" in lines) == queued
     assert found.returncode == (0 if queued else status)
+
+
+def test_what_jax_says_of_devices_that_are_not_there_is_not_shown(tmp_path, monkeypatch):
+    """The log is in order before the first look at devices: `Unable to initialize backend 'tpu'` is of level INFO."""
+    seen = []
+
+    def stopped() -> bool:
+        seen.append(absl.logging.get_verbosity())
+        raise ValueError("far enough")
+
+    flags.FLAGS.mark_as_parsed()
+    monkeypatch.setattr(train.config_flags, "get_config_filename", lambda flag: "compact.py")
+    monkeypatch.setattr(train, "_WORKDIR", SimpleNamespace(value=str(tmp_path)))
+    package = logging.getLogger("urgentmos_jax")
+    before = package.handlers[:], package.level, package.propagate, absl.logging.get_verbosity()
+    absl.logging.set_verbosity(absl.logging.INFO)
+    monkeypatch.setattr(train.topology, "is_first", stopped)
+    try:
+        with pytest.raises(SystemExit, match="far enough"):
+            train.main(["launch.train"])
+    finally:
+        package.handlers[:], package.level, package.propagate = before[:3]
+        absl.logging.set_verbosity(before[3])
+    assert seen == [absl.logging.WARNING]
 
 
 @pytest.mark.slow

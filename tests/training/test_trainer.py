@@ -15,6 +15,7 @@ from urgentmos_jax.manifests.records import ManifestError
 from urgentmos_jax.scoring.loading import load_model
 from urgentmos_jax.training.checkpoints import CheckpointError, Checkpoints
 from urgentmos_jax.training.config import ConfigError, read_config
+from urgentmos_jax.training.datasets import make_plan, read_datasets
 from urgentmos_jax.training.skipped import TooManyBadItems
 from urgentmos_jax.training.trainer import NonFiniteLoss, Trainer
 
@@ -92,6 +93,19 @@ def test_a_finished_run_is_not_trained_again_and_another_config_is_refused(finis
     other.optimizer.learning_rate, other.log_every = 5e-4, 1
     with pytest.raises(ConfigError, match=r"optimizer.learning_rate: 0.001 -> 0.0005$"):
         Trainer(other, workdir, devices=DEVICES)
+    longer = tiny_config(data)
+    longer.updates = 99
+    with pytest.raises(ConfigError, match=r"updates: 7 -> 99\. To train longer.*--export DIR.*start_from=DIR"):
+        Trainer(longer, workdir, devices=DEVICES)
+
+
+def test_the_log_tells_the_padding_of_the_rows_that_there_are(data: Path, caplog):
+    values = tiny_config(data)
+    values.data.pairing_scope = "none"
+    config = read_config(values)
+    with caplog.at_level("INFO"):
+        make_plan(config, read_datasets(config)[0], 1)
+    assert "one-sided" in caplog.text and "two-sided" not in caplog.text and "nan" not in caplog.text
 
 
 def test_damaged_checkpoints(finished, tmp_path):

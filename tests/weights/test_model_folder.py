@@ -89,6 +89,13 @@ def test_a_folder_without_a_model(tmp_path: Path):
             load_folder(tmp_path)
 
 
+def test_the_folder_of_a_training_run_asks_for_an_export(tmp_path: Path):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "config.json").write_text('{"seed": 1, "updates": 4}')
+    with pytest.raises(ModelFolderError, match=r"training run, not a model.*--export DIR"):
+        load_folder(tmp_path)
+
+
 def test_a_newer_format(folder: Path):
     change_config(folder, format_version=2)
     with pytest.raises(ModelFolderError, match=r"format version 2.*install a release that reads it"):

@@ -1,5 +1,6 @@
 """Recordings by system and reference, of folders or of a manifest; who is compared with whom."""
 
+import logging
 import math
 import os
 import unicodedata
@@ -13,6 +14,8 @@ from urgentmos_jax.manifests.lists import find_recordings
 from urgentmos_jax.manifests.pairs import sample_pairs
 from urgentmos_jax.manifests.reading import scan_utterances
 from urgentmos_jax.manifests.records import ManifestError, Utterance
+
+logger = logging.getLogger(__name__)
 
 
 def read_systems(
@@ -29,7 +32,10 @@ def read_systems(
         ManifestError: As `systems_of_folders` and `systems_of_manifest`, or sources are neither.
     """
     if all(source.is_dir() for source in sources):
-        return systems_of_folders({source: find_recordings(source) for source in sources})
+        found = {source: find_recordings(source) for source in sources}
+        if len(found) == 1:
+            _tell_of_folders_within(*next(iter(found.items())))
+        return systems_of_folders(found)
     if len(sources) == 1 and sources[0].suffix == ".jsonl":
         return systems_of_manifest(
             sources[0],
@@ -41,6 +47,13 @@ def read_systems(
     other = next(source for source in sources if not source.is_dir())
     what = "not a folder" if other.exists() else "no such folder"
     raise ManifestError([f"{other}: {what}; give a folder for each system, or one manifest that ends in .jsonl"])
+
+
+def _tell_of_folders_within(folder: Path, paths: Sequence[Path]) -> None:
+    within = {path.relative_to(folder).parts[0] for path in paths if path.parent != folder}
+    if len(within) > 1:
+        text = "%s: taken as one system; if the %d folders in it are systems, give each of them: %s"
+        logger.warning(text, folder, len(within), folder / "*")
 
 
 def systems_of_folders(folders: Mapping[Path, Sequence[Path]]) -> list[Utterance]:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -89,12 +90,10 @@ def make_plan(config: TrainConfig, data: TrainingSet, axis: int) -> Plan:
         max_seconds=config.data.max_seconds,
         seed=config.seed,
     )
-    one, two = (plan.padding_efficiency(sides) for sides in (1, 2))
     shapes = plan.shapes()
-    logger.info(
-        "%d batches an epoch, %d shapes, padding efficiency %.2f one-sided, %.2f two-sided",
-        *(len(plan.epoch(0)), len(shapes), one, two),
-    )
+    found = {name: plan.padding_efficiency(sides) for sides, name in ((1, "one-sided"), (2, "two-sided"))}
+    padding = ", ".join(f"{value:.2f} {name}" for name, value in found.items() if math.isfinite(value))
+    logger.info("%d batches an epoch, %d shapes, padding efficiency %s", len(plan.epoch(0)), len(shapes), padding)
     if wasted := max(-shape.rows % axis / shape.rows for shape in shapes):
         logger.warning(
             "up to %.0f %% empty rows, since %d devices share batches of few rows; raise batch.seconds",

@@ -23,18 +23,15 @@ logger = logging.getLogger(__name__)
 AHEAD = 2
 
 
-def show_log(*, first: bool = True) -> logging.Logger:
-    """Lets the package log on standard error, with the time; for programs.
-
-    Args:
-        first: Whether this is the first host; the others log warnings alone.
-    """
-    absl.logging.set_verbosity(absl.logging.WARNING)  # Orbax logs every array it writes.
+def show_log() -> logging.Logger:
+    """Lets the package log on standard error, with the time; for programs, before they look for devices."""
+    # Orbax logs every array it writes, and jax every kind of device that there is not.
+    absl.logging.set_verbosity(absl.logging.WARNING)
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     package = logging.getLogger("urgentmos_jax")
     package.addHandler(handler)
-    package.setLevel(logging.INFO if first else logging.WARNING)
+    package.setLevel(logging.INFO)
     package.propagate = False
     return package
 

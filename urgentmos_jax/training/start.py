@@ -43,9 +43,11 @@ def check_same_config(workdir: Path, values: Mapping[str, Any]) -> None:
     """
     path = workdir / "config.json"
     if path.exists() and (changed := differences(json.loads(path.read_text()), values)):
-        raise ConfigError(
-            f"{workdir} holds a run of another config; give another --workdir, or set back: {'; '.join(changed)}"
-        )
+        text = f"{workdir} holds a run of another config; give another --workdir, or set back: {'; '.join(changed)}"
+        if any(change.startswith(("updates:", "epochs:")) for change in changed):
+            longer = "To train longer, end this run as it was begun, with --export DIR, and begin another"
+            text += f". {longer}, in another --workdir, with --config.start_from=DIR"
+        raise ConfigError(text)
 
 
 def start_model(config: TrainConfig, workdir: Path) -> UrgentMOS:

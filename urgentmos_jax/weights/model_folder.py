@@ -106,6 +106,9 @@ def load_folder(folder: str | Path) -> tuple[UrgentMOS, dict[str, Any]]:
     except (OSError, ValueError) as error:
         raise ModelFolderError(f"{path}: cannot be read ({error}); give a folder made by `urgentmos convert`") from None
     if not isinstance(content, dict) or content.get("format") != "urgentmos_jax":
+        if (folder / "checkpoints").is_dir():
+            advice = "write its model by the command that trained it, with --export DIR added, and give DIR"
+            raise ModelFolderError(f"{folder}: the folder of a training run, not a model; {advice}")
         raise ModelFolderError(f"{path}: not the config of an urgentmos_jax model; see `urgentmos convert`")
     if content.get("format_version") != FORMAT_VERSION:
         raise ModelFolderError(
