@@ -23,6 +23,7 @@ from urgentmos_jax.training.dry_run import describe_run
 from urgentmos_jax.training.interruption import Interrupted
 from urgentmos_jax.training.logs import show_log
 from urgentmos_jax.training.trainer import STOPPED, Trainer
+from urgentmos_jax.weights.model_folder import check_target
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The run, a file of configs/.", lock_config=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Checkpoints and logs of the run; resumed if it holds one.")
@@ -52,6 +53,8 @@ def main(argv: list[str]) -> None:
             topology.connect(_COORDINATOR.value, _HOSTS.value, _HOST.value)
         if not topology.is_first():
             logger.setLevel(logging.WARNING)
+        elif _EXPORT.value:
+            check_target(_EXPORT.value)
         keep_compiled_programs()
         trainer = Trainer(_CONFIG.value, _WORKDIR.value, name=name, strict=_STRICT.value, confirm=confirm)
     except (ValueError, OSError, *STOPPED) as error:

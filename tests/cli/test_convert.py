@@ -151,3 +151,24 @@ def test_convert_leaves_other_folders_alone(tmp_path, capsys):
     (tmp_path / "out" / "thesis.tex").write_text("x")
     assert run_convert(CASE / "model.pt", tmp_path / "out") == 2
     assert "choose another folder" in capsys.readouterr().err and (tmp_path / "out" / "thesis.tex").exists()
+
+
+def test_convert_looks_at_out_before_anything_is_read(tmp_path, capsys, monkeypatch):
+    def read_checkpoint(*_):
+        raise AssertionError("read before OUT was looked at")
+
+    monkeypatch.setattr("urgentmos_jax.weights.urgent_mos.read_checkpoint", read_checkpoint)
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "config.json").write_text('{"model_type": "wavlm"}')
+    wanted = {
+        tmp_path / "file": "is a file; choose another folder",
+        tmp_path / "full": "holds other than a model: ['config.json']; choose another folder",
+        tmp_path / "file" / "below": "cannot be written",
+        Path("/proc/none/out"): "cannot be written",
+    }
+    for out, words in wanted.items():
+        assert run_convert(tmp_path / "none.pt", out) in (2, 4)
+        error = capsys.readouterr().err
+        assert words in error and str(out) in error and "Traceback" not in error
+    assert (tmp_path / "file").read_text() == "x"

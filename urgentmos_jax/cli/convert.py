@@ -22,10 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Converts."""
-    from urgentmos_jax.weights.model_folder import save_folder
+    from urgentmos_jax.weights.model_folder import check_target, save_folder
     from urgentmos_jax.weights.urgent_mos import read_checkpoint
 
     try:
+        check_target(arguments.output)
         checkpoint = read_checkpoint(arguments.checkpoint, arguments.encoder)
         save_folder(arguments.output, checkpoint.module, checkpoint.origin)
     except (ValueError, OSError) as error:

@@ -44,12 +44,9 @@ def save_folder(folder: str | Path, module: UrgentMOS, origin: dict[str, Any]) -
         origin: Where the weights come from (file hash, training run).
 
     Raises:
-        FileExistsError: the folder holds something other than a model, or more than one.
+        FileExistsError, OSError: as `check_target`.
     """
-    folder = Path(folder).resolve()
-    held = {path.name for path in folder.iterdir()} if folder.exists() else set()
-    if held - {CONFIG_FILE, WEIGHTS_FILE} or (held and not is_model_folder(folder)):
-        raise FileExistsError(f"{folder} holds other than a model: {sorted(held)[:5]}; choose another folder")
+    folder = check_target(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     config = {
         "format": "urgentmos_jax",
@@ -77,6 +74,27 @@ def save_folder(folder: str | Path, module: UrgentMOS, origin: dict[str, Any]) -
         shutil.rmtree(aside, ignore_errors=True)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def check_target(folder: str | Path) -> Path:
+    """The absolute path of a model folder that can be written, or replaced; to be asked before long work.
+
+    Raises:
+        FileExistsError: it is a file, or holds something other than a model, or more than one.
+        OSError: nothing can be written where it would be.
+    """
+    folder = Path(folder).resolve()
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"{folder} is a file; choose another folder")
+    held = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    if held - {CONFIG_FILE, WEIGHTS_FILE} or (held and not is_model_folder(folder)):
+        raise FileExistsError(f"{folder} holds other than a model: {sorted(held)[:5]}; choose another folder")
+    above = next(path for path in folder.parents if path.exists())
+    try:
+        os.rmdir(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=above))
+    except OSError as error:
+        raise OSError(f"{folder}: cannot be written ({error.strerror or error}); choose another folder") from None
+    return folder
 
 
 def is_model_folder(folder: Path) -> bool:
