@@ -12,7 +12,7 @@ line: `--config.batch.seconds=200`, `--config.data.train='("a/train", "b/train")
     data.pairing_scope  which clips are compared: of one `reference`, `corpus`, `any`, or `none`
     data.max_seconds    longer clips are cut, at a place drawn anew each epoch
     data.workers        processes that decode; 0 = threads of this one
-    data.most_bad       part of the clips of an epoch that may fail to load before the run stops
+    data.most_bad       part of the clips that may fail to load before the run stops; one always may
     data.feature_cache  folder for the states of frozen encoders, which are then computed once; "" = each time. Its
                         float16 changes losses in the fourth digit, so a run cannot be resumed with and without; and
                         clips over `max_seconds` are cut at the same place in each epoch
@@ -69,6 +69,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from urgentmos_jax.manifests.skipping import MAX_BAD_FRACTION
 from urgentmos_jax.metrics import CATALOGUE
 
 
@@ -85,7 +86,7 @@ def base() -> ConfigDict:
                 pairing_scope="corpus",
                 max_seconds=60.0,
                 workers=4,
-                most_bad=0.01,
+                most_bad=MAX_BAD_FRACTION,
                 feature_cache="",
             ),
             batch=dict(seconds=300.0, clips=32, accumulate=1),

@@ -14,7 +14,7 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -172,10 +172,10 @@ def summarise_errors(faults: Sequence[str], what: str) -> str:
 # Hashes, locks, progress.
 
 
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
+def file_hash(path: Path, algorithm: str | Callable[[], Any] = "sha256") -> str:
+    """Hash of a file, hexadecimal; the algorithm is a name of `hashlib` or a constructor like its own."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()  # type: ignore[arg-type]  # it takes any such object
 
 
 class InUse(RuntimeError):

@@ -76,8 +76,8 @@ class Saves:
         hashing = checkpoints.hash_files
         spent = [0.0]
 
-        def measured(files: Any) -> Any:
-            spent[0], found = timed(lambda: hashing(files))
+        def measured(*arguments: Any) -> Any:
+            spent[0], found = timed(lambda: hashing(*arguments))
             return found
 
         checkpoints.hash_files = measured

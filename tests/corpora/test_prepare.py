@@ -3,6 +3,7 @@
 from tests.helpers.corpus_trees import build_somos, write_recording, write_table
 from tests.helpers.preparing import prepared, refused
 from urgentmos_jax.corpora.registry import NAMES, corpus_of
+from urgentmos_jax.manifests.skipping import max_bad
 
 
 def test_wrong_folder(root, capsys):
@@ -31,6 +32,17 @@ def test_one_per_cent_of_the_recordings_may_be_bad(root, capsys):
     (root / "pstn_train" / names[2]).write_text("<html>")
     assert "3 of 200 recordings are bad, more than 1 %" in refused(capsys, "pstn", root, "--skip-bad")
     assert len(prepared("pstn", root, "--skip-bad", "0.02")["train"][0]) == 197
+
+
+def test_one_bad_recording_of_few_may_be_left_out_as_in_training(root, capsys):
+    assert [max_bad(count, share) for count, share in ((300, 0.01), (8, 0.01), (8, 0.5), (1, 0.5))] == [3, 1, 4, 0]
+    for name in ("1.wav", "2.wav", "3.wav"):
+        write_recording(root / "pstn_train" / name, 0.01, 8000)
+    write_table(root / "pstn_train" / "pstn_train.csv", "filename,MOS,std", *(f"{n}.wav,3,0.5" for n in range(1, 4)))
+    (root / "pstn_train" / "1.wav").write_text("<html>")
+    assert len(prepared("pstn", root, "--skip-bad")["train"][0]) == 2
+    (root / "pstn_train" / "2.wav").unlink()
+    assert "2 of 3 recordings are bad, more than 1 %" in refused(capsys, "pstn", root, "--skip-bad")
 
 
 def test_recordings_elsewhere(root):

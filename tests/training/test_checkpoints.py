@@ -1,5 +1,6 @@
 """Checkpoints: written in the background, killed, damaged, full disks, other devices, one run a folder."""
 
+import hashlib
 import json
 import random
 import shutil
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from tests.helpers import processes
+from urgentmos_jax.training import checkpoints as module
 from urgentmos_jax.training.checkpoints import CheckpointError, Checkpoints
 from urgentmos_jax.training.mesh import MeshConfig
 from urgentmos_jax.training.sharding import Layout
@@ -114,6 +116,51 @@ def test_every_flipped_bit_is_found(tmp_path):
     assert found == 100 and int(checkpoints.restore_newest(abstract(state_of(0, 40)))["step"]) == 2
 
 
+def test_steps_with_checksums_of_an_earlier_release_are_verified(tmp_path, monkeypatch):
+    checkpoints, listed = saved(tmp_path, [1, 2]), tmp_path / "2" / "checksums.json"
+    new = json.loads(listed.read_text())
+    assert {text.partition(":")[0] for text in new.values()} == {"xxh3_128"}
+    old = {name: hashlib.sha256((tmp_path / "2" / name).read_bytes()).hexdigest() for name in new}
+    listed.write_text(json.dumps(old, indent=1) + "\n")
+    assert int(checkpoints.restore_newest(abstract(state_of(0, 8)))["step"]) == 2
+    about = (tmp_path / "2" / "step.json").read_bytes()
+    (tmp_path / "2" / "step.json").write_bytes(about + b" ")
+    assert int(checkpoints.restore_newest(abstract(state_of(0, 8)))["step"]) == 1
+    (tmp_path / "2" / "step.json").write_bytes(about)
+    listed.write_text(json.dumps({name: f"md5:{text}" for name, text in old.items()}, indent=1) + "\n")
+    assert int(checkpoints.restore_newest(abstract(state_of(0, 8)))["step"]) == 1
+
+    # Without the package of the faster checksums: written with those that are there, refused where they are needed.
+    monkeypatch.setattr("urgentmos_jax.training.checkpoints.xxhash", None)
+    with pytest.raises(CheckpointError, match=r"xxh3_128 checksums, which need xxhash: pip install"):
+        checkpoints.restore(1, abstract(state_of(0, 8)))
+    checkpoints.save(3, state_of(3, 8))
+    checkpoints.wait()
+    assert int(checkpoints.restore_newest(abstract(state_of(0, 8)))["step"]) == 3
+
+
+@pytest.mark.slow
+def test_checksums_cost_little_of_a_save(tmp_path, monkeypatch):
+    """Under 5 % of it, with 125 MB."""
+    hashing, shares = module.hash_files, []
+
+    def measured(*arguments):
+        began = time.perf_counter()
+        found = hashing(*arguments)
+        shares.append(time.perf_counter() - began)
+        return found
+
+    monkeypatch.setattr(module, "hash_files", measured)
+    checkpoints, state = Checkpoints(tmp_path, keep=1), state_of(1, 5600)
+    for step in (1, 2, 3):
+        began = time.perf_counter()
+        checkpoints.save(step, state)
+        checkpoints.wait()
+        shares[-1] /= time.perf_counter() - began
+    print(f"checksums take {100 * sorted(shares)[1]:.1f} % of a save of 125 MB")
+    assert sorted(shares)[1] < 0.05
+
+
 def test_no_step_that_can_be_read_is_an_error(tmp_path):
     checkpoints = saved(tmp_path, [1, 2])
     for step in ("1", "2"):
@@ -125,8 +172,6 @@ def test_no_step_that_can_be_read_is_an_error(tmp_path):
 
 def rewrite(folder: Path, **changes) -> None:
     """Changes step.json and its checksum."""
-    import hashlib
-
     about = json.loads((folder / "step.json").read_text()) | changes
     (folder / "step.json").write_text(json.dumps(about))
     sums = json.loads((folder / "checksums.json").read_text())

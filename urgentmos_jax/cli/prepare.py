@@ -9,8 +9,7 @@ from typing import Any
 from urgentmos_jax.cli.usage import UsageError
 from urgentmos_jax.corpora.registry import NAMES, corpus_of
 from urgentmos_jax.manifests.records import ManifestError
-
-_MAX_BAD_FRACTION = 0.01
+from urgentmos_jax.manifests.skipping import MAX_BAD_FRACTION
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,8 +65,9 @@ def _add_shared(parser: argparse.ArgumentParser, source: str, output: str) -> No
         "--audio-root", type=Path, metavar="DIR", help="where to look for recordings that are not below --source"
     )
     parser.add_argument(
-        "--skip-bad", type=_share, nargs="?", const=_MAX_BAD_FRACTION, default=0.0, metavar="SHARE",
-        help=f"list and leave out recordings that cannot be opened, up to this share (bare: {_MAX_BAD_FRACTION})",
+        "--skip-bad", type=_share, nargs="?", const=MAX_BAD_FRACTION, default=0.0, metavar="SHARE",
+        help=f"list and leave out recordings that cannot be opened, up to this share of a split, one in any case "
+        f"(bare: {MAX_BAD_FRACTION})",
     )  # fmt: skip
 
 

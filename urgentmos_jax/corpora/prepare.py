@@ -14,6 +14,7 @@ from urgentmos_jax.manifests.durations import measure_durations
 from urgentmos_jax.manifests.paths import written_path
 from urgentmos_jax.manifests.records import ManifestError, Pair, Utterance
 from urgentmos_jax.manifests.sampling import stable_hash, stable_uniform
+from urgentmos_jax.manifests.skipping import max_bad
 from urgentmos_jax.manifests.tables import Position
 from urgentmos_jax.manifests.writing import write_pairs, write_utterances
 from urgentmos_jax.metrics import CATALOGUE
@@ -44,8 +45,8 @@ def prepare_corpus(
         splits: Some of its splits; by default all.
         audio_root: Where recordings are looked for that are not below `source`.
         side_files: Folder with the authors' side files (`corpora.side_files`).
-        max_bad_fraction: Fraction of a split's recordings that may be missing or undecodable; they are left out and
-            listed.
+        max_bad_fraction: Fraction of a split's recordings that may be missing or undecodable, 0 = none, else at least
+            one; they are left out and listed.
         hold_out: Fraction of the recordings of `train` that become `dev`, for a corpus without a dev split. Which ones
             depends only on the reference (or the id, without one), so no reference is in both.
 
@@ -164,7 +165,7 @@ def _measure(split: Split, listed: Mapping[str, Recording | RatedPair], max_bad_
     measured = measure_durations(paths, title=f"{split.name}: recordings")
     found = dict(zip(paths, measured, strict=True))
     bad = {path: error for path, error in found.items() if not isinstance(error, float)}
-    if len(bad) > max_bad_fraction * len(paths):
+    if len(bad) > (max_bad(len(paths), max_bad_fraction) if max_bad_fraction else 0):
         advice = "; or leave such recordings out with --skip-bad"
         if max_bad_fraction:
             text = f"{len(bad)} of {len(paths)} recordings are bad, more than {100 * max_bad_fraction:g} %"

@@ -2,7 +2,8 @@
 
 A step is `<step>/state` (Orbax), `<step>/step.json` (format, config, shapes and dtypes of the arrays) and
 `<step>/checksums.json`. One without its list is one that a killed run was writing: it does not count. Orbax alone would
-take an empty folder for a step and restore a flipped bit without a word.
+take an empty folder for a step and restore a flipped bit without a word. A checksum is `algorithm:digits`, SHA-256
+where none is named.
 """
 
 import functools
@@ -25,6 +26,11 @@ from urgentmos_jax.files import file_hash, is_remote, write_text
 from urgentmos_jax.training import topology
 from urgentmos_jax.training.sharding import path_name
 from urgentmos_jax.version import __version__
+
+try:
+    import xxhash
+except ModuleNotFoundError:  # It comes with the extra `train`; without it, checksums take a sixth of a save.
+    xxhash = None  # type: ignore[assignment]  # as the line above says
 
 logger = logging.getLogger(__name__)
 
@@ -116,8 +122,11 @@ class Checkpoints:
             if topology.is_first():
                 write_text(folder / ABOUT, json.dumps(about, indent=1) + "\n")
                 files = _files(folder)
-                digests = hash_files(files)
-                sums = {str(path.relative_to(folder)): one for path, one in zip(files, digests, strict=True)}
+                digests = hash_files(files, algorithm := "xxh3_128" if xxhash else "sha256")
+                sums = {
+                    str(path.relative_to(folder)): f"{algorithm}:{digest}"
+                    for path, digest in zip(files, digests, strict=True)
+                }
                 write_text(folder / CHECKSUMS, _listed(sums))
                 self._remove_old()
         except Exception as error:
@@ -279,10 +288,19 @@ def _listed(sums: dict[str, str]) -> str:
     return json.dumps(sums, indent=1) + "\n"
 
 
-def hash_files(files: Collection[Path]) -> list[str]:
-    """SHA-256 of files, several at a time."""
+def hash_files(files: Collection[Path], algorithm: str) -> list[str]:
+    """Checksums of files, several at a time, by "sha256" or "xxh3_128".
+
+    Raises:
+        CheckpointError: the algorithm needs a package that is not installed.
+    """
+    if algorithm != "sha256" and xxhash is None:
+        raise CheckpointError(
+            f"the checkpoint has {algorithm} checksums, which need xxhash: pip install 'urgentmos_jax[train]'"
+        )
+    new = algorithm if algorithm == "sha256" else xxhash.xxh3_128
     with ThreadPoolExecutor() as pool:
-        return list(pool.map(file_hash, files))
+        return list(pool.map(lambda path: file_hash(path, new), files))
 
 
 def _damaged(folder: Path) -> list[str]:
@@ -294,8 +312,16 @@ def _damaged(folder: Path) -> list[str]:
             return [CHECKSUMS]
         if missing := [name for name in wanted if not (folder / name).is_file()]:
             return missing
-        digests = hash_files([folder / name for name in wanted])
-        return [name for name, digest in zip(wanted, digests, strict=True) if wanted[name] != digest]
+        by_algorithm: dict[str, list[str]] = {}
+        for name, one in wanted.items():
+            by_algorithm.setdefault(one.rpartition(":")[0] or "sha256", []).append(name)
+        if by_algorithm.keys() - {"sha256", "xxh3_128"}:
+            return [CHECKSUMS]
+        damaged = []
+        for algorithm, names in by_algorithm.items():
+            digests = hash_files([folder / name for name in names], algorithm)
+            damaged += [n for n, digest in zip(names, digests, strict=True) if wanted[n].rpartition(":")[2] != digest]
+        return damaged
     except (OSError, ValueError, AttributeError):
         return [CHECKSUMS]
 

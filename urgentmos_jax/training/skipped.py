@@ -8,6 +8,7 @@ import jax
 
 from urgentmos_jax.data.batching import LoadedBatch
 from urgentmos_jax.files import append_json_lines
+from urgentmos_jax.manifests.skipping import max_bad
 from urgentmos_jax.training import topology
 
 logger = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ class SkippedClips:
     def __init__(self, workdir: Path, count: int, *, max_bad_fraction: float, strict: bool):
         self._file = workdir / ("skipped.jsonl" if topology.is_first() else f"skipped.{jax.process_index()}.jsonl")
         self._count, self._strict = count, strict
-        self._max = 0 if strict else max(1, max_bad_fraction * count)
+        self._max = 0 if strict else max_bad(count, max_bad_fraction)
         self._uids: set[str] = set()
 
     def add(self, batches: Sequence[LoadedBatch]) -> None:
@@ -54,7 +55,7 @@ class SkippedClips:
         """
         failed = len({uid for of_host in topology.gather_json(sorted(self._uids)) for uid in of_host})
         if failed > self._max:
-            allowed = "--strict allows none" if self._strict else f"data.most_bad allows {self._max:.0f}"
+            allowed = "--strict allows none" if self._strict else f"data.most_bad allows {self._max}"
             raise TooManyBadItems(
                 f"{failed} of {self._count} clips failed to load, {allowed}; they are listed in {self._file}"
             )
