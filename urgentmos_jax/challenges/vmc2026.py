@@ -8,6 +8,7 @@ import csv
 import hashlib
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from urgentmos_jax.corpora.hub_tables import extract, hub_rows
 from urgentmos_jax.corpora.split import Split
-from urgentmos_jax.files import atomic_write, file_hash, progress
+from urgentmos_jax.files import atomic_write, file_hash, progress, summarise_errors
 from urgentmos_jax.manifests.paths import locate
 from urgentmos_jax.manifests.records import ManifestError
 from urgentmos_jax.manifests.tables import CsvFile, Position, number
@@ -187,6 +188,35 @@ def check(path: Path, items: Sequence[Item]) -> list[str]:
             faults.append(f"{position}: {fault}")
     faults += [f"{path}: {part.name} {name!r} is missing" for name, part in parts.items() if name not in lines]
     return faults
+
+
+def row_counts(items: Sequence[Item]) -> str:
+    """Rows by part; and what the published datasets have, where that is something else."""
+    return " and ".join(
+        f"{count} {part.name} rows"
+        + ("" if count in part.published else f" (as published {' or '.join(map(str, part.published))})")
+        for part, count in Counter(item.part for item in items).items()
+    )
+
+
+def counts_of(predictions: Sequence[Prediction]) -> dict[str, Any]:
+    """Rows of each part; recordings; predictions that were clamped; {row: why} of those that failed."""
+    return {
+        **Counter(one.item.part.name for one in predictions),
+        "recordings": len({path for one in predictions for path in one.item.recordings if path}),
+        "clamped": sum(one.clamped for one in predictions),
+        "failed": {f"{one.item.part.name} {one.item.sample_id}": one.error for one in predictions if one.error},
+    }
+
+
+def summary(counts: Mapping[str, Any]) -> str:
+    """What `counts_of` gave, for people."""
+    text = f"recordings: {counts['recordings']}, each encoded once; clamped: {counts['clamped']}"
+    if not counts["failed"]:
+        return text
+    faults = [f"{row}: {error}" for row, error in counts["failed"].items()]
+    failed = summarise_errors(faults, "rows could not be scored")
+    return f"{text}\n{failed}\nfor them stand the mean of the other scores, and 0 for comparisons"
 
 
 def _value_fault(text: str, part: Part) -> str | None:

@@ -45,10 +45,14 @@ def main(arguments: list[str] | None = None) -> int:
     parsed = parser.parse_args(arguments)
     try:
         return parsed.run(parsed)
-    except UsageError as error:
-        print(f"urgentmos {parsed.command}: {error}", file=sys.stderr)
-        return 2
     except BrokenPipeError:
         # The reader (head, say) has enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except Exception as error:
+        from urgentmos_jax.manifests.records import ManifestError
+
+        if not isinstance(error, (UsageError, ManifestError, ModuleNotFoundError)):
+            raise
+        print(f"urgentmos {parsed.command}: {error}", file=sys.stderr)
+        return 2

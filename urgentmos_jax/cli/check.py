@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from urgentmos_jax.cli.usage import UsageError
+from urgentmos_jax.cli.usage import UsageError, add_manifest_arguments
 from urgentmos_jax.files import summarise_errors, write_json
 
 if TYPE_CHECKING:
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the subcommand."""
     parser.add_argument("data", nargs="+", type=Path, metavar="DATA.jsonl", help="manifests of utterances or pairs")
-    parser.add_argument("--audio-root", type=Path, metavar="DIR", help="where else relative paths are looked up")
-    parser.add_argument("--allow-outside", action="store_true", help="let relative paths lead out of both folders")
+    add_manifest_arguments(parser)
     parser.add_argument("--decode", action="store_true", help="decode every recording, instead of reading its header")
     parser.add_argument("--json", type=Path, metavar="F", help="write everything, each fault included")
     parser.add_argument("--plot", type=Path, metavar="F.png", help="draw what labels there are, and their histograms")

@@ -11,13 +11,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", type=Path, metavar="model.pt", help="the authors' file")
     parser.add_argument("output", type=Path, metavar="OUT", help="model folder to write")
     parser.add_argument(
-        "--encoder",
-        action="append",
-        default=[],
-        metavar="DIR_OR_ID",
+        "--encoder", action="append", default=[], metavar="DIR_OR_ID",
         help="folder or hub id with the config of an encoder; once for each, in the order of the checkpoint "
         "(not needed for microsoft/wavlm-base-plus)",
-    )
+    )  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -31,6 +28,5 @@ def run(arguments: argparse.Namespace) -> int:
         save_folder(arguments.output, checkpoint.module, checkpoint.origin)
     except (ValueError, OSError) as error:
         raise UsageError(str(error)) from None
-    metrics = ", ".join(checkpoint.module.config.metrics)
-    print(f"{arguments.output}: {metrics}")
+    print(f"{arguments.output}: {', '.join(checkpoint.module.config.metrics)}")
     return 0

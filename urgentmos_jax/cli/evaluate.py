@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 from urgentmos_jax.cli.models import DEFAULT_MODEL, add_model_arguments, load, metadata, name_list
 from urgentmos_jax.cli.output import write_text
 from urgentmos_jax.cli.reporting import about_page, add_report_arguments, check_report, save_report
-from urgentmos_jax.cli.usage import UsageError
+from urgentmos_jax.cli.usage import UsageError, add_manifest_arguments
 from urgentmos_jax.files import summarise_errors
-from urgentmos_jax.manifests.records import ManifestError
 
 if TYPE_CHECKING:
     from urgentmos_jax.evaluation.datasets import Dataset
@@ -48,8 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="F", help="write everything with full precision")
     parser.add_argument("--markdown", type=Path, metavar="F", help="write the tables as Markdown")
     add_report_arguments(parser)
-    parser.add_argument("--audio-root", type=Path, metavar="DIR", help="where else relative paths are looked up")
-    parser.add_argument("--allow-outside", action="store_true", help="let relative paths lead out of both folders")
+    add_manifest_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -63,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         datasets, predicted, evaluation = _evaluated(arguments, metrics)
     except MissingPredictions as error:
         raise UsageError(f"{error}\n--allow-missing leaves them out and counts them") from None
-    except (ManifestError, EvaluationError) as error:
+    except EvaluationError as error:
         raise UsageError(str(error)) from None
     print(as_text(evaluation), end="")
     if arguments.json:

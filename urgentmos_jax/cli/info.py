@@ -29,10 +29,8 @@ def run(arguments: argparse.Namespace) -> int:
         states = "all hidden states" if encoder.layer_aggregation else "last layer"
         weights = "frozen" if encoder.freeze else "trained"
         weights += " with train-time regularisation" if encoder.noise else ""
-        print(
-            f"encoder {i}    {shape.model_type}, {shape.num_hidden_layers} layers of {shape.hidden_size}, "
-            f"{states}, {weights}"
-        )
+        layers = f"{shape.num_hidden_layers} layers of {shape.hidden_size}"
+        print(f"encoder {i}    {shape.model_type}, {layers}, {states}, {weights}")
     for category, metrics in config.categories.items():
         print(f"category     {category}")
         for name, metric in metrics.items():

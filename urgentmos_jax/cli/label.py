@@ -2,20 +2,14 @@
 
 import argparse
 import os
-import statistics
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from urgentmos_jax.cli.usage import UsageError
-from urgentmos_jax.files import summarise_errors
-from urgentmos_jax.manifests.records import ManifestError
+from urgentmos_jax.cli.usage import UsageError, add_manifest_arguments
 
 if TYPE_CHECKING:
-    from urgentmos_jax.labels.labelling import Labelled
     from urgentmos_jax.labels.references import Rule
-    from urgentmos_jax.labels.scores import ScoreFile
 
 _INTERRUPTED = 130
 
@@ -52,13 +46,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace labels that the manifest has (default: keep)")
     parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core)")
-    parser.add_argument("--audio-root", type=Path, metavar="DIR", help="where else relative paths are looked up")
-    parser.add_argument("--allow-outside", action="store_true", help="let relative paths lead out of both folders")
+    add_manifest_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Labels; 1 where a clip failed."""
-    from urgentmos_jax.labels.labelling import label_manifest, results_path
+    from urgentmos_jax.labels.labelling import label_manifest, results_path, summary
+    from urgentmos_jax.labels.scores import read_score_files
 
     output = arguments.output or arguments.data
     metrics, rule = _metrics(arguments), _rule(arguments)
@@ -77,24 +71,19 @@ def run(arguments: argparse.Namespace) -> int:
             output,
             metrics=metrics,
             reference=rule,
-            scores=_scores(arguments.scores, metrics),
+            scores=read_score_files(arguments.scores, metrics),
             align=arguments.align,
             processes=arguments.workers or os.cpu_count() or 1,
             overwrite=arguments.overwrite,
             audio_root=arguments.audio_root,
             allow_outside=arguments.allow_outside,
         )
-    except ManifestError as error:
-        raise UsageError(str(error)) from None
     except OSError as error:
         raise UsageError(f"{output}: cannot be written ({error.strerror or error})") from None
     except KeyboardInterrupt:
         print(f"stopped; the same command resumes from {results_path(output)}", file=sys.stderr)
         return _INTERRUPTED
-    print("\n".join(_summary(output, labelled, align=arguments.align)), file=sys.stderr)
-    if labelled.errors:
-        faults = [error["message"] for error in labelled.errors.values()]
-        print(summarise_errors(faults, "clips failed; the same command tries them again"), file=sys.stderr)
+    print("\n".join(summary(output, labelled, align=arguments.align)), file=sys.stderr)
     return 1 if labelled.errors else 0
 
 
@@ -125,46 +114,3 @@ def _rule(arguments: argparse.Namespace) -> "Rule | None":
         return Rule(**found)
     except ValueError as error:
         raise UsageError(f"--reference-{error}") from None
-
-
-def _scores(texts: Sequence[str], computed: Sequence[str]) -> "list[ScoreFile]":
-    from urgentmos_jax.labels.scores import ScoreFile
-    from urgentmos_jax.metrics import CATALOGUE
-
-    files, faults = [], []
-    for text in texts:
-        name, _, path = text.partition("=")
-        try:
-            file = ScoreFile.read(Path(path), name) if name in CATALOGUE and path else ScoreFile.read(Path(text))
-        except ManifestError as error:
-            faults += [f"--scores {fault}" for fault in error.faults]
-            continue
-        if both := [metric for metric in file.values if metric in computed]:
-            faults.append(f"--scores {text}: {both[0]} is in --metrics too; leave one out")
-        files.append(file)
-    if faults:
-        raise UsageError(summarise_errors(faults, "faults of the scores"))
-    return files
-
-
-def _summary(output: Path, labelled: "Labelled", *, align: bool) -> list[str]:
-    lines = [f"{output}: {labelled.utterances} utterances"]
-    if labelled.metrics:
-        lines.append(f"{labelled.computed} computed, {labelled.reused} known before, {len(labelled.errors)} failed")
-    if late := [delay for delay in labelled.delays_ms if delay]:
-        middle = f"{statistics.median(late):.1f} ms in the middle"
-        what = f"{len(late)} of {len(labelled.delays_ms)} clips are late or early, {middle}"
-        lines.append(
-            f"{what}: " + ("taken out" if align else "all metrics but PESQ and SDR suffer, --align takes it out")
-        )
-    lines += [f"{metric}: {_counted(counts)}" for metric, counts in labelled.metrics.items()]
-    for file in labelled.scores:
-        lines += [f"{file['file']}, {metric}: {_counted(counts)}" for metric, counts in file["metrics"].items()]
-        lines += [f"{file['file']}: {note}" for note in file["notes"]]
-    return lines
-
-
-def _counted(counts: dict[str, int]) -> str:
-    """Such as "70 added, 3 kept"."""
-    texts = {"kept": "kept though they differ (--overwrite replaces them)", "far out": "out of range, left out"}
-    return ", ".join(f"{count} {texts.get(name, name)}" for name, count in counts.items() if count) or "nothing"

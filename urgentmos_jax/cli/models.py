@@ -15,12 +15,8 @@ DEFAULT_MODEL = "urgent-challenge/urgent-mos-f1c1m5dcorpus"
 
 def add_model_arguments(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
     """--model (or several), None by default; --precision and --batch-seconds."""
-    parser.add_argument(
-        "--model",
-        nargs="+" if several else None,
-        metavar="M",
-        help=f"model folder or hub id (default: {DEFAULT_MODEL})",
-    )
+    what = f"model folder or hub id (default: {DEFAULT_MODEL})"
+    parser.add_argument("--model", nargs="+" if several else None, metavar="M", help=what)
     parser.add_argument(
         "--precision", choices=("float32", "bfloat16"), default="float32", help="of the encoders (default: %(default)s)"
     )

@@ -5,8 +5,7 @@ import sys
 from pathlib import Path
 
 from urgentmos_jax.cli.models import name_list
-from urgentmos_jax.cli.usage import UsageError
-from urgentmos_jax.manifests.records import ManifestError
+from urgentmos_jax.cli.usage import UsageError, add_manifest_arguments
 
 _LIMIT = 100_000
 
@@ -23,8 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the draw (default: %(default)s)")
     parser.add_argument("--both-orders", action="store_true", help="write each pair as A, B and as B, A")
     parser.add_argument("--metrics", default="mos_overall", metavar="A,B", help="labels (default: %(default)s)")
-    parser.add_argument("--audio-root", type=Path, metavar="DIR", help="where else relative paths are looked up")
-    parser.add_argument("--allow-outside", action="store_true", help="let relative paths lead out of both folders")
+    add_manifest_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -46,8 +44,6 @@ def run(arguments: argparse.Namespace) -> int:
             audio_root=arguments.audio_root,
             allow_outside=arguments.allow_outside,
         )
-    except ManifestError as error:
-        raise UsageError(str(error)) from None
     except OSError as error:
         raise UsageError(f"{arguments.output}: cannot be written ({error.strerror or error})") from None
     text = f"{arguments.output}: {report['pairs']} of {report['possible']} pairs of {report['recordings']} recordings"

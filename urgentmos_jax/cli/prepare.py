@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from urgentmos_jax.cli.models import name_list
 from urgentmos_jax.cli.usage import UsageError
 from urgentmos_jax.corpora.registry import NAMES, corpus_of
 from urgentmos_jax.manifests.records import ManifestError
@@ -17,31 +18,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--list", action=_List, nargs=0, help="list the corpora: content, licence, size, origin")
     corpora = parser.add_subparsers(dest="corpus", required=True, metavar="CORPUS")
     custom = corpora.add_parser("custom", help="your own recordings and ratings, in a CSV file or a folder")
-    _add_shared(
-        custom, "a table, or a folder with data/train.csv, data/dev.csv, data/test.csv", "folder for the manifest"
-    )
-    _add_published(custom)
+    source = "a table, or a folder with data/train.csv, data/dev.csv, data/test.csv"
+    _add_shared(custom, source, "folder for the manifest")
     _add_custom(custom)
     for name in NAMES:
         own = corpora.add_parser(name, help=f"the corpus {name}")
         _add_shared(own, "folder of the corpus, as unpacked", "folder for SPLIT/data.jsonl and SPLIT/report.json")
         own.add_argument("--download", action="store_true", help="first download into --source what can be downloaded")
-        _add_published(own)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Prepares a corpus and prints what was kept."""
+    from urgentmos_jax.corpora.prepare import summary
+
     try:
         if arguments.corpus == "custom" and not arguments.source.is_dir():
             reports = {"": _custom(arguments)}
         else:
             reports = _published(arguments)
-    except (ManifestError, ModuleNotFoundError) as error:
-        raise UsageError(str(error)) from None
     except OSError as error:
         raise UsageError(f"--output {arguments.output}: cannot be written ({error})") from None
     for split, report in reports.items():
-        print("\n".join(_summary(arguments.output / split, report)), file=sys.stderr)
+        print("\n".join(summary(arguments.output / split, report)), file=sys.stderr)
     return 0
 
 
@@ -69,23 +67,15 @@ def _add_shared(parser: argparse.ArgumentParser, source: str, output: str) -> No
         help=f"list and leave out recordings that cannot be opened, up to this share of a split, one in any case "
         f"(bare: {MAX_BAD_FRACTION})",
     )  # fmt: skip
-
-
-def _add_published(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--splits", metavar="A,B", help="only these splits (default: all)")
     parser.add_argument(
-        "--side-files",
-        type=Path,
-        metavar="DIR",
+        "--side-files", type=Path, metavar="DIR",
         help="the authors' vmc2026-track1-meta: metrics by id in .scp and .jsonl files",
-    )
+    )  # fmt: skip
     parser.add_argument(
-        "--hold-out",
-        type=_share,
-        default=0.0,
-        metavar="SHARE",
+        "--hold-out", type=_share, default=0.0, metavar="SHARE",
         help="share of train to hold out as dev, for a corpus without a dev split",
-    )
+    )  # fmt: skip
 
 
 def _share(text: str) -> float:
@@ -100,60 +90,27 @@ def _published(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
     from urgentmos_jax.corpora.downloads import DownloadError, download
     from urgentmos_jax.corpora.prepare import prepare_corpus
 
-    if arguments.corpus == "custom":
-        corpus = corpus_of_folder(arguments.source, audio_root=arguments.audio_root)
-    else:
-        corpus = corpus_of(arguments.corpus)
-        if arguments.download:
-            try:
-                download(corpus.downloads, arguments.source)
-            except DownloadError as error:
-                raise UsageError(str(error)) from None
+    by_hand = ""
     try:
+        if arguments.corpus == "custom":
+            corpus = corpus_of_folder(arguments.source, audio_root=arguments.audio_root)
+        else:
+            corpus = corpus_of(arguments.corpus)
+            if arguments.download:
+                download(corpus.downloads, arguments.source)
+            by_hand = f"\n{corpus.name}: {corpus.by_hand}" if corpus.by_hand else ""
         return prepare_corpus(
             corpus,
             arguments.source,
             arguments.output,
-            splits=[name.strip() for name in (arguments.splits or "").split(",") if name.strip()],
+            splits=name_list(arguments.splits or ""),
             audio_root=arguments.audio_root,
             side_files=arguments.side_files,
             max_bad_fraction=arguments.skip_bad,
             hold_out=arguments.hold_out,
         )
-    except ManifestError as error:
-        by_hand = f"\n{corpus.name}: {corpus.by_hand}" if corpus.by_hand else ""
-        raise UsageError(f"{error}{by_hand}") from None
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-
-
-def _summary(folder: Path, report: dict[str, Any]) -> list[str]:
-    kind = "pairs" if "pairs" in report else "utterances"
-    rows, name = report["rows"], "data_pairs.jsonl" if kind == "pairs" else "data.jsonl"
-    lines = [
-        f"{folder / name}: {report[kind]} {kind}",
-        f"rows: {rows['read']} read, {rows['kept']} kept",
-        *(f"  dropped, {reason}: {count}" for reason, count in rows["dropped"].items()),
-        f"labels: {_counted(report['labels'])}",
-    ]
-    if report["ratings"]:
-        lines.append(f"ratings: {_counted(report['ratings'])}")
-    if report["blank_ratings"]:
-        lines.append(f"blank: {_counted(report['blank_ratings'])}")
-    lines += [f"{note}: {count}" for note, count in report["notes"].items()]
-    lines += [f"left out, line {bad['line']}: {bad['error']}" for bad in report["bad_audio"]]
-    if unknown := report["not_in_catalogue"]:
-        lines.append(f"unknown metrics, whose range is not checked: {', '.join(unknown)}")
-    for file, found in report.get("side_files", {}).items():
-        text = f"{found['matched']} matched, {found['not_in_corpus']} ids not in the corpus"
-        lines.append(f"side file {file}: {text}, {found['without']} utterances without")
-    if (published := report.get("published")) and published != report[kind]:
-        lines.append(f"as published this split has {published} {kind}; is all of it there?")
-    return lines
-
-
-def _counted(counts: dict[str, int]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in counts.items())
+    except (ValueError, DownloadError) as error:
+        raise UsageError(f"{error}{by_hand if isinstance(error, ManifestError) else ''}") from None
 
 
 def _add_custom(parser: argparse.ArgumentParser) -> None:
@@ -166,13 +123,8 @@ def _add_custom(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--metric-column", metavar="COLUMN", help="the metric of each row (long form)")
     parser.add_argument("--score-column", metavar="COLUMN", help="the rating of each row (long form)")
-    parser.add_argument(
-        "--scale",
-        action="append",
-        default=[],
-        metavar="[METRIC=]FROM-TO:FROM-TO",
-        help="map ratings, such as 0-100:1-5",
-    )
+    what = "map ratings, such as 0-100:1-5"
+    parser.add_argument("--scale", action="append", default=[], metavar="[METRIC=]FROM-TO:FROM-TO", help=what)
     parser.add_argument(
         "--std", action="append", default=[], metavar="[METRIC=]COLUMN", help="standard deviations, kept in meta"
     )

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 from urgentmos_jax.cli.models import add_model_arguments, load, metadata
 from urgentmos_jax.cli.output import write_text
 from urgentmos_jax.cli.reporting import about_page, add_report_arguments, check_report, save_report
-from urgentmos_jax.cli.usage import UsageError
+from urgentmos_jax.cli.usage import UsageError, add_manifest_arguments
 from urgentmos_jax.files import summarise_errors
-from urgentmos_jax.manifests.records import ManifestError
 
 if TYPE_CHECKING:
     from urgentmos_jax.manifests.records import Utterance
@@ -57,8 +56,7 @@ def add_ranking_arguments(parser: argparse.ArgumentParser) -> None:
         help="maximum of comparisons, sampled if there are more (default: 100,000 by CMOS heads, 5,000,000 by scores)",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of all sampling (default: %(default)s)")
-    parser.add_argument("--audio-root", type=Path, metavar="DIR", help="where else relative paths are looked up")
-    parser.add_argument("--allow-outside", action="store_true", help="let relative paths lead out of both folders")
+    add_manifest_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -93,39 +91,28 @@ def ranked(arguments: argparse.Namespace, *, systems_needed: bool = True) -> Ran
     if arguments.predictions and arguments.model:
         raise UsageError("give --predictions or --model, not both; `urgentmos score` makes predictions of a model")
     metric, draw = arguments.metric, {"max_pairs": arguments.most_pairs, "seed": arguments.seed}
-    try:
-        recordings = read_systems(
-            arguments.systems,
-            audio_root=arguments.audio_root,
-            check_files=arguments.predictions is None,
-            allow_outside=arguments.allow_outside,
-            systems_needed=systems_needed,
-        )
-        model = None
-        if arguments.predictions is not None:
-            comparisons = compare_by_predictions(read_predictions(arguments.predictions), recordings, metric, **draw)
-            about = {"predictions": str(arguments.predictions)}
-        else:
-            model = load(arguments)
-            if metric not in model.metrics:
-                raise UsageError(f"--metric {metric}: the model has {', '.join(model.metrics)}")
-            comparisons = compare_by_model(model, recordings, metric, by_scores=arguments.scores_only, **draw)
-            about = metadata(model)
-    except ManifestError as error:
-        raise UsageError(str(error)) from None
-    about |= {"seed": arguments.seed}
-    if any(one.system_id is None for one in recordings):
-        return Ranked(recordings, comparisons, None, about, model)
-    ranking = rank(
-        recordings,
-        comparisons.scores,
-        comparisons.pairs,
-        comparisons.shares,
-        metric=metric,
-        seed=arguments.seed,
-        notes=comparisons.notes,
+    recordings = read_systems(
+        arguments.systems,
+        audio_root=arguments.audio_root,
+        check_files=arguments.predictions is None,
+        allow_outside=arguments.allow_outside,
+        systems_needed=systems_needed,
     )
-    return Ranked(recordings, comparisons, ranking, about, model)
+    model = None
+    if arguments.predictions is not None:
+        comparisons = compare_by_predictions(read_predictions(arguments.predictions), recordings, metric, **draw)
+        about = {"predictions": str(arguments.predictions)}
+    else:
+        model = load(arguments)
+        if metric not in model.metrics:
+            raise UsageError(f"--metric {metric}: the model has {', '.join(model.metrics)}")
+        comparisons = compare_by_model(model, recordings, metric, by_scores=arguments.scores_only, **draw)
+        about = metadata(model)
+    ranking = None
+    if all(one.system_id is not None for one in recordings):
+        found = comparisons.scores, comparisons.pairs, comparisons.shares
+        ranking = rank(recordings, *found, metric=metric, seed=arguments.seed, notes=comparisons.notes)
+    return Ranked(recordings, comparisons, ranking, about | {"seed": arguments.seed}, model)
 
 
 def save_page(flag: str, path: Path, found: Ranked, arguments: argparse.Namespace) -> None:

@@ -3,18 +3,15 @@
 import argparse
 import sys
 import tempfile
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from urgentmos_jax.cli.models import DEFAULT_MODEL, add_model_arguments, load, metadata
 from urgentmos_jax.cli.usage import UsageError
 from urgentmos_jax.files import summarise_errors, write_json
-from urgentmos_jax.manifests.records import ManifestError
 
 if TYPE_CHECKING:
-    from urgentmos_jax.challenges.vmc2026 import Item, Prediction
+    pass
 
 _CHALLENGES = ("vmc2026-track1",)
 
@@ -40,28 +37,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Predicts, or checks predictions; 1 where a recording has no prediction, or the file is wrong."""
-    try:
-        return _check(arguments) if arguments.check else _predict(arguments)
-    except (ManifestError, ModuleNotFoundError) as error:
-        raise UsageError(str(error)) from None
+    return _check(arguments) if arguments.check else _predict(arguments)
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from urgentmos_jax.challenges.vmc2026 import check, read_items
+    from urgentmos_jax.challenges.vmc2026 import check, read_items, row_counts
 
     if not arguments.check.is_file():
         raise UsageError(f"--check {arguments.check}: no such file")
     items = read_items(_source(arguments))
-    faults = check(arguments.check, items)
-    if faults:
+    if faults := check(arguments.check, items):
         print(summarise_errors(faults, f"faults of {arguments.check}"), file=sys.stderr)
         return 1
-    print(f"{arguments.check}: in order, {_counted(items)}", file=sys.stderr)
+    print(f"{arguments.check}: in order, {row_counts(items)}", file=sys.stderr)
     return 0
 
 
 def _predict(arguments: argparse.Namespace) -> int:
-    from urgentmos_jax.challenges.vmc2026 import METRIC, predict, read_items, write
+    from urgentmos_jax.challenges.vmc2026 import METRIC, counts_of, predict, read_items, row_counts, summary, write
 
     if arguments.output.suffix != ".csv":
         raise UsageError(f"--output {arguments.output}: give a name that ends in .csv")
@@ -77,19 +70,14 @@ def _predict(arguments: argparse.Namespace) -> int:
                 )
             predictions = predict(model, items, scratch=Path(scratch), order=arguments.order)
         write(arguments.output, predictions)
-        counts = _counts(predictions)
+        counts = counts_of(predictions)
         about = {**metadata(model), "source": str(source), "order": arguments.order, "counts": counts}
         write_json(f"{arguments.output}.meta.json", about)
     except OSError as error:
         text = f"recordings wait in {tempfile.gettempdir()}, TMPDIR names another folder"
         raise UsageError(f"--output {arguments.output}: cannot be written ({error}); {text}") from None
-    failed = [f"{one.item.part.name} {one.item.sample_id}: {one.error}" for one in predictions if one.error]
-    print(f"{arguments.output}: {_counted(items)}", file=sys.stderr)
-    print(f"recordings: {counts['recordings']}, each encoded once; clamped: {counts['clamped']}", file=sys.stderr)
-    if failed:
-        print(summarise_errors(failed, "rows could not be scored"), file=sys.stderr)
-        print("for them stand the mean of the other scores, and 0 for comparisons", file=sys.stderr)
-    return 1 if failed else 0
+    print(f"{arguments.output}: {row_counts(items)}\n{summary(counts)}", file=sys.stderr)
+    return 1 if counts["failed"] else 0
 
 
 def _source(arguments: argparse.Namespace) -> Path:
@@ -97,24 +85,3 @@ def _source(arguments: argparse.Namespace) -> Path:
         command = f"hf download urgent-challenge/vmc2026-track1-test --repo-type dataset --local-dir {arguments.source}"
         raise UsageError(f"--source {arguments.source}: no such folder; `{command}` makes it")
     return arguments.source
-
-
-def _counted(items: "Sequence[Item]") -> str:
-    """Rows by part; and what the published datasets have, where that is something else."""
-    found = Counter(item.part for item in items)
-    parts = [
-        f"{count} {part.name} rows"
-        + ("" if count in part.published else f" (as published {' or '.join(map(str, part.published))})")
-        for part, count in found.items()
-    ]
-    return " and ".join(parts)
-
-
-def _counts(predictions: "Sequence[Prediction]") -> dict[str, Any]:
-    rows = Counter(one.item.part.name for one in predictions)
-    return {
-        **rows,
-        "recordings": len({path for one in predictions for path in one.item.recordings if path}),
-        "clamped": sum(one.clamped for one in predictions),
-        "failed": {f"{one.item.part.name} {one.item.sample_id}": one.error for one in predictions if one.error},
-    }

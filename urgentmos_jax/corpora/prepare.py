@@ -147,6 +147,30 @@ def write_split(
     return report
 
 
+def summary(folder: Path, report: Mapping[str, Any]) -> list[str]:
+    """Lines for people of the report of a split that lies in a folder."""
+    kind = "pairs" if "pairs" in report else "utterances"
+    rows, name = report["rows"], "data_pairs.jsonl" if kind == "pairs" else "data.jsonl"
+    lines = [
+        f"{folder / name}: {report[kind]} {kind}",
+        f"rows: {rows['read']} read, {rows['kept']} kept",
+        *(f"  dropped, {reason}: {count}" for reason, count in rows["dropped"].items()),
+    ]
+    for title, key in (("labels", "labels"), ("ratings", "ratings"), ("blank", "blank_ratings")):
+        if report[key] or key == "labels":
+            lines.append(f"{title}: {', '.join(f'{name} {count}' for name, count in report[key].items())}")
+    lines += [f"{note}: {count}" for note, count in report["notes"].items()]
+    lines += [f"left out, line {bad['line']}: {bad['error']}" for bad in report["bad_audio"]]
+    if unknown := report["not_in_catalogue"]:
+        lines.append(f"unknown metrics, whose range is not checked: {', '.join(unknown)}")
+    for file, found in report.get("side_files", {}).items():
+        text = f"{found['matched']} matched, {found['not_in_corpus']} ids not in the corpus"
+        lines.append(f"side file {file}: {text}, {found['without']} utterances without")
+    if (published := report.get("published")) and published != report[kind]:
+        lines.append(f"as published this split has {published} {kind}; is all of it there?")
+    return lines
+
+
 def _held_out(split: Split, share: float) -> dict[str, list[Recording] | None]:
     if not share:
         return {split.name: None}

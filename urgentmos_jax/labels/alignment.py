@@ -19,11 +19,7 @@ class NotAligned(ValueError):
 
 
 def same_length(degraded: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cuts the longer side, by 20 ms at most: the last frame of a codec or a resampler.
-
-    Args:
-        degraded: [T] float, 16 kHz.
-        reference: [T] float, 16 kHz.
+    """Cuts the longer of [T] and [T'], 16 kHz, by 20 ms at most: the last frame of a codec or a resampler.
 
     Raises:
         NotAligned: The lengths are further apart.
@@ -36,11 +32,7 @@ def same_length(degraded: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray
 
 
 def delay_of(degraded: np.ndarray, reference: np.ndarray) -> int | None:
-    """Finds by how much a recording is late, up to 100 ms: where its cross-correlation with the reference peaks.
-
-    Args:
-        degraded: [T] float, 16 kHz.
-        reference: [T] float, 16 kHz.
+    """Finds by how much [T] at 16 kHz is late, up to 100 ms: where its cross-correlation with the reference [T] peaks.
 
     Returns:
         Samples, negative where it is early. None where no delay is clear, as with vocoders, whose waveforms do not
@@ -63,16 +55,7 @@ def delay_of(degraded: np.ndarray, reference: np.ndarray) -> int | None:
 
 
 def without_delay(degraded: np.ndarray, reference: np.ndarray, delay: int) -> tuple[np.ndarray, np.ndarray]:
-    """Leaves out of two waveforms of one length what has no counterpart, given a delay in samples.
-
-    Args:
-        degraded: [T] float.
-        reference: [T] float.
-        delay: Of the degraded side, in samples; negative where it is early.
-
-    Returns:
-        Both, [T - |delay|].
-    """
+    """Leaves out of [T] and [T] what has no counterpart where the first is late by so many samples: [T - |delay|]."""
     if delay < 0:
         reference, degraded = without_delay(reference, degraded, -delay)
         return degraded, reference

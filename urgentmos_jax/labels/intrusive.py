@@ -1,9 +1,13 @@
-"""Objective metrics of speech against a clean reference, aligned with it, at 16 kHz.
+"""Objective metrics of speech against a clean reference.
+
+Each is a function of two waveforms [T] float at 16 kHz, the degraded one and its reference, aligned with it, and gives
+None where the clip has no value, as where one of them is silent.
 
 SDR, LSD, MCD, PESQ and ESTOI are those of the URGENT challenges (urgent-challenge/urgent2025_challenge on GitHub,
 `evaluation_metrics`), but that they compute SDR, LSD and MCD at the recording's own rate.
 """
 
+import functools
 import importlib.util
 import math
 import threading
@@ -27,6 +31,10 @@ _SDR_CLAMP_DB = 50.0
 _MCEP_WINDOW_SAMPLES, _MCEP_HOP_SAMPLES = 1024, 256
 _MCEP_ORDER, _MCEP_ALPHA = 23, 0.42  # SPTK's for 16 kHz.
 _GLOBAL_RANDOM = threading.Lock()
+
+Metric = Callable[[np.ndarray, np.ndarray], float | None]
+METRICS: dict[str, Metric] = {}
+PACKAGES: dict[str, tuple[str, ...]] = {}
 
 
 def available() -> tuple[str, ...]:
@@ -65,46 +73,48 @@ def measure(
         if not np.isfinite(sides[side]).all():
             raise ValueError(f"{side}: it holds NaN or infinity; make it again")
     degraded, reference = same_length(sides["degraded"], sides["reference"])
-    if not degraded.any() or not reference.any():
-        return {}  # Silence has neither distortion nor intelligibility, whatever a formula gives.
     functions = {**METRICS, "pesq": _narrow_band_pesq} if narrow_band else METRICS
     values = {name: functions[name](degraded, reference) for name in metrics}
     return {name: value for name, value in values.items() if value is not None}
 
 
+def _metric(*packages: str) -> Callable[[Metric], Metric]:
+    """Registers a metric and the packages that it needs."""
+
+    def register(function: Metric) -> Metric:
+        @functools.wraps(function)
+        def metric(degraded: np.ndarray, reference: np.ndarray) -> float | None:
+            # Silence has neither distortion nor intelligibility, whatever a formula gives.
+            return function(degraded, reference) if np.any(degraded) and np.any(reference) else None
+
+        METRICS[function.__name__], PACKAGES[function.__name__] = metric, packages
+        return metric
+
+    return register
+
+
+@_metric("pystoi")
 def estoi(degraded: np.ndarray, reference: np.ndarray) -> float | None:
     """Extended short-time objective intelligibility (Jensen and Taal 2016), by pystoi; about 0 to 1.
 
-    Args:
-        degraded: [T] float, 16 kHz.
-        reference: [T] float, 16 kHz.
-
-    Returns:
-        The value, the same for the same waveforms; None under about 0.4 s of speech.
+    The same for the same waveforms; none under about 0.4 s of speech.
     """
     return _stoi(degraded, reference, extended=True)
 
 
+@_metric("pystoi")
 def stoi(degraded: np.ndarray, reference: np.ndarray) -> float | None:
     """Short-time objective intelligibility (Taal et al. 2011), by pystoi; about 0 to 1. Otherwise as `estoi`."""
     return _stoi(degraded, reference, extended=False)
 
 
+@_metric()
 def si_sdr(degraded: np.ndarray, reference: np.ndarray) -> float | None:
     """Scale-invariant signal-to-distortion ratio in dB (Le Roux et al. 2019).
 
     Clamped to `SI_SDR_RANGE_DB`, since it is infinite for a scaled copy of the reference.
-
-    Args:
-        degraded: [T] float.
-        reference: [T] float.
-
-    Returns:
-        The value; None if one side is silent.
     """
     degraded, reference = np.asarray(degraded, np.float64), np.asarray(reference, np.float64)
-    if not degraded.any() or not reference.any():
-        return None
     target = reference * (np.sum(degraded * reference) / np.sum(reference**2))
     powers = np.sum(target**2), np.sum((degraded - target) ** 2)
     minimum, maximum = SI_SDR_RANGE_DB
@@ -113,65 +123,44 @@ def si_sdr(degraded: np.ndarray, reference: np.ndarray) -> float | None:
     return float(10 * np.log10(max(powers[0] / powers[1], 10 ** (minimum / 10))))
 
 
+@_metric("fast_bss_eval")
+def sdr(degraded: np.ndarray, reference: np.ndarray) -> float | None:
+    """Signal-to-distortion ratio in dB (Vincent et al. 2006), by fast_bss_eval (Scheibler 2022); -50 to 50.
+
+    What a filter of 512 taps can make of the reference counts as signal.
+    """
+    package = _import("fast_bss_eval")
+    degraded, reference = np.asarray(degraded, np.float64), np.asarray(reference, np.float64)
+    # With a channel axis as well, its linear system does not fit NumPy 2.
+    return -float(package.sdr_loss(degraded, reference, clamp_db=_SDR_CLAMP_DB))
+
+
+@_metric()
 def lsd(degraded: np.ndarray, reference: np.ndarray) -> float | None:
     """Log-spectral distance as the URGENT challenges define it; 0 or more, low is good.
 
     The degraded side is scaled to the reference by least squares. Magnitudes |D| and |R| come from Hann windows of
     32 ms every 16 ms, the first centred on sample 0 and zeros beyond the ends. Then ln(|R|^2 / (|D| + 1e-8)^2 + 1e-8),
     its root mean square over frequencies, its mean over frames. Natural logarithm, not dB.
-
-    Args:
-        degraded: [T] float, 16 kHz.
-        reference: [T] float, 16 kHz.
-
-    Returns:
-        The value; None if one side is silent.
     """
     degraded, reference = np.asarray(degraded, np.float64), np.asarray(reference, np.float64)
-    if not degraded.any() or not reference.any():
-        return None
     scaled = _magnitudes(_scaled(degraded, reference))
     log_ratio = np.log(_magnitudes(reference) ** 2 / (scaled + _EPS) ** 2 + _EPS)
     return float(np.mean(np.sqrt(np.mean(log_ratio**2, axis=1))))
 
 
-def sdr(degraded: np.ndarray, reference: np.ndarray) -> float | None:
-    """Signal-to-distortion ratio in dB (Vincent et al. 2006), by fast_bss_eval (Scheibler 2022); -50 to 50.
-
-    What a filter of 512 taps can make of the reference counts as signal.
-
-    Args:
-        degraded: [T] float, 16 kHz.
-        reference: [T] float, 16 kHz.
-
-    Returns:
-        The value; None if one side is silent.
-    """
-    package = _import("fast_bss_eval")
-    degraded, reference = np.asarray(degraded, np.float64), np.asarray(reference, np.float64)
-    if not degraded.any() or not reference.any():
-        return None
-    # With a channel axis as well, its linear system does not fit NumPy 2.
-    return -float(package.sdr_loss(degraded, reference, clamp_db=_SDR_CLAMP_DB))
-
-
+@_metric("pysptk", "fastdtw")
 def mcd(degraded: np.ndarray, reference: np.ndarray) -> float | None:
     """Mel-cepstral distortion in dB (Kubichek 1993), by pysptk and fastdtw; 0 or more, low is good.
 
     The degraded side is scaled to the reference by least squares. Mel-cepstra of order 23 come from Hamming windows of
     64 ms and unit energy, every 16 ms, without padding. Frames are paired by dynamic time warping; the value is the
-    mean over the pairs of 10 / ln(10) sqrt(2 sum of squared differences), coefficient 0 included.
-
-    Args:
-        degraded: [T] float, 16 kHz.
-        reference: [T] float, 16 kHz.
-
-    Returns:
-        The value; None if one side is silent, or the clip is shorter than a window.
+    mean over the pairs of 10 / ln(10) sqrt(2 sum of squared differences), coefficient 0 included. None for a clip
+    shorter than a window.
     """
     package, fastdtw = _import("pysptk"), _import("fastdtw").fastdtw
     degraded, reference = np.asarray(degraded, np.float64), np.asarray(reference, np.float64)
-    if not degraded.any() or not reference.any() or len(reference) < _MCEP_WINDOW_SAMPLES:
+    if len(reference) < _MCEP_WINDOW_SAMPLES:
         return None
     cepstra = []
     for waveform in (_scaled(degraded, reference), reference):
@@ -184,29 +173,10 @@ def mcd(degraded: np.ndarray, reference: np.ndarray) -> float | None:
     return float(np.mean(10 / np.log(10) * np.sqrt(2 * squares)))
 
 
+@_metric("pesq")
 def pesq(degraded: np.ndarray, reference: np.ndarray) -> float | None:
-    """Wide-band PESQ (ITU-T P.862.2), by the package pesq; 1.04 to 4.64.
-
-    Args:
-        degraded: [T] float, 16 kHz.
-        reference: [T] float, 16 kHz.
-
-    Returns:
-        The value; None if PESQ finds no utterance, one side is silent, or the clip is under 0.25 s.
-    """
+    """Wide-band PESQ (ITU-T P.862.2), by the package pesq; 1.04 to 4.64. None without an utterance or under 0.25 s."""
     return _pesq(degraded, reference, SAMPLE_RATE_HZ, "wb")
-
-
-METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float | None]] = {
-    metric.__name__: metric for metric in (estoi, stoi, si_sdr, sdr, lsd, mcd, pesq)
-}
-PACKAGES = {
-    "estoi": ("pystoi",),
-    "stoi": ("pystoi",),
-    "sdr": ("fast_bss_eval",),
-    "mcd": ("pysptk", "fastdtw"),
-    "pesq": ("pesq",),
-}
 
 
 def _narrow_band_pesq(degraded: np.ndarray, reference: np.ndarray) -> float | None:

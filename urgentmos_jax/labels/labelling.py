@@ -4,6 +4,7 @@ import importlib.metadata
 import itertools
 import math
 import os
+import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from urgentmos_jax.audio.loading import RESAMPLER, SAMPLE_RATE_HZ, AudioError, load_audio
-from urgentmos_jax.files import progress, write_json
+from urgentmos_jax.files import progress, summarise_errors, write_json
 from urgentmos_jax.labels.alignment import NotAligned, delay_of, same_length, without_delay
 from urgentmos_jax.labels.intrusive import NARROW_BAND_HZ, PACKAGES, measure
 from urgentmos_jax.labels.references import NoReference, References, Rule
@@ -102,8 +103,7 @@ def label_manifest(
         align: Whether to take out a constant delay (`alignment.delay_of`), where one is clear.
         processes: How many compute. The main module needs the guard `if __name__ == "__main__"`.
         overwrite: Whether values replace labels that the manifest has.
-        audio_root: See `manifests.reading.read_utterances`.
-        allow_outside: See `manifests.reading.read_utterances`; for references too.
+        audio_root, allow_outside: See `manifests.reading.read_utterances`; for references too.
 
     Raises:
         ManifestError: Faults of the manifest (a missing recording is none, but an error of its clip) or of the
@@ -147,6 +147,31 @@ def label_manifest(
     write_utterances(output, written)
     write_json(f"{output}.meta.json", _meta(manifest, labelled, reference, align))
     return labelled
+
+
+def summary(output: Path, labelled: Labelled, *, align: bool) -> list[str]:
+    """Lines for people: what was computed and merged, and what failed."""
+    lines = [f"{output}: {labelled.utterances} utterances"]
+    if labelled.metrics:
+        lines.append(f"{labelled.computed} computed, {labelled.reused} known before, {len(labelled.errors)} failed")
+    if late := [delay for delay in labelled.delays_ms if delay]:
+        taken_out = "taken out" if align else "all metrics but PESQ and SDR suffer, --align takes it out"
+        what = f"{len(late)} of {len(labelled.delays_ms)} clips are late or early"
+        lines.append(f"{what}, {statistics.median(late):.1f} ms in the middle: {taken_out}")
+    lines += [f"{metric}: {_counted(counts)}" for metric, counts in labelled.metrics.items()]
+    for file in labelled.scores:
+        lines += [f"{file['file']}, {metric}: {_counted(counts)}" for metric, counts in file["metrics"].items()]
+        lines += [f"{file['file']}: {note}" for note in file["notes"]]
+    if labelled.errors:
+        faults = [error["message"] for error in labelled.errors.values()]
+        lines.append(summarise_errors(faults, "clips failed; the same command tries them again"))
+    return lines
+
+
+def _counted(counts: dict[str, int]) -> str:
+    """Such as "70 added, 3 kept"."""
+    texts = {"kept": "kept though they differ (--overwrite replaces them)", "far out": "out of range, left out"}
+    return ", ".join(f"{count} {texts.get(name, name)}" for name, count in counts.items() if count) or "nothing"
 
 
 def _read(

@@ -1,5 +1,6 @@
 """Results of a labelling: one JSON line a clip, appended as it is computed, so that a stopped run resumes."""
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -30,28 +31,22 @@ class ResultsFile:
     def __init__(self, path: Path):
         self.path = path
         self._known: dict[str, Row] = {}
-        try:
-            self._lock = Lock(path.with_name(f".{path.name}.lock"), held=path, option="--output")
-        except InUse as error:
-            raise ManifestError([f"{path}: another process is writing it: {error}"]) from None
-        try:
-            self._file = path.open("a+b")
+        with contextlib.ExitStack() as stack:
             try:
-                self._drop_torn_line()
-                self._read()
-            except BaseException:
-                self._file.close()
-                raise
-        except BaseException:
-            self._lock.release()
-            raise
+                lock = Lock(path.with_name(f".{path.name}.lock"), held=path, option="--output")
+            except InUse as error:
+                raise ManifestError([f"{path}: another process is writing it: {error}"]) from None
+            stack.callback(lock.release)
+            self._file = stack.enter_context(path.open("a+b"))
+            self._drop_torn_line()
+            self._read()
+            self._held = stack.pop_all()
 
     def __enter__(self) -> "ResultsFile":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
-        self._lock.release()
+        self._held.close()
 
     def row(self, uid: str, of: Row) -> Row | None:
         """What is known of a clip: its last row without an error, with all its values."""

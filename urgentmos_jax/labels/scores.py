@@ -54,6 +54,28 @@ class ScoreFile:
         return cls(path, values, notes)
 
 
+def read_score_files(texts: Sequence[str], computed: Sequence[str] = ()) -> list[ScoreFile]:
+    """Reads the files of `[METRIC=]FILE` each; a metric that is `computed` too is a fault.
+
+    Raises:
+        ManifestError: With the faults of all files.
+    """
+    files, faults = [], []
+    for text in texts:
+        name, _, path = text.partition("=")
+        try:
+            file = ScoreFile.read(Path(path), name) if name in CATALOGUE and path else ScoreFile.read(Path(text))
+        except ManifestError as error:
+            faults += [f"--scores {fault}" for fault in error.faults]
+            continue
+        if both := [metric for metric in file.values if metric in computed]:
+            faults.append(f"--scores {text}: {both[0]} is in --metrics too; leave one out")
+        files.append(file)
+    if faults:
+        raise ManifestError(faults)
+    return files
+
+
 def join(
     utterances: Sequence[Utterance], metric: str, values: Mapping[str, float | None], *, overwrite: bool = False
 ) -> dict[str, int]:
