@@ -30,6 +30,9 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Checkpoints and logs of the run
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print parameters, operations and memory, and end.")
 _EXPORT = flags.DEFINE_string("export", None, "Model folder to write at the end.")
 _STRICT = flags.DEFINE_bool("strict", False, "Stop at a damaged checkpoint or clip, instead of continuing without it.")
+_ALLOW_CHANGED_DATA = flags.DEFINE_bool(
+    "allow_changed_data", False, "Resume a run though its manifests have changed since it began."
+)
 _YES = flags.DEFINE_bool("yes", False, "Write what has to be written for data.feature_cache, without being asked.")
 _DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Train on several hosts, by the same command on each.")
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "ADDRESS:PORT on host 0; none: from the platform.")
@@ -56,7 +59,14 @@ def main(argv: list[str]) -> None:
         elif _EXPORT.value:
             check_target(_EXPORT.value)
         keep_compiled_programs()
-        trainer = Trainer(_CONFIG.value, _WORKDIR.value, name=name, strict=_STRICT.value, confirm=confirm)
+        trainer = Trainer(
+            _CONFIG.value,
+            _WORKDIR.value,
+            name=name,
+            strict=_STRICT.value,
+            allow_changed_data=_ALLOW_CHANGED_DATA.value,
+            confirm=confirm,
+        )
     except (ValueError, OSError, *STOPPED) as error:
         raise SystemExit(f"launch.train: {error}") from error
     try:

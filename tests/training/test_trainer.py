@@ -1,6 +1,7 @@
 """Runs of training: from the start, killed and resumed, with bad input."""
 
 import json
+import shutil
 import signal
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from urgentmos_jax.manifests.records import ManifestError
 from urgentmos_jax.scoring.loading import load_model
 from urgentmos_jax.training.checkpoints import CheckpointError, Checkpoints
 from urgentmos_jax.training.config import ConfigError, read_config
+from urgentmos_jax.training.data_record import DataChanged
 from urgentmos_jax.training.datasets import make_plan, read_datasets
 from urgentmos_jax.training.skipped import TooManyBadItems
 from urgentmos_jax.training.trainer import NonFiniteLoss, Trainer
@@ -106,6 +108,19 @@ def test_the_log_tells_the_padding_of_the_rows_that_there_are(data: Path, caplog
     with caplog.at_level("INFO"):
         make_plan(config, read_datasets(config)[0], 1)
     assert "one-sided" in caplog.text and "two-sided" not in caplog.text and "nan" not in caplog.text
+
+
+def test_a_run_is_not_resumed_on_changed_data(finished, data: Path, tmp_path):
+    """Nothing is compiled before that is seen."""
+    shutil.copytree(finished[0], tmp_path / "run")
+    shutil.copytree(data, tmp_path / "data")
+    manifest = tmp_path / "data" / "mine" / "train" / "data.jsonl"
+    lines = manifest.read_text().splitlines()
+    row = json.loads(lines[5])
+    lines[5] = json.dumps(row | {"metrics": {"mos_overall": 4.9}})
+    manifest.write_text("\n".join(lines[1:]) + "\n")
+    with pytest.raises(DataChanged, match=r"mine/train: 1 removed \(u0\), 1 with other labels, .* \(u5\)"):
+        Trainer(tiny_config(tmp_path / "data"), tmp_path / "run", devices=DEVICES)
 
 
 def test_damaged_checkpoints(finished, tmp_path):

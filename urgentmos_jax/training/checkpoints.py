@@ -79,8 +79,7 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """Complete steps, ascending."""
-        found = [path for path in self.folder.iterdir() if path.name.isdigit() and path.is_dir()]
-        return sorted(int(path.name) for path in found if (path / CHECKSUMS).is_file())
+        return complete_steps(self.folder)
 
     def remove_unfinished(self) -> None:
         """Removes what a killed run was writing; on one host, while no one saves."""
@@ -262,6 +261,12 @@ class BestCheckpoint:
         self._value, self._checkpoints.best = value, step
         if topology.is_first():
             write_text(self._file, json.dumps({"figure": self._statistic, "value": value, "update": step}) + "\n")
+
+
+def complete_steps(folder: Path) -> list[int]:
+    """Steps in a folder that exists, ascending."""
+    found = [path for path in folder.iterdir() if path.name.isdigit() and path.is_dir()]
+    return sorted(int(path.name) for path in found if (path / CHECKSUMS).is_file())
 
 
 def state_bytes(state: Any) -> int:

@@ -19,8 +19,9 @@ from urgentmos_jax.model.urgentmos import UrgentMOS
 from urgentmos_jax.scoring.engine import min_samples
 from urgentmos_jax.scoring.model import Model
 from urgentmos_jax.training import topology
-from urgentmos_jax.training.checkpoints import BestCheckpoint, CheckpointError, Checkpoints
+from urgentmos_jax.training.checkpoints import BestCheckpoint, CheckpointError, Checkpoints, complete_steps
 from urgentmos_jax.training.config import differences, read_config
+from urgentmos_jax.training.data_record import check_same_data
 from urgentmos_jax.training.datasets import check_lengths, fingerprint, make_plan, read_datasets
 from urgentmos_jax.training.feature_cache_builder import open_feature_cache
 from urgentmos_jax.training.interruption import Interrupted, Interruption
@@ -65,10 +66,10 @@ class Trainer:
     """One run in one folder. A folder with checkpoints is resumed.
 
     It starts from the run in its folder, else from the model that `start_from` names, else from pretrained encoders,
-    else from nothing, see `training.start`. The folder gets `config.json`; `start`, the model before the first update
-    (so that resuming needs neither network nor the folders of pretrained encoders); `checkpoints`; `metrics.jsonl` and
-    `tensorboard`; `skipped.jsonl` where clips failed to load, `not_finite.jsonl` where updates were left out. No other
-    run may use it until this one has ended, or `close`.
+    else from nothing, see `training.start`. The folder gets `config.json` and `data.json`; `start`, the model before
+    the first update (so that resuming needs neither network nor the folders of pretrained encoders); `checkpoints`;
+    `metrics.jsonl` and `tensorboard`; `skipped.jsonl` where clips failed to load, `not_finite.jsonl` where updates were
+    left out. No other run may use it until this one has ended, or `close`.
 
     Args:
         values: The config, see `training.config`.
@@ -76,11 +77,13 @@ class Trainer:
         name: Of the config file, for messages.
         devices: That the mesh is made of; None = those of all hosts.
         strict: Stop where the newest checkpoint is damaged or a clip fails to load, instead of going on without it.
+        allow_changed_data: Resume a run though its manifests have changed, and tell what has.
         confirm: Is asked before much is written, the feature cache; None = no.
 
     Raises:
         ConfigError: keys are unknown, missing or wrong; or the folder holds a run of another config.
         ManifestError, FileNotFoundError: the manifests cannot be used.
+        DataChanged: the folder holds a run on other data.
         ModelNotFound, WeightsError, ValueError: a pretrained encoder cannot be loaded, or the mesh does not fit the
             devices, or the hosts do not agree.
         CheckpointError: the checkpoints do not fit, or there is no room for them.
@@ -97,6 +100,7 @@ class Trainer:
         name: str = "config",
         devices: Sequence[jax.Device] | None = None,
         strict: bool = False,
+        allow_changed_data: bool = False,
         confirm: Callable[[str], bool] | None = None,
     ):
         self.config = read_config(values, name=name)
@@ -116,6 +120,14 @@ class Trainer:
         if topology.is_first() and not is_remote(self.workdir):
             self._lock = Lock(self.workdir / ".lock", held=self.workdir, option="--workdir")
         try:
+            checkpoints = self.workdir / "checkpoints"
+            check_same_data(
+                self.workdir,
+                self.data,
+                self._validation,
+                begun=checkpoints.is_dir() and bool(complete_steps(checkpoints)),
+                allow_changed=allow_changed_data,
+            )
             self._prepare(given, confirm or (lambda question: False))
         except BaseException:
             self.close()
