@@ -75,7 +75,14 @@ class PartFile(io.RawIOBase):
         return count
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._file.seek(offset + (self._start if whence == io.SEEK_SET else 0), whence) - self._start
+        if whence == io.SEEK_SET:
+            offset += self._start
+        elif whence == io.SEEK_CUR:
+            offset += self._file.tell()
+        else:
+            offset += self._file.seek(0, io.SEEK_END)
+        # Damaged headers send the decoder to before the start.
+        return self._file.seek(max(offset, self._start)) - self._start
 
     def close(self) -> None:
         self._file.close()
@@ -181,17 +188,14 @@ def mp3_samples(raw: BinaryIO, claimed: int) -> int:
         raw: The file, at its start.
         claimed: Samples a channel that libsndfile tells of.
     """
-    tag, samples = 0, 0
-    head = raw.read(10)
-    if head[:3] == b"ID3" and len(head) == 10:
-        tag = 10 + _id3_size(head)
+    tag, samples = id3_bytes(raw), 0
     for start in range(tag, tag + 2048):  # The first frame may be damaged.
         raw.seek(start)
-        first = _mp3_frame(raw)
-        if first and _mp3_frame(raw):
+        first = mp3_frame(raw)
+        if first and mp3_frame(raw):
             break
     raw.seek(start)
-    while frame := _mp3_frame(raw):
+    while frame := mp3_frame(raw):
         samples += _mp3_frame_samples(frame)
     if any(tag in first[:40] for tag in (b"Xing", b"Info", b"VBRI")):
         # The tag's frame holds no samples, and what the encoder added at both ends fills up to 4 frames.
@@ -199,11 +203,17 @@ def mp3_samples(raw: BinaryIO, claimed: int) -> int:
     return samples or claimed
 
 
+def id3_bytes(raw: BinaryIO) -> int:
+    """Bytes of the ID3v2 tag at the position of a file."""
+    head = raw.read(10)
+    return 10 + _id3_size(head) if head[:3] == b"ID3" and len(head) == 10 else 0
+
+
 def _mp3_frame_samples(frame: bytes) -> int:
     return 1152 if frame[1] >> 3 & 3 == 3 else 576
 
 
-def _mp3_frame(raw: BinaryIO) -> bytes:
+def mp3_frame(raw: BinaryIO) -> bytes:
     """Reads one whole MPEG layer III frame; empty where there is none."""
     header = raw.read(4)
     if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE6 != 0xE2:

@@ -14,6 +14,7 @@ import numpy as np
 import soundfile
 import soxr
 
+from urgentmos_jax.audio.consistency import contradiction
 from urgentmos_jax.audio.containers import ogg_fault
 from urgentmos_jax.audio.errors import AudioError, audio_error
 from urgentmos_jax.audio.opening import (
@@ -44,7 +45,8 @@ class Clip:
         waveform: [T] float32, mono, 16 kHz, contiguous.
         sample_rate_hz: Sample rate before resampling.
         duration_s: Length before resampling, in seconds.
-        flags: "silent" if the clip moves by at most 1 LSB of 16 bits around its middle.
+        flags: "silent" if the clip moves by at most 1 LSB of 16 bits around its middle; "inconsistent" if its file
+            contradicts itself (sizes, rates, checksums), as a damaged one does.
     """
 
     waveform: np.ndarray
@@ -65,7 +67,7 @@ class AudioBlocks:
     Attributes:
         sample_rate_hz: Sample rate before resampling.
         samples: Length so far, at 16 kHz.
-        flags: At the end, "silent" if the clip moves by at most 1 LSB of 16 bits around its middle.
+        flags: At the end, those of a `Clip`.
 
     Raises:
         TypeError: The sample rate is not a number.
@@ -132,10 +134,12 @@ class AudioBlocks:
         self.flags = ("silent",) if high - low <= 2 * _LSB else ()
 
     def _check_whole(self, source: str | bytes, kind: str, claimed: int | None) -> None:
-        fault = None
-        if kind == "OGG":
-            with raw_bytes(source, self._name) as raw:
-                fault = ogg_fault(raw)
+        with raw_bytes(source, self._name) as raw:
+            fault = ogg_fault(raw) if kind == "OGG" else None
+        with raw_bytes(source, self._name) as raw:
+            other_length = kind != "MP3" and claimed not in (None, self._read)  # That of MP3 is an estimate.
+            if contradiction(raw) or other_length:
+                self.flags += ("inconsistent",)
         if claimed is not None and claimed - self._read > max(0.1 * self.sample_rate_hz, 0.02 * claimed):
             fault = fault or _LOSS_CAUSES.get(kind, "its end is missing or damaged")
         if fault:
