@@ -47,9 +47,10 @@ def test_names_that_are_not_utf8_come_back(tmp_path):
 
 def test_json_lines_tell_what_is_wrong_with_a_line(tmp_path):
     path = tmp_path / "a.jsonl"
-    path.write_bytes(b'\xef\xbb\xbf{"a": 1}\r\n\n[1]\n{\n"\xff"\n')
+    path.write_bytes(b'\xef\xbb\xbf{"a": 1}\r\n\n[1]\n{\n"\xff"\n{"a": {"b": 1, "b": 2}}\n')
     found = dict(read_json_lines(path))
-    assert found[1] == {"a": 1} and found[3] == "not a JSON object" and sorted(found) == [1, 3, 4, 5]
+    assert found[1] == {"a": 1} and found[3] == "not a JSON object" and sorted(found) == [1, 3, 4, 5, 6]
+    assert found[6] == "broken JSON (the key 'b' is there twice)"
     assert found[4].startswith("broken JSON") and found[5].startswith("is not UTF-8")
 
 

@@ -116,9 +116,29 @@ def read_json_lines(path: str | os.PathLike) -> Iterator[tuple[int, dict[str, An
                 yield number, _json_object(line)
 
 
+def parse_json(text: str) -> Any:
+    """The value of a JSON text whose objects have each key once; of two, Python would take the last.
+
+    Raises:
+        ValueError: It is not JSON, or has a key twice.
+    """
+    return _DECODER.decode(text)
+
+
+def _with_each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} is there twice")
+    return found
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_with_each_key_once)
+
+
 def _json_object(line: bytes) -> dict[str, Any] | str:
     try:
-        entry = json.loads(line.decode("utf-8"))
+        entry = parse_json(line.decode("utf-8"))
     except UnicodeDecodeError as error:
         return f"is not UTF-8 ({error.reason}); save it as UTF-8"
     except (ValueError, RecursionError) as error:

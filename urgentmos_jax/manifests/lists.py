@@ -1,7 +1,6 @@
 """Recordings as users list them: JSON lines, CSV, Kaldi's `scp`, text with a path a line, folders."""
 
 import io
-import json
 import logging
 import os
 import re
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from urgentmos_jax.audio.opening import AUDIO_SUFFIXES
+from urgentmos_jax.files import parse_json
 from urgentmos_jax.manifests.lines import json_lines, two_strings
 from urgentmos_jax.manifests.paths import locate
 from urgentmos_jax.manifests.records import ManifestError
@@ -190,7 +190,7 @@ def _json_entries(path: Path) -> Iterator[tuple[str, dict[str, Any] | str]]:
         yield from ((f"{path}:{number}", entry) for number, entry in json_lines(path))
         return
     try:
-        items = json.loads(text)
+        items = parse_json(text)
     except (ValueError, RecursionError) as error:
         yield f"{path}:{getattr(error, 'lineno', 1)}", f"broken JSON ({error})"
         return
