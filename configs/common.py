@@ -156,6 +156,7 @@ def compact(layers: int) -> ConfigDict:
         num_attention_heads=4,
         intermediate_size=192,
         dropout=0.1,
+        stride=2,
     )
     config.model.encoders.compact = dict(
         architecture=sizes, layer_aggregation=False, freeze=False, gradient_scale=1.0, dtype="float32", noise=False

@@ -13,6 +13,7 @@ from configs import common
 def get_config() -> ConfigDict:
     """The run."""
     config = common.compact(layers=1)
+    config.model.encoders.compact.architecture.stride = 4
     si_sdr = dict(si_sdr=dict(minimum=-30.0, maximum=50.0, comparative=False))
     config.update(
         data=dict(train=("train",), pairing_scope="reference", max_seconds=5.0),

@@ -17,7 +17,7 @@ from absl import app, flags
 from ml_collections import config_flags
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from urgentmos_jax.scoring.loading import keep_compiled_programs
+from urgentmos_jax.scoring.loading import keep_compiled_programs, keep_freed_memory
 from urgentmos_jax.training import topology
 from urgentmos_jax.training.dry_run import describe_run
 from urgentmos_jax.training.interruption import Interrupted
@@ -59,6 +59,7 @@ def main(argv: list[str]) -> None:
         elif _EXPORT.value:
             check_target(_EXPORT.value)
         keep_compiled_programs()
+        keep_freed_memory()
         trainer = Trainer(
             _CONFIG.value,
             _WORKDIR.value,

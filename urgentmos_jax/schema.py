@@ -5,6 +5,7 @@ Its metadata say more:
 
     min, max, above    Range of a number, `above` not included. A whole number without them is a size: 1 to 65,536.
     null               Number that JSON has no spelling for, and that null stands for.
+    later              Key that files from before it existed lack, and configs may leave out; they mean its default.
     tag, variants      Key whose value chooses the class of a field that may be one of several dataclasses.
 """
 
@@ -122,7 +123,8 @@ class _Reader:
         before = len(self.faults)
         self.faults += [f"unknown key {_join(name, key)}" for key in value if key not in fields]
         for key, field in fields.items():
-            if key not in value and not (self._defaults and field.default is not dataclasses.MISSING):
+            optional = self._defaults or "later" in field.metadata
+            if key not in value and not (optional and field.default is not dataclasses.MISSING):
                 self.faults.append(f"missing key {_join(name, key)}")
         found = {
             key: self.value(hints[key], value[key], _join(name, key), field.metadata)

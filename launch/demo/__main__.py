@@ -28,7 +28,9 @@ def main(argv: list[str]) -> None:
         progress.begin("starting: JAX and the package are imported")
         try:
             from launch.demo.steps import Demo
+            from urgentmos_jax.scoring.loading import keep_freed_memory
 
+            keep_freed_memory()
             if _WORKDIR.value:
                 Demo(Path(_WORKDIR.value), progress).run()
             else:

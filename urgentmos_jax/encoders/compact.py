@@ -24,7 +24,15 @@ _MIN_POWER = 1e-10
 
 @dataclasses.dataclass(frozen=True)
 class CompactConfig(Architecture):
-    """Sizes; the defaults have 0.4 M parameters."""
+    """Sizes; the defaults have 0.4 M parameters.
+
+    Args:
+        mel_bins: Of the log-mel frames, 100 a second.
+        hidden_size: Features of a frame.
+        num_hidden_layers, num_attention_heads, intermediate_size: Of the transformer layers.
+        dropout: In training.
+        stride: Log-mel frames from one frame of the output to the next; of 4, training takes half the time of 2.
+    """
 
     has_regularisation: ClassVar[bool] = True
 
@@ -35,16 +43,17 @@ class CompactConfig(Architecture):
     num_attention_heads: int = 4
     intermediate_size: int = 384
     dropout: float = 0.1
+    stride: int = dataclasses.field(default=2, metadata={"later": True})
 
     def frame_lengths(self, samples: Any) -> Any:
         """Frames of clips of so many samples (int or integer array)."""
-        # The second convolution pads one frame on each side: (L + 2 - 3) // 2 + 1 = (L + 1) // 2.
-        return (conv_lengths(samples, [(WINDOW_SAMPLES, HOP_SAMPLES)]) + 1) // 2
+        # The second convolution has 2 s - 1 taps and pads s - 1 frames on each side.
+        return -(-conv_lengths(samples, [(WINDOW_SAMPLES, HOP_SAMPLES)]) // self.stride)
 
     @property
     def samples_per_frame(self) -> int:
         """Hop of the frames in samples at 16 kHz."""
-        return 2 * HOP_SAMPLES
+        return self.stride * HOP_SAMPLES
 
     def stem_values(self, samples: int) -> int:
         """Values that are alive at the peak before the layers: the windows and their spectrum."""
@@ -54,7 +63,7 @@ class CompactConfig(Architecture):
         """Operations for one clip."""
         mel, frames = conv_lengths(samples, [(WINDOW_SAMPLES, HOP_SAMPLES)]), self.frame_lengths(samples)
         width = self.hidden_size
-        convolutions = 2 * 3 * width * (mel * self.mel_bins + frames * width)
+        convolutions = 2 * width * (3 * mel * self.mel_bins + (2 * self.stride - 1) * frames * width)
         return convolutions + stack_flops(self.num_hidden_layers, width, self.intermediate_size, frames)
 
 
@@ -73,7 +82,8 @@ class Compact(Encoder):
         self.config = config
         width = config.hidden_size
         self.conv_in = Conv1d(config.mel_bins, width, 3, padding=(1, 1), rngs=rngs)
-        self.conv_down = Conv1d(width, width, 3, stride=2, padding=(1, 1), rngs=rngs)
+        taps, edge = 2 * config.stride - 1, config.stride - 1
+        self.conv_down = Conv1d(width, width, taps, stride=config.stride, padding=(edge, edge), rngs=rngs)
         heads, feedforward, rate = config.num_attention_heads, config.intermediate_size, config.dropout
         self.layers = LayerStack(
             lambda rngs: PreNormLayer(width, heads, feedforward, dropout=rate, rngs=rngs),

@@ -54,21 +54,25 @@ class Attention(nnx.Module):
             meaningless values.
         """
 
-        def split(x: jax.Array) -> jax.Array:
-            return x.reshape(*x.shape[:-1], self.heads, x.shape[-1] // self.heads)
+        def split(x: jax.Array, *axes: int) -> jax.Array:
+            return x.reshape(*x.shape[:-1], self.heads, -1).transpose(0, *axes)
 
-        q, k, v = split(self.query(queries)), split(self.key(keys)), split(self.value(keys))
-        scores = jnp.einsum("bqhd,bkhd->bhqk", q * q.shape[-1] ** -0.5, k)
+        # In this order of axes the batched matmuls and their gradients are fastest on CPUs.
+        q, k, v = split(self.query(queries), 2, 1, 3), split(self.key(keys), 2, 3, 1), split(self.value(keys), 2, 1, 3)
+        scores = jnp.einsum("bhqd,bhdk->bhqk", q * q.shape[-1] ** -0.5, k)
         scores = scores.astype(jnp.float32)
         if bias is not None:
             scores = scores + bias
         if mask is not None:
             mask = mask[:, None, None, :] if mask.ndim == 2 else mask
             scores = jnp.where(mask, scores, jnp.finfo(jnp.float32).min)
-        weights = jax.nn.softmax(scores, axis=-1)
-        dropped = dropout(weights, dropout_rate, dropout_key).astype(v.dtype)
-        attended = jnp.einsum("bhqk,bkhd->bqhd", dropped, v)
-        return self.out(attended.reshape(queries.shape)), weights
+        # Softmax, its division left to the [B, H, Q, D / H] values: the gradient then takes no sum over the scores.
+        powers = jnp.exp(scores - jax.lax.stop_gradient(scores.max(-1, keepdims=True)))
+        total = powers.sum(-1, keepdims=True)
+        dropped = dropout(powers, dropout_rate, dropout_key).astype(v.dtype)
+        attended = (jnp.einsum("bhqk,bhkd->bhqd", dropped, v) / total).astype(v.dtype)
+        attended = attended.transpose(0, 2, 1, 3).reshape(queries.shape)
+        return self.out(attended), powers / total
 
 
 class PreNormLayer(nnx.Module):

@@ -1,5 +1,6 @@
 """Models from folders and the hub; compiled programs are kept in the user's cache folder."""
 
+import ctypes
 import hashlib
 import logging
 import platform
@@ -61,6 +62,23 @@ def keep_compiled_programs() -> None:
         logger.warning("compiled programs are not kept, the cache folder cannot be written: %s", error)
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
+
+
+def keep_freed_memory() -> None:
+    """Lets glibc keep the memory that is freed, for processes that compute on a CPU until they end.
+
+    XLA takes its working memory anew in each call; where the system has to clear the pages each time, that takes a
+    third of the update of a small model. Elsewhere than on Linux nothing changes.
+    """
+    trim_threshold, mmap_max, arena_max = -1, -4, -8
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return
+    mallopt(mmap_max, 0)
+    mallopt(trim_threshold, 2**31 - 1)
+    # Other arenas than the first have heaps of 64 MB at most.
+    mallopt(arena_max, 1)
 
 
 def _processor() -> str:
