@@ -1,6 +1,7 @@
 """The torch file reader: what torch writes is read exactly, all else is refused and nothing of it runs."""
 
 import itertools
+import json
 import os
 import pickle
 import random
@@ -257,6 +258,8 @@ GADGETS = {
     "numpy load": ("{canary}",),
     "numpy.core.multiarray _reconstruct": (),
     "numpy.f2py.crackfortran getlincoef": (CODE, {}),
+    "numpy.f2py.crackfortran myeval": (CODE,),
+    "numpy.f2py.crackfortran _eval_length": (CODE, {}),
     "numpy.testing._private.utils runstring": (CODE, {}),
     "operator attrgetter": ("system",),
     "operator methodcaller": ("system", SHELL),
@@ -279,6 +282,29 @@ GADGETS = {
     "pip main": (["install", "a"],),
     "pip._internal main": (["install", "a"],),
     "ensurepip _run_pip": (["install", "a"],),
+    "uuid _get_command_stdout": ("touch", "{canary}"),
+    "_osx_support _read_output": (SHELL,),
+    "_aix_support _read_cmd_output": (SHELL,),
+    "imaplib IMAP4_stream": (SHELL,),
+    "pydoc pipepager": ("a", SHELL),
+    "_pyrepl.pager pipe_pager": ("a", SHELL),
+    "cgitb lookup": ("a", None, {}),
+    "test.support.script_helper assert_python_ok": ("-c", CODE),
+    "venv EnvBuilder.create": ("{canary}",),
+    "zipimport zipimporter": ("{canary}",),
+    "sqlite3 connect": ("{canary}",),
+    "tempfile mkdtemp": (),
+    "multiprocessing.util spawnv_passfds": ("a", [], []),
+    "concurrent.futures.process _process_worker": (),
+    "threading Thread": (),
+    "signal signal": (),
+    "gc get_objects": (),
+    "builtins breakpoint": (),
+    "builtins globals": (),
+    "builtins type": ("a", (), {}),
+    "builtins memoryview": ("a",),
+    "_codecs encode": ("a", "latin1"),
+    "getpass getpass": (),
     "timeit timeit": (CODE,),
     "bdb Bdb.run": (CODE,),
     "pdb Pdb.runeval": (CODE,),
@@ -307,6 +333,15 @@ GADGETS = {
     "torch._dynamo.guards GuardBuilder.get": (CODE,),
     "torch._inductor.codecache compile_file": ("{canary}",),
     "torch.utils.bottleneck.__main__ run_autograd_prof": (CODE, {}),
+    "torch.utils.bottleneck.__main__ run_cprofile": (CODE, {}),
+    "torch.utils.cpp_extension load": ("a", ["a"]),
+    "torch.jit.unsupported_tensor_ops execWrapper": (CODE, {}, {}),
+    "torch._inductor.runtime.compile_tasks _reload_python_module": ("a", "{canary}"),
+    "torch.utils.data.datapipes.utils.decoder basichandlers": ("a", "b"),
+    "torch._utils _rebuild_nested_tensor": (),
+    "torch._utils _rebuild_meta_tensor_no_storage": (),
+    "torch._utils _rebuild_parameter_with_state": (tensor(), True, OrderedDict(), {}),
+    "torch Size": ([1],),
     "torch.utils.collect_env run": (SHELL,),
     "torch.utils._config_module ConfigModule.load_config": ("a",),
     "torch.fx.experimental.symbolic_shapes ShapeEnv.evaluate_guards_expression": (CODE,),
@@ -670,3 +705,59 @@ def test_survives_mutations(part, tmp_path):
             refused += 1
             assert str(tmp_path) in str(error)
     assert refused > 250
+
+
+def malicious_files(canary: str) -> dict[str, bytes]:
+    """All that is refused above, as files."""
+    gadgets = {
+        f"global-{name}": checkpoint([tensor(storage("absent")), Raw(call(name, *fill(arguments, canary)))])
+        for name, arguments in GADGETS.items()
+    }
+    pickles = {f"pickle-{name}": checkpoint(Raw(opcodes)) for name, (opcodes, _) in PICKLES.items()}
+    return gadgets | pickles | {f"file-{name}": data for name, (data, _) in FILES.items()}
+
+
+@pytest.mark.slow
+def test_nothing_is_called_written_or_imported_with_little_memory(tmp_path):
+    """In a process of its own: Python tells an audit hook of whatever a file would have it do."""
+    pytest.importorskip("resource")
+    (tmp_path / "files").mkdir()
+    files = malicious_files(str(tmp_path / "canary"))
+    for number, data in enumerate(files.values()):
+        (tmp_path / "files" / str(number)).write_bytes(data)
+    (tmp_path / "good").write_bytes(GOOD_ZIP)
+    code = """if True:
+        import json, pathlib, resource, sys
+        from urgentmos_jax.weights.torch_zip import UnsafeCheckpoint, read_torch_file
+        read_torch_file("good")
+        try:
+            read_torch_file("files/0")
+        except UnsafeCheckpoint:
+            pass
+        pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0])
+        limit = pages * resource.getpagesize() + 2**24
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        done, events, messages = set(sys.modules), [], []
+        def audit(event, arguments):
+            harmless = event == "open" and arguments[1] == "r" and str(arguments[0]).startswith("files/")
+            if not harmless and event not in ("object.__getattr__", "sys._getframe"):
+                events.append(f"{event} {arguments!r}")
+        for number in range(int(sys.argv[1])):
+            if not number:
+                sys.addaudithook(audit)
+            try:
+                read_torch_file(f"files/{number}")
+                messages.append("read")
+            except UnsafeCheckpoint as error:
+                messages.append(str(error))
+        print(json.dumps([messages, events, sorted(set(sys.modules) - done)]))"""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-c", code, str(len(files))]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    messages, events, modules = json.loads(done.stdout)
+    refused = [message for message in messages if message != "read" and "MemoryError" not in message]
+    print(f"{len(refused)} of {len(files)} malicious or odd torch files refused")
+    assert len(refused) == len(files) == len(set(files.values())) >= 60
+    assert not events and not modules
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["files", "good"]
