@@ -740,7 +740,7 @@ def test_nothing_is_called_written_or_imported_with_little_memory(tmp_path):
         done, events, messages = set(sys.modules), [], []
         def audit(event, arguments):
             harmless = event == "open" and arguments[1] == "r" and str(arguments[0]).startswith("files/")
-            if not harmless and event not in ("object.__getattr__", "sys._getframe"):
+            if not harmless and event not in ("builtins.id", "object.__getattr__", "sys._getframe"):
                 events.append(f"{event} {arguments!r}")
         for number in range(int(sys.argv[1])):
             if not number:
