@@ -11,6 +11,7 @@ import re
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 import tracemalloc
 import zipfile
@@ -130,12 +131,20 @@ def test_pipe_does_not_block(tmp_path):
     refusal("missing", tmp_path / "pipe.wav")
 
 
-def test_no_permission(put):
-    path = put(wav())
-    path.chmod(0)
-    if os.access(path, os.R_OK):
-        pytest.skip("this user, probably root, may read every file")
-    assert "ermission" in refusal("missing", path).message
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="no users on this system")
+def test_no_permission():
+    user = os.geteuid()
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own folders are closed to other users as a whole.
+        path = Path(folder, "clip.wav")
+        path.write_bytes(wav())
+        path.chmod(0)
+        Path(folder).chmod(0o755)
+        try:
+            os.seteuid(user or 65534)  # Root may read everything.
+            error = refusal("missing", path)
+        finally:
+            os.seteuid(user)
+    assert "it cannot be read: Permission denied" in error.message
 
 
 def test_failing_disk_is_an_audio_error(put, monkeypatch):

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 from tests.helpers.corpus import speech_like
+from tests.helpers.models import model_config
+from urgentmos_jax.scoring import engine
+from urgentmos_jax.scoring.engine import min_samples
 from urgentmos_jax.scoring.loading import load_model
 from urgentmos_jax.scoring.model import Model
 from urgentmos_jax.weights.model_folder import load_folder
@@ -66,8 +69,22 @@ def test_windows_of_a_pair_meet_at_the_same_place(windowed: Model):
 def test_silence_is_scored_and_flagged(model: Model):
     rng = np.random.default_rng(0)
     clips = [np.zeros(8000), np.full(8000, 0.25), rng.integers(-1, 2, 8000) / 2**16]
-    for row in model.score(clips, sample_rate=16000):
+    rows = model.score([*clips, *(speech_like(seed, 8000) for seed in range(5))], sample_rate=16000)
+    for clip, row in zip(clips, rows[:3], strict=True):
         assert row["flags"] == ["silent"] and all(1 <= score <= 5 for score in row["scores"].values())
+        (alone,) = model.score([clip], sample_rate=16000)
+        assert alone["scores"] == pytest.approx(row["scores"], abs=1e-4)
+
+
+def test_the_shortest_clip_has_a_frame_of_every_encoder(windowed: Model, monkeypatch):
+    """Three mel frames where an encoder takes the mean of two of its own."""
+    kinds = ("group", "compact", "whisper", "qwen2_audio_encoder", "qwen3_omni", "fused")
+    assert {min_samples(model_config(kind)) for kind in kinds} == {400}
+    monkeypatch.setattr(engine, "MIN_SAMPLES", 1)
+    assert min_samples(model_config("qwen2_audio_encoder")) == 321
+    monkeypatch.setattr(windowed.engine, "min_samples", 480)
+    (row,) = windowed.score([np.ones(479)], sample_rate=16000)
+    assert row["error"]["code"] == "too_short" and "the minimum is 480 samples (30 ms)" in row["error"]["message"]
 
 
 def test_a_bad_clip_leaves_its_neighbours_alone(model: Model, tmp_path):
@@ -78,8 +95,8 @@ def test_a_bad_clip_leaves_its_neighbours_alone(model: Model, tmp_path):
     good = model.score([*clips[:2], *clips[3:]], sample_rate=16000)
     assert [row["error"] and row["error"]["code"] for row in rows] == [None, None, "non_finite", None, None, "missing"]
     assert rows[2]["scores"] is None
-    scored = [row["scores"] for row in rows if row["scores"]]
-    assert scored == [pytest.approx(row["scores"], abs=1e-6) for row in good]
+    # To the bit: a clip that failed is in no batch.
+    assert [row["scores"] for row in rows if row["scores"]] == [row["scores"] for row in good]
 
 
 def test_a_pair_with_a_bad_side_is_an_error_row(model: Model, tmp_path):
