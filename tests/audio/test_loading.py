@@ -750,6 +750,5 @@ def test_mutations_give_a_refusal_or_a_finite_clip(put):
             assert np.isfinite(clip.waveform).all()
             outcomes["clip"] += 1
         assert time.monotonic() - start < 10
-    print(dict(outcomes))
     assert outcomes.total() == MUTATIONS
     assert {"clip", "truncated", "undecodable"} <= set(outcomes)

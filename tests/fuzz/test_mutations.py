@@ -54,6 +54,7 @@ def damaged_audio() -> Result:
 
 
 @pytest.mark.slow
+@pytest.mark.figures
 def test_two_thousand_damaged_sound_files(damaged_audio):
     print(damaged_audio.report("audio"))
     assert not damaged_audio.findings
@@ -65,6 +66,7 @@ def test_two_thousand_damaged_sound_files(damaged_audio):
 
 
 @pytest.mark.slow
+@pytest.mark.figures
 @pytest.mark.parametrize("target", ["manifests", "tables"])
 def test_five_hundred_damaged_lists(target):
     result = run(target, 500)

@@ -95,6 +95,7 @@ def test_an_unfinished_newest_step_does_not_count(tmp_path, kind: str, caplog):
 
 
 @pytest.mark.slow
+@pytest.mark.figures
 def test_every_flipped_bit_is_found(tmp_path):
     """Case 18: 100 of 100; plain Orbax finds none."""
     checkpoints, rng = saved(tmp_path, [1, 2], width=40), random.Random(0)
@@ -140,6 +141,7 @@ def test_steps_with_checksums_of_an_earlier_release_are_verified(tmp_path, monke
 
 
 @pytest.mark.slow
+@pytest.mark.figures
 def test_checksums_cost_little_of_a_save(tmp_path, monkeypatch):
     """Under 5 % of it, with 125 MB."""
     hashing, shares = module.hash_files, []
@@ -280,6 +282,7 @@ def save_for_ever(folder: str, width: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.figures
 @pytest.mark.parametrize("size", SIZES)
 def test_killed_while_saving(tmp_path, size: str):
     """Case 17: every restart finds the newest complete step, whole."""

@@ -1,4 +1,4 @@
-"""Runs that are killed, interrupted or lose a host: `pytest -m slow tests/test_survival.py -s` prints the figures."""
+"""Runs that are killed, interrupted or lose a host: `pytest -m figures -n 0 -rP` prints the figures."""
 
 import random
 import signal
@@ -63,6 +63,7 @@ def same(workdir: Path, whole: Path) -> None:
     assert [(x["batch"], x["loss"]) for x in found.values()] == [(x["batch"], x["loss"]) for x in wanted.values()]
 
 
+@pytest.mark.figures
 def test_killed_at_ten_random_updates(whole: Path, data: Path, tmp_path):
     """Case 24, SIGKILL: the bits of the run that was not killed, and no more lost than an interval and a save."""
     rng, lost = random.Random(1), []
@@ -77,11 +78,12 @@ def test_killed_at_ten_random_updates(whole: Path, data: Path, tmp_path):
     assert max(lost) <= 2 * SAVE_EVERY
 
 
+@pytest.mark.figures
 def test_interrupted_at_random_updates(whole: Path, data: Path, tmp_path):
     """Case 24, SIGTERM: saved and ended within 30 s, status 143, nothing lost."""
     rng, seconds = random.Random(2), []
     reached = 0
-    for update in sorted(rng.sample(range(2, UPDATES - 4), 5)):
+    for update in sorted(rng.sample(range(2, UPDATES - 4), 10)):
         workdir = tmp_path / "run"
         if update <= reached:
             continue
@@ -186,6 +188,7 @@ def one_host(data: Path, tmp_path_factory) -> Path:
     return folder / "run"
 
 
+@pytest.mark.figures
 @pytest.mark.parametrize("count", [2, 4])
 def test_several_hosts_train_as_one(one_host: Path, data: Path, tmp_path, count: int):
     """Case 28: the same clips in each update, losses within 1e-5, the same validation of an odd number of clips."""
@@ -225,6 +228,7 @@ def reached(folder: Path, update: int) -> bool:
 LONG = HOSTS | {"updates": 100_000, "epochs": 0.0, "save_every": 10, "validate_every": 10**6, "data.valid": ()}
 
 
+@pytest.mark.figures
 @pytest.mark.parametrize("lost", [1, 0])
 @pytest.mark.usefixtures("early")
 def test_a_lost_host_ends_the_run(data: Path, tmp_path, lost: int):

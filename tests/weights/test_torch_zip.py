@@ -1,5 +1,6 @@
 """The torch file reader: what torch writes is read exactly, all else is refused and nothing of it runs."""
 
+import encodings.cp437  # noqa: F401  # Of zipfile, at the first name that it reads.
 import itertools
 import json
 import os
@@ -718,6 +719,7 @@ def malicious_files(canary: str) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
+@pytest.mark.figures
 def test_nothing_is_called_written_or_imported_with_little_memory(tmp_path):
     """In a process of its own: Python tells an audit hook of whatever a file would have it do."""
     pytest.importorskip("resource")
