@@ -14,6 +14,7 @@ import logging
 import os
 import socket
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -23,6 +24,7 @@ from etils import epath
 logger = logging.getLogger(__name__)
 
 _SHOWN = 20
+_PROBE_BYTES = 4096
 
 
 # Paths.
@@ -47,7 +49,7 @@ def atomic_write(path: str | os.PathLike, *, binary: bool = False, sync: bool = 
     """A file that appears under its name once it is written to the end, and not at all otherwise.
 
     Args:
-        path: Its folder exists.
+        path: Its folder exists. A link is followed; a device or a pipe, such as `/dev/stdout`, is written at once.
         binary: Bytes instead of UTF-8 text. Names in a text that are not UTF-8 become `\\udcXX`, which JSON readers
             turn back; lines end in `\\n` on every system.
         sync: Whether it is on the disk when this returns; that takes milliseconds, too many for thousands of files.
@@ -59,7 +61,12 @@ def atomic_write(path: str | os.PathLike, *, binary: bool = False, sync: bool = 
         yield file
         epath.Path(path).write_bytes(buffer.getvalue())
         return
-    folder, name = os.path.split(os.fsdecode(path))
+    if os.path.exists(path) and not os.path.isfile(path):
+        with open(path, "wb") if binary else open(path, "w", **text) as file:
+            yield file
+        return
+    path = os.path.realpath(os.fsdecode(path))
+    folder, name = os.path.split(path)
     temporary = os.path.join(folder, f".{name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") if binary else open(temporary, "w", **text) as file:
@@ -85,7 +92,45 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
     Raises:
         ValueError: NaN or infinity, which JSON does not have.
     """
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, _json_text(value))
+
+
+def _json_text(value: Any) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+@contextlib.contextmanager
+def json_beside(path: str | os.PathLike, value: Any) -> Iterator[None]:
+    """Writes JSON that appears once what is written meanwhile has, and only then: it tells of that.
+
+    Raises:
+        ValueError: NaN or infinity, which JSON does not have.
+    """
+    with atomic_write(path) as file:
+        file.write(_json_text(value))
+        file.flush()
+        os.fsync(file.fileno())
+        yield
+
+
+def check_writable(path: str | os.PathLike) -> None:
+    """Sees whether a file could be written, and folders above it that are not there be made; nothing changes.
+
+    Raises:
+        OSError: It is a folder, its folder cannot be written to, or the disk is full.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if path.exists() and not path.is_file():
+        return
+    folder = Path(os.path.realpath(path)).parent
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+    with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+        file.write(bytes(_PROBE_BYTES))
 
 
 def copy_files(source: Path, target: Path) -> None:

@@ -246,5 +246,5 @@ def test_wrong_usage(folder, check, tmp_path):
     code, _, err = check(empty)
     assert code == 1 and "holds no lines" in err
     path = listed(folder, "utterances", line("utterances", "a", "a.wav"))
-    assert check(path, "--json", tmp_path / "no" / "folder.json")[0] == 2
+    assert check(path, "--json", empty / "folder.json")[0] == 4
     assert sorted(os.listdir(tmp_path)) == ["corpus", "empty.jsonl"]

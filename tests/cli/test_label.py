@@ -391,7 +391,6 @@ def test_faults_of_scores(corpus, capsys, tmp_path, name, text, message):
         ("lsd", ("--reference-path", "{uid"), "--reference-path '{uid': expected '}'"),
         ("lsd", (*BY_SYSTEM, "--workers", "0"), "--workers is 0, give 1 or more"),
         ("lsd", (*BY_SYSTEM, "--output", "out.csv"), "give a name that ends in .jsonl"),
-        ("lsd", (*BY_SYSTEM, "--output", "data.jsonl/out.jsonl"), "cannot be written"),
         ("", ("--scores", "missing.scp"), "--scores missing.scp"),
     ],
 )
@@ -399,6 +398,13 @@ def test_wrong_usage(corpus, capsys, monkeypatch, metrics, flags, message):
     monkeypatch.chdir(corpus.parent)
     assert label(corpus, *flags, metrics=metrics) == 2
     assert message in capsys.readouterr().err
+    assert not results(corpus).exists()
+
+
+def test_an_output_that_cannot_be_written(corpus, capsys, monkeypatch):
+    monkeypatch.chdir(corpus.parent)
+    assert label(corpus, *BY_SYSTEM, "--output", "data.jsonl/out.jsonl", metrics="lsd") == 4
+    assert "cannot be written" in capsys.readouterr().err
     assert not results(corpus).exists()
 
 

@@ -192,8 +192,8 @@ def test_the_folder_above_the_systems_is_asked_about(folders, tmp_path, caplog):
 
 
 def test_wrong_usage_is_named(folders, model_folder, tmp_path, capsys):
-    def refused(*arguments: object) -> str:
-        assert main(["rank", *map(str, arguments)]) == 2
+    def refused(*arguments: object, status: int = 2) -> str:
+        assert main(["rank", *map(str, arguments)]) == status
         return capsys.readouterr().err
 
     clip = folders[0] / "a.wav"
@@ -219,4 +219,5 @@ def test_wrong_usage_is_named(folders, model_folder, tmp_path, capsys):
     assert "data.jsonl:1: no system_id" in refused(data, "--model", model_folder)
     (tmp_path / "file").touch()
     predictions.write_text("uid,mos_overall\nclean/a,3\n")
-    assert "--output" in refused(folders[0], "--predictions", predictions, "--output", tmp_path / "file" / "F.json")
+    named = ("--predictions", predictions, "--output", tmp_path / "file" / "F.json")
+    assert "--output" in refused(folders[0], *named, status=4)

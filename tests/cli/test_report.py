@@ -98,7 +98,7 @@ def test_what_cannot_be_written_is_refused_before_anything_is_computed(report, t
     (tmp_path / "file").write_text("")
     named = ["--predictions", tmp_path / "scores.jsonl", "--output", tmp_path / "file" / "a.html"]
     code, _, err = report("report", tmp_path / "data" / "clean", *named)
-    assert code == 2 and f"--output {tmp_path / 'file' / 'a.html'}: cannot be written" in err
+    assert code == 4 and f"--output {tmp_path / 'file' / 'a.html'}: cannot be written" in err
 
 
 def test_evaluate_writes_a_page_of_several_corpora(report, clips, tmp_path):

@@ -1,13 +1,13 @@
 """`urgentmos check`: what is wrong with manifests, and what they hold."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from urgentmos_jax.cli.output import check_output, print_result, tell, write_json, writing
 from urgentmos_jax.cli.usage import UsageError, add_manifest_arguments
-from urgentmos_jax.files import summarise_errors, write_json
+from urgentmos_jax.files import summarise_errors
 
 if TYPE_CHECKING:
     from urgentmos_jax.manifests.checking import Summary
@@ -28,29 +28,30 @@ def run(arguments: argparse.Namespace) -> int:
 
     if missing := [str(path) for path in arguments.data if not path.is_file()]:
         raise UsageError(f"{', '.join(missing)}: no such file")
+    check_output("--json", arguments.json)
+    check_output("--plot", arguments.plot)
     summaries, notes = check_manifests(
         list(dict.fromkeys(arguments.data)),
         audio_root=arguments.audio_root,
         allow_outside=arguments.allow_outside,
         decode=arguments.decode,
     )
-    print(_as_text(summaries, notes))
-    try:
-        if arguments.json:
-            metrics = metrics_of(summaries)
-            found = {"manifests": [one.as_json(metrics) for one in summaries], "notes": notes}
-            write_json(arguments.json, found)
-        if arguments.plot:
-            from urgentmos_jax.evaluation.plots import label_coverage
+    if arguments.json:
+        metrics = metrics_of(summaries)
+        found = {"manifests": [one.as_json(metrics) for one in summaries], "notes": notes}
+        write_json("--json", arguments.json, found)
+    if arguments.plot:
+        from urgentmos_jax.evaluation.plots import label_coverage
 
-            label_coverage(arguments.plot, coverage(summaries))
-    except OSError as error:
-        raise UsageError(f"--json or --plot: cannot be written ({error})") from None
-    except (ImportError, ValueError) as error:
-        raise UsageError(f"--plot: {error}") from None
+        try:
+            with writing(f"--plot {arguments.plot}"):
+                label_coverage(arguments.plot, coverage(summaries))
+        except (ImportError, ValueError) as error:
+            raise UsageError(f"--plot: {error}") from None
+    print_result(_as_text(summaries, notes))
     faulty = [one for one in summaries if one.faults]
     for one in faulty:
-        print(summarise_errors(one.faults, f"faults of {one.name}"), file=sys.stderr)
+        tell(summarise_errors(one.faults, f"faults of {one.name}"))
     return 1 if faulty else 0
 
 

@@ -4,11 +4,11 @@ import argparse
 from pathlib import Path
 
 from urgentmos_jax.cli.models import add_model_arguments, chosen_metrics, load, metadata
-from urgentmos_jax.cli.output import add_output_arguments, check_output, write_rows
+from urgentmos_jax.cli.output import add_output_arguments, open_rows, write_rows
 from urgentmos_jax.cli.usage import UsageError
 from urgentmos_jax.manifests.lists import match_folders, read_pair_list
 from urgentmos_jax.manifests.records import ManifestError
-from urgentmos_jax.scoring.row_files import comparison_cells
+from urgentmos_jax.scoring.row_formats import comparison_cells
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,22 +28,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Compares; 1 where a pair failed."""
-    check_output(arguments.output)
     try:
         pairs = list_pairs(arguments)
     except ManifestError as error:
         raise UsageError(str(error)) from None
-    model = load(arguments)
-    if not model.comparative_metrics:
-        raise UsageError("this model has no CMOS head; score both recordings instead")
-    metrics = chosen_metrics(arguments, model.comparative_metrics)
-    rows = model.iter_comparisons(
-        [sides for _, sides in pairs], uids=[uid for uid, _ in pairs], metrics=metrics, order=arguments.order
-    )
-    columns = metrics or list(model.comparative_metrics)
-    return write_rows(
-        rows, arguments, total=len(pairs), cells=lambda row: comparison_cells(row, columns), meta=metadata(model)
-    )
+    with open_rows(arguments) as output:
+        model = load(arguments)
+        if not model.comparative_metrics:
+            raise UsageError("this model has no CMOS head; score both recordings instead")
+        metrics = chosen_metrics(arguments, model.comparative_metrics) or list(model.comparative_metrics)
+        return write_rows(
+            output,
+            lambda start: model.iter_comparisons(
+                [sides for _, sides in pairs[start:]],
+                uids=[uid for uid, _ in pairs[start:]],
+                metrics=metrics,
+                order=arguments.order,
+            ),
+            inputs=[(uid, *sides) for uid, sides in pairs],
+            cells=comparison_cells,
+            metrics=metrics,
+            about={**metadata(model), "command": "compare", "metrics": metrics, "order": arguments.order},
+        )
 
 
 def list_pairs(arguments: argparse.Namespace) -> list[tuple[str, tuple[str, str]]]:

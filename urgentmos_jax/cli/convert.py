@@ -3,7 +3,8 @@
 import argparse
 from pathlib import Path
 
-from urgentmos_jax.cli.usage import UsageError
+from urgentmos_jax.cli.output import check_output, print_result
+from urgentmos_jax.cli.usage import OutputError, UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,11 +23,15 @@ def run(arguments: argparse.Namespace) -> int:
     from urgentmos_jax.weights.model_folder import check_target, save_folder
     from urgentmos_jax.weights.urgent_mos import read_checkpoint
 
+    check_output("OUT", arguments.output / "config.json")
     try:
         check_target(arguments.output)
         checkpoint = read_checkpoint(arguments.checkpoint, arguments.encoder)
-        save_folder(arguments.output, checkpoint.module, checkpoint.origin)
     except (ValueError, OSError) as error:
         raise UsageError(str(error)) from None
-    print(f"{arguments.output}: {', '.join(checkpoint.module.config.metrics)}")
+    try:
+        save_folder(arguments.output, checkpoint.module, checkpoint.origin)
+    except OSError as error:
+        raise OutputError(f"OUT {arguments.output}: cannot be written ({error})") from None
+    print_result(f"{arguments.output}: {', '.join(checkpoint.module.config.metrics)}")
     return 0

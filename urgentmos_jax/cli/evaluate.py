@@ -1,15 +1,13 @@
 """`urgentmos evaluate`: predictions, or models, against the labels of manifests."""
 
 import argparse
-import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from urgentmos_jax.cli.models import DEFAULT_MODEL, add_model_arguments, load, metadata, name_list
-from urgentmos_jax.cli.output import write_text
+from urgentmos_jax.cli.output import check_output, print_result, tell, write_json, write_text
 from urgentmos_jax.cli.reporting import about_page, add_report_arguments, check_report, save_report
 from urgentmos_jax.cli.usage import UsageError, add_manifest_arguments
 from urgentmos_jax.files import summarise_errors
@@ -57,23 +55,24 @@ def run(arguments: argparse.Namespace) -> int:
 
     check_report(arguments.report, arguments.embed_mb)
     metrics = _check(arguments)
+    check_output("--json", arguments.json)
+    check_output("--markdown", arguments.markdown)
     try:
         datasets, predicted, evaluation = _evaluated(arguments, metrics)
     except MissingPredictions as error:
         raise UsageError(f"{error}\n--allow-missing leaves them out and counts them") from None
     except EvaluationError as error:
         raise UsageError(str(error)) from None
-    print(as_text(evaluation), end="")
     if arguments.json:
-        text = json.dumps(as_json(evaluation), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-        write_text("--json", arguments.json, text)
+        write_json("--json", arguments.json, as_json(evaluation))
     if arguments.markdown:
         write_text("--markdown", arguments.markdown, as_markdown(evaluation))
     if arguments.report:
         _report(arguments, datasets, predicted, evaluation)
+    print_result(as_text(evaluation))
     failed = [f"{uid}: {message}" for uid, message in predicted.failed.items()]
     if failed:
-        print(summarise_errors(failed, "recordings or pairs failed, and count as missing"), file=sys.stderr)
+        tell(summarise_errors(failed, "recordings or pairs failed, and count as missing"))
     return 1 if failed and not arguments.allow_missing else 0
 
 
@@ -117,7 +116,7 @@ def _evaluated(
     if metrics is None:
         wanted, left_out = predicted_metrics(wanted, predicted.metrics)
         if left_out:
-            print(f"left out, not predicted: {', '.join(left_out)}", file=sys.stderr)
+            tell(f"left out, not predicted: {', '.join(left_out)}")
     # What a model fails at is reported and counted: the other scores may have taken hours.
     allowed = arguments.allow_missing or bool(predicted.failed)
     evaluation = evaluate(datasets, predicted.predictions, metrics=wanted, allow_missing=allowed, seed=arguments.seed)

@@ -4,6 +4,7 @@ import argparse
 import math
 
 from urgentmos_jax.cli.models import add_model_arguments, load
+from urgentmos_jax.cli.output import print_result
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,27 +20,30 @@ def run(arguments: argparse.Namespace) -> int:
     arguments.model = arguments.model_argument or arguments.model
     model = load(arguments)
     config = model.config
-    print(f"model        {model.folder}")
-    print(f"weights      sha256 {model.describe()['model_sha256']}")
-    print(f"origin       {', '.join(f'{key} {value}' for key, value in model.origin.items())}")
-    print(f"input        mono, {model.sample_rate_hz} Hz, at least {model.min_samples} samples")
-    print(f"frame scores {model.frame_rate_hz:g} a second")
+    lines = [
+        f"model        {model.folder}",
+        f"weights      sha256 {model.describe()['model_sha256']}",
+        f"origin       {', '.join(f'{key} {value}' for key, value in model.origin.items())}",
+        f"input        mono, {model.sample_rate_hz} Hz, at least {model.min_samples} samples",
+        f"frame scores {model.frame_rate_hz:g} a second",
+    ]
     for i, encoder in enumerate(config.encoders):
         shape = encoder.architecture
         states = "all hidden states" if encoder.layer_aggregation else "last layer"
         weights = "frozen" if encoder.freeze else "trained"
         weights += " with train-time regularisation" if encoder.noise else ""
         layers = f"{shape.num_hidden_layers} layers of {shape.hidden_size}"
-        print(f"encoder {i}    {shape.model_type}, {layers}, {states}, {weights}")
+        lines.append(f"encoder {i}    {shape.model_type}, {layers}, {states}, {weights}")
     for category, metrics in config.categories.items():
-        print(f"category     {category}")
+        lines.append(f"category     {category}")
         for name, metric in metrics.items():
             bounds = " to ".join(_bound(value) for value in (metric.minimum, metric.maximum))
-            print(f"  {name:<20} {bounds}{', scores and comparisons' if metric.comparative else ''}")
-    print("\n".join(format_sizes(config)))
+            lines.append(f"  {name:<20} {bounds}{', scores and comparisons' if metric.comparative else ''}")
+    lines += format_sizes(config)
     rows = max(1, round(model.engine.batch_seconds / 10))
     need = scoring_bytes(config, rows, 10 * model.sample_rate_hz)
-    print(f"memory for scoring, estimated: {need / 1e9:.1f} GB with {rows} clips of 10 s at a time")
+    lines.append(f"memory for scoring, estimated: {need / 1e9:.1f} GB with {rows} clips of 10 s at a time")
+    print_result("\n".join(lines))
     return 0
 
 

@@ -2,16 +2,14 @@
 
 import argparse
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from urgentmos_jax.cli.usage import UsageError, add_manifest_arguments
+from urgentmos_jax.cli.output import check_output, tell
+from urgentmos_jax.cli.usage import OutputError, UsageError, add_manifest_arguments
 
 if TYPE_CHECKING:
     from urgentmos_jax.labels.references import Rule
-
-_INTERRUPTED = 130
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,6 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--output {output}: give a name that ends in .jsonl")
     if arguments.workers is not None and arguments.workers < 1:
         raise UsageError(f"--workers is {arguments.workers}, give 1 or more")
+    check_output("--output", output)
     try:
         labelled = label_manifest(
             arguments.data,
@@ -79,11 +78,11 @@ def run(arguments: argparse.Namespace) -> int:
             allow_outside=arguments.allow_outside,
         )
     except OSError as error:
-        raise UsageError(f"{output}: cannot be written ({error.strerror or error})") from None
-    except KeyboardInterrupt:
-        print(f"stopped; the same command resumes from {results_path(output)}", file=sys.stderr)
-        return _INTERRUPTED
-    print("\n".join(summary(output, labelled, align=arguments.align)), file=sys.stderr)
+        raise OutputError(f"--output {output}: cannot be written ({error.strerror or error})") from None
+    except KeyboardInterrupt as stop:
+        stop.add_note(f"the same command resumes from {results_path(output)}")
+        raise
+    tell("\n".join(summary(output, labelled, align=arguments.align)))
     return 1 if labelled.errors else 0
 
 

@@ -1,102 +1,214 @@
-"""--output of the subcommands: rows, whole files, and what is said of them on standard error."""
+"""Outputs of the subcommands: rows, whole files, standard output, and what is said on standard error."""
 
 import argparse
 import contextlib
+import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 from urgentmos_jax import files
-from urgentmos_jax.cli.usage import UsageError
-from urgentmos_jax.files import progress, write_json
-from urgentmos_jax.scoring.row_files import csv_writer, jsonl_writer
-
-Row = Mapping[str, Any]
+from urgentmos_jax.cli.usage import OutputError, UsageError
+from urgentmos_jax.files import InUse, check_writable, progress
+from urgentmos_jax.scoring.row_files import Inputs, OtherRun, RowFile, RowStream
+from urgentmos_jax.scoring.row_formats import Cells, Csv, JsonLines, Row
 
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:
-    """--output and --metrics."""
+    """--output, --resume and --metrics."""
     parser.add_argument(
         "--output",
         type=Path,
         metavar="FILE",
-        help="ends in .jsonl or .csv; FILE.meta.json lies beside it (default: JSONL to stdout)",
+        help="ends in .jsonl or .csv; FILE.meta.json lies beside it (default: JSONL to stdout). Rows go to FILE.part, "
+        "which becomes FILE when they are all there",
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="keep the rows of a stopped run, which are in FILE.part, and go on; model, settings and inputs must be "
+        "the same. A FILE that is finished is left alone",
     )
     parser.add_argument("--metrics", metavar="A,B", help="some of the model's metrics")
 
 
-def check_output(path: Path | None) -> None:
-    """Refuses an --output of a kind that is not written, before the model is loaded."""
-    if path is not None and path.suffix not in (".jsonl", ".csv"):
+def open_rows(arguments: argparse.Namespace) -> RowFile | RowStream:
+    """What rows go to; what is wrong with it shows before the model is loaded.
+
+    Raises:
+        UsageError: An --output of a kind that is not written, or --resume without one.
+        OutputError: It cannot be written.
+    """
+    path = arguments.output
+    if path is None:
+        if arguments.resume:
+            raise UsageError("--resume: give the --output of the run that was stopped")
+        return RowStream(standard_output())
+    if path.suffix not in (".jsonl", ".csv"):
         raise UsageError(f"--output {path}: give a name that ends in .jsonl or .csv")
+    with writing(f"--output {path}"):
+        output = RowFile(path, resume=arguments.resume)
+    if output.unfinished and not arguments.resume:
+        tell(f"{output.part}: rows of a run that was stopped, soon replaced; --resume goes on with them")
+    return output
 
 
 def write_rows(
-    rows: Iterable[Row],
-    arguments: argparse.Namespace,
+    output: RowFile | RowStream,
+    rows: Callable[[int], Iterator[Any]],
     *,
-    total: int,
-    cells: Callable[[Row], dict[str, Any]],
-    meta: Mapping[str, Any],
+    inputs: Inputs,
+    cells: Cells,
+    metrics: Sequence[str],
+    about: Mapping[str, Any],
+    note: Callable[[Any], None] | None = None,
 ) -> int:
     """Writes rows as they come, with a progress bar on standard error, and a summary at the end.
 
     Args:
-        rows: Results, in order.
-        arguments: With `output`.
-        total: Number of rows, for the progress bar.
-        cells: {column: cell} of a row in a CSV file.
-        meta: What goes into F.meta.json, without the counts.
+        output: Of `open_rows`.
+        rows: Gives results in order, from an index on.
+        inputs: (uid, path) or (uid, path of A, path of B) of each row.
+        cells: Of a row in a CSV file.
+        metrics: That have a column there.
+        about: What goes into F.meta.json: model, and settings that rows depend on.
+        note: Told each row, also those that a stopped run made.
 
     Returns:
         Exit status: 1 where a row failed.
+
+    Raises:
+        UsageError: The rows of a stopped run are not of this one.
+        OutputError: The output cannot be written.
     """
-    counts: Counter[str] = Counter()
-    path = arguments.output
-    with _opened(path) as file:
-        write = csv_writer(file, cells) if path and path.suffix == ".csv" else jsonl_writer(file)
-        bar = progress(rows, total, "row")
-        for row in bar:
-            counts["rows"] += 1
-            counts["failed" if row["error"] else "done"] += 1
-            if row["error"]:
-                counts[f"error:{row['error']['code']}"] += 1
-                bar.write(f"{row['uid']}: {row['error']['message']}", file=sys.stderr)
-            for flag in row["flags"]:
-                counts[f"flag:{flag}"] += 1
-            write(row)
-    if path:
-        write_json(f"{path}.meta.json", {**meta, "counts": dict(counts)})
+    counts = Counter(rows=0, done=0, failed=0)
+    flag = f"--output {output.path}" if isinstance(output, RowFile) else "standard output"
+    csv = isinstance(output, RowFile) and output.path.suffix == ".csv"
+    form = Csv(cells, metrics) if csv else JsonLines(ascii_only=isinstance(output, RowStream) and not _writes_utf8())
+    try:
+        with writing(flag):
+            for row in output.begin(about, inputs, form):
+                _count(row, counts, note)
+    except OtherRun as error:
+        raise UsageError(f"--resume: {error}. Give what that run was given; without --resume all starts anew") from None
+    if output.left_alone:
+        tell(f"{flag}: finished before, left alone")
+    elif output.count:
+        tell(f"{flag}: going on after {output.count} of {len(inputs)} rows")
+    try:
+        with contextlib.closing(rows(output.count)) as new:
+            bar = progress(new, len(inputs), "row", start=output.count)
+            for row in bar:
+                _count(row, counts, note)
+                if row["error"]:
+                    with bar.external_write_mode(file=sys.stderr):
+                        tell(f"{row['uid']}: {row['error']['message']}")
+                with writing(flag):
+                    output.add(row)
+        with writing(flag):
+            output.finish(counts)
+    except (KeyboardInterrupt, OutputError) as stop:
+        if isinstance(output, RowFile) and output.count:
+            stop.add_note(f"{output.count} of {len(inputs)} rows are in {output.part}, --resume goes on with them")
+        raise
     details = ", ".join(f"{name.split(':')[1]}: {count}" for name, count in counts.items() if ":" in name)
     summary = f"{counts['rows']} rows, {counts['done']} done, {counts['failed']} failed"
-    print(summary + (f" ({details})" if details else ""), file=sys.stderr)
+    tell(summary + (f" ({details})" if details else ""))
     return 1 if counts["failed"] else 0
+
+
+def check_output(flag: str, path: Path | None) -> None:
+    """Looks at a place that is to be written later, before the work is done.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    if path is not None:
+        with writing(f"{flag} {path}"):
+            check_writable(path)
 
 
 def write_text(flag: str, path: Path, text: str) -> None:
     """Writes a whole file and the folders above it; `flag` asked for it.
 
     Raises:
-        UsageError: It cannot be written.
+        OutputError: It cannot be written.
     """
-    try:
+    with writing(f"{flag} {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         files.write_text(path, text)
-    except OSError as error:
-        raise UsageError(f"{flag} {path}: cannot be written ({error.strerror or error})") from None
+
+
+def write_json(flag: str, path: Path, value: Any) -> None:
+    """Writes JSON as `write_text` does."""
+    with writing(f"{flag} {path}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write_json(path, value)
+
+
+def print_result(text: str) -> None:
+    """Prints lines on standard output.
+
+    Raises:
+        OutputError: They cannot be written.
+        BrokenPipeError: Nobody reads them.
+    """
+    with writing("standard output"):
+        print(text, end="" if text.endswith("\n") else "\n", file=standard_output(), flush=True)
+
+
+def standard_output() -> TextIO:
+    """Standard output, on which letters that it has not are escaped.
+
+    Raises:
+        OutputError: It is closed.
+    """
+    if sys.stdout is None:
+        raise OutputError("standard output is closed")
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    return sys.stdout
+
+
+def tell(text: str) -> None:
+    """Prints a line on standard error; work does not end where nobody reads it."""
+    if sys.stderr is not None:
+        try:
+            print(text, file=sys.stderr, flush=True)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 @contextlib.contextmanager
-def _opened(path: Path | None) -> Iterator[TextIO]:
-    if path is None:
-        yield sys.stdout
-        return
+def writing(what: str) -> Iterator[None]:
+    """Turns an OSError of what is written meanwhile into OutputError; that of a closed pipe stays.
+
+    Args:
+        what: Is written.
+    """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("w", encoding="utf-8", newline="")
+        yield
+    except BrokenPipeError:
+        raise
+    except InUse as error:
+        raise OutputError(f"{what}: {error}") from None
     except OSError as error:
-        raise UsageError(f"--output {path}: cannot be written ({error.strerror})") from None
-    with file:
-        yield file
+        raise OutputError(f"{what}: cannot be written ({error.strerror or error})") from None
+
+
+def _count(row: Row, counts: Counter[str], note: Callable[[Any], None] | None) -> None:
+    counts["rows"] += 1
+    counts["failed" if row["error"] else "done"] += 1
+    if row["error"]:
+        counts[f"error:{row['error']['code']}"] += 1
+    for flag in row["flags"]:
+        counts[f"flag:{flag}"] += 1
+    if note:
+        note(row)
+
+
+def _writes_utf8() -> bool:
+    return (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")

@@ -1,11 +1,11 @@
 """`urgentmos pairs`: pairs of the recordings of a manifest."""
 
 import argparse
-import sys
 from pathlib import Path
 
 from urgentmos_jax.cli.models import name_list
-from urgentmos_jax.cli.usage import UsageError, add_manifest_arguments
+from urgentmos_jax.cli.output import check_output, tell
+from urgentmos_jax.cli.usage import OutputError, UsageError, add_manifest_arguments
 
 _LIMIT = 100_000
 
@@ -32,6 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     metrics = name_list(arguments.metrics)
     if not metrics or arguments.limit < 1 or arguments.seed < 0:
         raise UsageError("give --metrics a name, --limit a number above 0, --seed one of 0 or more")
+    check_output("OUT", arguments.output)
     try:
         report = make_pairs(
             arguments.data,
@@ -45,10 +46,10 @@ def run(arguments: argparse.Namespace) -> int:
             allow_outside=arguments.allow_outside,
         )
     except OSError as error:
-        raise UsageError(f"{arguments.output}: cannot be written ({error.strerror or error})") from None
+        raise OutputError(f"{arguments.output}: cannot be written ({error.strerror or error})") from None
     text = f"{arguments.output}: {report['pairs']} of {report['possible']} pairs of {report['recordings']} recordings"
-    print(text, file=sys.stderr)
+    tell(text)
     for name, why in (("left_out_without_label", f"without {arguments.metrics}"), ("left_out_alone", "meet nobody")):
         if report[name]:
-            print(f"left out, {why}: {report[name]}", file=sys.stderr)
+            tell(f"left out, {why}: {report[name]}")
     return 0

@@ -1,13 +1,13 @@
 """`urgentmos prepare`: a published corpus, or your own recordings and ratings -> manifests."""
 
 import argparse
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from urgentmos_jax.cli.models import name_list
-from urgentmos_jax.cli.usage import UsageError
+from urgentmos_jax.cli.output import check_output, print_result, tell
+from urgentmos_jax.cli.usage import OutputError, UsageError
 from urgentmos_jax.corpora.registry import NAMES, corpus_of
 from urgentmos_jax.manifests.records import ManifestError
 from urgentmos_jax.manifests.skipping import MAX_BAD_FRACTION
@@ -31,28 +31,32 @@ def run(arguments: argparse.Namespace) -> int:
     """Prepares a corpus and prints what was kept."""
     from urgentmos_jax.corpora.prepare import summary
 
+    check_output("--output", arguments.output / "report.json")
     try:
         if arguments.corpus == "custom" and not arguments.source.is_dir():
             reports = {"": _custom(arguments)}
         else:
             reports = _published(arguments)
     except OSError as error:
-        raise UsageError(f"--output {arguments.output}: cannot be written ({error})") from None
+        raise OutputError(f"--output {arguments.output}: cannot be written ({error})") from None
     for split, report in reports.items():
-        print("\n".join(summary(arguments.output / split, report)), file=sys.stderr)
+        tell("\n".join(summary(arguments.output / split, report)))
     return 0
 
 
 class _List(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        lines = []
         for name in NAMES:
             corpus = corpus_of(name)
             splits = ", ".join(f"{split} {count or ''}".strip() for split, count in corpus.splits.items())
-            print(f"{name}\n  {corpus.holds}\n  {splits} ({'pairs' if corpus.pairs else 'recordings'}); {corpus.size}")
-            print(f"  licence: {corpus.licence}; from {corpus.home}")
+            kind = "pairs" if corpus.pairs else "recordings"
+            lines += [name, f"  {corpus.holds}", f"  {splits} ({kind}); {corpus.size}"]
+            lines.append(f"  licence: {corpus.licence}; from {corpus.home}")
             if corpus.by_hand:
-                print(f"  by hand: {corpus.by_hand}")
-        print("custom\n  your own recordings and ratings: urgentmos prepare custom --help")
+                lines.append(f"  by hand: {corpus.by_hand}")
+        lines += ["custom", "  your own recordings and ratings: urgentmos prepare custom --help"]
+        print_result("\n".join(lines))
         parser.exit()
 
 

@@ -1,15 +1,13 @@
 """`urgentmos rank`: systems in order, with intervals."""
 
 import argparse
-import json
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from urgentmos_jax.cli.models import add_model_arguments, load, metadata
-from urgentmos_jax.cli.output import write_text
+from urgentmos_jax.cli.output import check_output, print_result, tell, write_json, write_text
 from urgentmos_jax.cli.reporting import about_page, add_report_arguments, check_report, save_report
 from urgentmos_jax.cli.usage import UsageError, add_manifest_arguments
 from urgentmos_jax.files import summarise_errors
@@ -64,18 +62,18 @@ def run(arguments: argparse.Namespace) -> int:
     from urgentmos_jax.ranking.table import as_markdown, as_text
 
     check_report(arguments.report, arguments.embed_mb)
+    check_output("--output", arguments.output)
+    check_output("--markdown", arguments.markdown)
     found = ranked(arguments)
     ranking, failed = found.ranking, found.comparisons.failed
     assert ranking is not None  # Recordings without a system were refused.
-    print(as_text(ranking), end="")
     if arguments.output:
-        content = {**found.about, **ranking.as_json(), "failed": failed}
-        text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-        write_text("--output", arguments.output, text)
+        write_json("--output", arguments.output, {**found.about, **ranking.as_json(), "failed": failed})
     if arguments.markdown:
         write_text("--markdown", arguments.markdown, as_markdown(ranking))
     if arguments.report:
         save_page("--report", arguments.report, found, arguments)
+    print_result(as_text(ranking))
     return report_failures(failed)
 
 
@@ -135,5 +133,5 @@ def report_failures(failed: Mapping[str, str]) -> int:
     """Says on standard error what has no score and why; the exit status."""
     if failed:
         faults = [f"{uid}: {message}" for uid, message in failed.items()]
-        print(summarise_errors(faults, "recordings have no score"), file=sys.stderr)
+        tell(summarise_errors(faults, "recordings have no score"))
     return 1 if failed else 0

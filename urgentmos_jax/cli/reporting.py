@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from urgentmos_jax.cli.output import check_output, writing
 from urgentmos_jax.cli.usage import UsageError
 
 _EMBED_MB = 20.0  # Of `evaluation.report`, which is imported when it is asked for.
@@ -38,17 +39,16 @@ def check_report(path: Path | None, embed_mb: float, *, flag: str = "--report") 
         import jinja2  # noqa: F401
     except ImportError:
         raise UsageError(f'{flag}: reports need jinja2: pip install "urgentmos_jax[report]"') from None
+    check_output(flag, path)
 
 
 def save_report(path: Path, *arguments: Any, flag: str = "--report", **options: Any) -> None:
     """Writes a page, see `evaluation.report.write_report`."""
     from urgentmos_jax.report import write_report
 
-    try:
+    with writing(f"{flag} {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_report(path, *arguments, **options)
-    except OSError as error:
-        raise UsageError(f"{flag} {path}: cannot be written ({error.strerror or error})") from None
 
 
 def about_page(data: Sequence[Path], about: Mapping[str, Any]) -> dict[str, Any]:

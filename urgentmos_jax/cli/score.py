@@ -3,17 +3,16 @@
 import argparse
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from urgentmos_jax.cli.models import add_model_arguments, chosen_metrics, load, metadata
-from urgentmos_jax.cli.output import add_output_arguments, check_output, write_rows
+from urgentmos_jax.cli.output import add_output_arguments, open_rows, write_rows
 from urgentmos_jax.cli.reporting import about_page, add_report_arguments, check_report, save_report
 from urgentmos_jax.cli.usage import UsageError
 from urgentmos_jax.manifests.inputs import read_inputs
 from urgentmos_jax.manifests.records import ManifestError, Utterance
-from urgentmos_jax.scoring.row_files import score_cells
+from urgentmos_jax.scoring.row_formats import score_cells
 from urgentmos_jax.scoring.rows import ScoreRow
 
 if TYPE_CHECKING:
@@ -35,7 +34,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Scores; 1 where a recording failed."""
-    check_output(arguments.output)
     check_report(arguments.report, arguments.embed_mb)
     if arguments.frames and arguments.output and arguments.output.suffix == ".csv":
         raise UsageError("--frames: a CSV file has no place for frames, give an --output that ends in .jsonl")
@@ -43,29 +41,34 @@ def run(arguments: argparse.Namespace) -> int:
         inputs = read_inputs(arguments.inputs, arguments.audio_root)
     except ManifestError as error:
         raise UsageError(str(error)) from None
-    model = load(arguments)
-    metrics = chosen_metrics(arguments, model.metrics)
-    rows: Iterator[ScoreRow] = model.iter_scores(
-        [path for _, path in inputs], uids=[uid for uid, _ in inputs], metrics=metrics, frames=arguments.frames
-    )
-    columns = metrics or list(model.metrics)
-    about = metadata(model)
     seen: list[ScoreRow] = []
+    with open_rows(arguments) as output:
+        model = load(arguments)
+        metrics = chosen_metrics(arguments, model.metrics) or list(model.metrics)
+        about = {**metadata(model), "command": "score", "metrics": metrics, "frames": arguments.frames}
+        status = write_rows(
+            output,
+            lambda start: model.iter_scores(
+                [path for _, path in inputs[start:]],
+                uids=[uid for uid, _ in inputs[start:]],
+                metrics=metrics,
+                frames=arguments.frames,
+            ),
+            inputs=inputs,
+            cells=score_cells,
+            metrics=metrics,
+            about=about,
+            note=(lambda row: seen.append(_without_frames(row))) if arguments.report else None,
+        )
     if arguments.report:
-        rows = _seen(rows, seen)
-    status = write_rows(rows, arguments, total=len(inputs), cells=lambda row: score_cells(row, columns), meta=about)
-    if arguments.report:
-        _report(arguments, seen, columns, about, model)
+        _report(arguments, seen, metrics, about, model)
     return status
 
 
-def _seen(rows: Iterable[ScoreRow], seen: list[ScoreRow]) -> Iterator[ScoreRow]:
-    """The rows, which are also kept, without their frames."""
-    for row in rows:
-        kept = row.copy()
-        kept.pop("frames", None)
-        seen.append(kept)
-        yield row
+def _without_frames(row: ScoreRow) -> ScoreRow:
+    kept = row.copy()
+    kept.pop("frames", None)
+    return kept
 
 
 def _report(

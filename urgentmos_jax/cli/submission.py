@@ -1,17 +1,13 @@
 """`urgentmos submission`: predictions for a challenge."""
 
 import argparse
-import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from urgentmos_jax.cli.models import DEFAULT_MODEL, add_model_arguments, load, metadata
-from urgentmos_jax.cli.usage import UsageError
-from urgentmos_jax.files import summarise_errors, write_json
-
-if TYPE_CHECKING:
-    pass
+from urgentmos_jax.cli.output import check_output, tell
+from urgentmos_jax.cli.usage import OutputError, UsageError
+from urgentmos_jax.files import json_beside, summarise_errors
 
 _CHALLENGES = ("vmc2026-track1",)
 
@@ -47,9 +43,9 @@ def _check(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--check {arguments.check}: no such file")
     items = read_items(_source(arguments))
     if faults := check(arguments.check, items):
-        print(summarise_errors(faults, f"faults of {arguments.check}"), file=sys.stderr)
+        tell(summarise_errors(faults, f"faults of {arguments.check}"))
         return 1
-    print(f"{arguments.check}: in order, {row_counts(items)}", file=sys.stderr)
+    tell(f"{arguments.check}: in order, {row_counts(items)}")
     return 0
 
 
@@ -59,8 +55,8 @@ def _predict(arguments: argparse.Namespace) -> int:
     if arguments.output.suffix != ".csv":
         raise UsageError(f"--output {arguments.output}: give a name that ends in .csv")
     source = _source(arguments)
+    check_output("--output", arguments.output)
     try:
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="urgentmos-") as scratch:
             items = read_items(source, Path(scratch))
             model = load(arguments)
@@ -69,14 +65,15 @@ def _predict(arguments: argparse.Namespace) -> int:
                     f"--model {arguments.model or DEFAULT_MODEL}: predicts no {METRIC} of recordings and of pairs"
                 )
             predictions = predict(model, items, scratch=Path(scratch), order=arguments.order)
-        write(arguments.output, predictions)
         counts = counts_of(predictions)
         about = {**metadata(model), "source": str(source), "order": arguments.order, "counts": counts}
-        write_json(f"{arguments.output}.meta.json", about)
+        arguments.output.parent.mkdir(parents=True, exist_ok=True)
+        with json_beside(f"{arguments.output}.meta.json", about):
+            write(arguments.output, predictions)
     except OSError as error:
         text = f"recordings wait in {tempfile.gettempdir()}, TMPDIR names another folder"
-        raise UsageError(f"--output {arguments.output}: cannot be written ({error}); {text}") from None
-    print(f"{arguments.output}: {row_counts(items)}\n{summary(counts)}", file=sys.stderr)
+        raise OutputError(f"--output {arguments.output}: cannot be written ({error}); {text}") from None
+    tell(f"{arguments.output}: {row_counts(items)}\n{summary(counts)}")
     return 1 if counts["failed"] else 0
 
 

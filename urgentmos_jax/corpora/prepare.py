@@ -9,7 +9,7 @@ from typing import Any
 from urgentmos_jax.corpora.corpus import Corpus, Tree
 from urgentmos_jax.corpora.side_files import SideFiles
 from urgentmos_jax.corpora.split import RatedPair, Recording, Split
-from urgentmos_jax.files import write_json
+from urgentmos_jax.files import json_beside
 from urgentmos_jax.manifests.durations import measure_durations
 from urgentmos_jax.manifests.paths import written_path
 from urgentmos_jax.manifests.records import ManifestError, Pair, Utterance
@@ -139,11 +139,11 @@ def write_split(
         raise ManifestError([f"{', '.join(split.sources) or split.name}: no rows to keep ({reasons})"])
     report = dict(about or {}) | _report(split, recordings, records, kept) | ({"side_files": joined} if joined else {})
     os.makedirs(folder, exist_ok=True)
-    write_json(os.path.join(folder, "report.json"), report)
-    if split.pairs:
-        write_pairs(os.path.join(folder, "data_pairs.jsonl"), pairs)
-    else:
-        write_utterances(os.path.join(folder, "data.jsonl"), utterances)
+    with json_beside(os.path.join(folder, "report.json"), report):
+        if split.pairs:
+            write_pairs(os.path.join(folder, "data_pairs.jsonl"), pairs)
+        else:
+            write_utterances(os.path.join(folder, "data.jsonl"), utterances)
     return report
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from urgentmos_jax.audio.loading import RESAMPLER, SAMPLE_RATE_HZ, AudioError, load_audio
-from urgentmos_jax.files import progress, summarise_errors, write_json
+from urgentmos_jax.files import json_beside, progress, summarise_errors
 from urgentmos_jax.labels.alignment import NotAligned, delay_of, same_length, without_delay
 from urgentmos_jax.labels.intrusive import NARROW_BAND_HZ, PACKAGES, measure
 from urgentmos_jax.labels.references import NoReference, References, Rule
@@ -144,8 +144,8 @@ def label_manifest(
     folder = os.path.realpath(output.parent)
     outside = {uid for uid, (code, _) in unusable.items() if code == "outside"}
     written = (replace(one, audio_path=_path(one, folder, one.uid in outside)) for one in utterances)
-    write_utterances(output, written)
-    write_json(f"{output}.meta.json", _meta(manifest, labelled, reference, align))
+    with json_beside(f"{output}.meta.json", _meta(manifest, labelled, reference, align)):
+        write_utterances(output, written)
     return labelled
 
 

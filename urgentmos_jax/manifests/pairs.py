@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from urgentmos_jax.files import file_hash, write_json
+from urgentmos_jax.files import file_hash, json_beside
 from urgentmos_jax.manifests.paths import written_path
 from urgentmos_jax.manifests.reading import read_utterances
 from urgentmos_jax.manifests.records import LABEL_DECIMALS, ManifestError, Pair, Utterance
@@ -59,8 +59,6 @@ def make_pairs(
         sampled = np.concatenate([sampled, sampled[:, ::-1]])
     folder = os.path.realpath(output.parent)
     paths = [written_path(os.path.abspath(utterance.audio_path), folder) for utterance in utterances]
-    output.parent.mkdir(parents=True, exist_ok=True)
-    write_pairs(output, (_pair(utterances, paths, a, b, scope, metrics) for a, b in sampled.tolist()))
     report = {
         "tool_version": __version__,
         "scope": scope,
@@ -75,7 +73,9 @@ def make_pairs(
         "left_out_without_label": left_out,
         "left_out_alone": len(utterances) - sum(map(len, groups)),
     }
-    write_json(f"{output}.meta.json", report)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with json_beside(f"{output}.meta.json", report):
+        write_pairs(output, (_pair(utterances, paths, a, b, scope, metrics) for a, b in sampled.tolist()))
     return report
 
 
