@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from urgentmos_jax.cli.output import check_output, print_result
+from urgentmos_jax.cli.output import print_result, writing
 from urgentmos_jax.cli.usage import OutputError, UsageError
 
 
@@ -23,15 +23,17 @@ def run(arguments: argparse.Namespace) -> int:
     from urgentmos_jax.weights.model_folder import check_target, save_folder
     from urgentmos_jax.weights.urgent_mos import read_checkpoint
 
-    check_output("OUT", arguments.output / "config.json")
     try:
         check_target(arguments.output)
+    except FileExistsError as error:
+        raise UsageError(f"OUT {error}") from None
+    except OSError as error:
+        raise OutputError(f"OUT {error}") from None
+    try:
         checkpoint = read_checkpoint(arguments.checkpoint, arguments.encoder)
     except (ValueError, OSError) as error:
         raise UsageError(str(error)) from None
-    try:
+    with writing(f"OUT {arguments.output}"):
         save_folder(arguments.output, checkpoint.module, checkpoint.origin)
-    except OSError as error:
-        raise OutputError(f"OUT {arguments.output}: cannot be written ({error})") from None
     print_result(f"{arguments.output}: {', '.join(checkpoint.module.config.metrics)}")
     return 0
