@@ -327,6 +327,6 @@ def progress(
         unit=unit,
         unit_scale=unit == "B",
         file=sys.stderr,
-        disable=hidden or None,
+        disable=hidden or sys.stderr is None or None,
         dynamic_ncols=True,
     )

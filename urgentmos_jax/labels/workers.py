@@ -40,7 +40,7 @@ def in_processes(
         pool = ProcessPoolExecutor(size, mp_context=multiprocessing.get_context("spawn"), initializer=_begin)
         try:
             while queue or running:
-                with one_thread_each():  # Of processes that start here.
+                with one_thread_each(), _without_interrupts():  # Of processes that start here.
                     while queue and len(running) < limit:
                         future = pool.submit(function, queue[0])
                         running[future] = queue.popleft()
@@ -71,6 +71,19 @@ def one_thread_each() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Has Ctrl-C wait, for this process until the end, for those that start meanwhile until `_begin` ignores it."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows.
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin() -> None:
