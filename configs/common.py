@@ -22,7 +22,7 @@ line: `--config.batch.seconds=200`, `--config.data.train='("a/train", "b/train")
     batch.accumulate    batches an update
 
     model.encoders      by a name of your own, each with
-        pretrained          Hugging Face folder or hub id; or
+        pretrained          Hugging Face folder or hub id, also `owner/name@revision`; or
         architecture        `model_type` and sizes, with random weights
         layer_aggregation   weighted sum of all hidden states, or the last layer
         freeze              training leaves its weights as they are

@@ -1,5 +1,6 @@
 """Models and encoders by their hub id, from a hub of our own on the loopback interface."""
 
+import functools
 import hashlib
 import json
 import os
@@ -10,13 +11,19 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import huggingface_hub
 import numpy as np
 import pytest
 import safetensors.numpy
 
 from tests.helpers.corpus import GOLDEN
 from tests.helpers.torch_writer import state_dict_file
+from urgentmos_jax.cli import main
+from urgentmos_jax.weights.cache import find_model
+from urgentmos_jax.weights.hub import HubFileChanged, find_folder
+from urgentmos_jax.weights.model_folder import is_model_folder
 from urgentmos_jax.weights.torch_zip import read_torch_file
+from urgentmos_jax.weights.user_cache import temporary_folder
 
 AUTHORS_ID = "urgent-challenge/urgent-mos-f1c1m5dcorpus"
 CASE = GOLDEN / "model" / "c1m5-mean-base"
@@ -47,6 +54,7 @@ class Hub:
 
     def __init__(self):
         self.repositories: dict[str, dict[str, bytes]] = {}
+        self.commits: dict[str, dict[str, bytes]] = {}
         self.downloads: list[str] = []
         self.broken: set[str] = set()
         hub = self
@@ -93,8 +101,12 @@ class Hub:
             return 401, b"", {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Repository not found"}
         files = self.repositories[name]
         commit = hashlib.sha1(b"".join(files[key] for key in sorted(files))).hexdigest()
-        if parts[5 if kind != "resolve" else 3] not in ("main", "v1", commit):
+        self.commits[commit] = dict(files)
+        revision = parts[5 if kind != "resolve" else 3]
+        commit = revision if revision in self.commits else commit
+        if revision not in ("main", "v1", commit):
             return 404, b"", {"X-Error-Code": "RevisionNotFound"}
+        files = self.commits[commit]
         if kind == "resolve":
             if parts[4] not in files:
                 return 404, b"", {"X-Error-Code": "EntryNotFound"}
@@ -220,6 +232,79 @@ def test_an_encoder_within_a_larger_model(hub: Hub, client: Client):
         "Qwen/Qwen2-Audio-7B/preprocessor_config.json",
         *(f"Atotti/AFWhisper/{name}" for name in names),
     }
+
+
+@pytest.fixture
+def in_process(hub: Hub, tmp_path: Path, monkeypatch) -> Path:
+    """The hub's client of this process asks that hub, with caches of its own; the folder of records."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    real = functools.partial(huggingface_hub.snapshot_download, endpoint=hub.endpoint)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", functools.partial(real, cache_dir=tmp_path / "hf"))
+    return tmp_path / "cache" / "urgentmos" / "hub"
+
+
+def test_a_file_is_the_one_that_was_downloaded_first(hub: Hub, in_process: Path):
+    """The hub may change under a name; a revision stays what it is."""
+    encoder = hub.repositories["me/encoder"] = {"config.json": b"one", "preprocessor_config.json": b"{}"}
+    first = find_folder("me/encoder", files=ENCODER_FILES)
+    record = in_process / "me--encoder.json"
+    digest = hashlib.sha256(b"one").hexdigest()
+    assert json.loads(record.read_text())["main"]["config.json"] == {"commit": first.name, "sha256": digest}
+    encoder["README.md"] = b"another commit, but the same files"
+    assert find_folder("me/encoder", files=ENCODER_FILES) != first
+
+    encoder["config.json"] = b"two"
+    with pytest.raises(HubFileChanged, match=r"me/encoder: the hub's config\.json is not the one") as error:
+        find_folder("me/encoder", files=ENCODER_FILES)
+    now = str(error.value).partition("that, me/encoder@")[2][:40]
+    assert f"Give me/encoder@{first.name} for that" in str(error.value) and str(record) in str(error.value)
+    # Files that were not downloaded before are no change, and neither are those of a revision that is asked for.
+    assert find_folder("me/encoder", files=("preprocessor_config.json",)).name == now
+    for source, revision in ((f"me/encoder@{now}", None), ("me/encoder", now)):
+        assert (find_folder(source, files=ENCODER_FILES, revision=revision) / "config.json").read_bytes() == b"two"
+    assert find_folder(f"me/encoder@{first.name}", files=ENCODER_FILES) == first
+    with pytest.raises(HubFileChanged):
+        find_folder("me/encoder", files=ENCODER_FILES)
+    record.unlink()
+    assert find_folder("me/encoder", files=ENCODER_FILES).name == now
+
+    # A file that is damaged in the cache.
+    (find_folder("me/encoder", files=ENCODER_FILES) / "config.json").write_bytes(b"twp")
+    with pytest.raises(HubFileChanged, match=r"config\.json: not what was downloaded from me/encoder .*; remove .*"):
+        find_folder("me/encoder", files=ENCODER_FILES)
+
+
+def test_the_revision_of_a_model(hub: Hub, in_process: Path, model_folder: Path, capsys):
+    hub.repositories["me/model"] = {path.name: path.read_bytes() for path in model_folder.iterdir()}
+    assert main(["info", "me/model", "--revision", "v1"]) == 0 and "utmos" in capsys.readouterr().out
+    hub.repositories["me/model"]["config.json"] += b"\n"
+    assert main(["info", "me/model", "--revision", "v1"]) == 2
+    assert "the hub's config.json is not the one that was downloaded first" in capsys.readouterr().err
+    assert main(["info", "me/model", "--revision", "v2"]) == 2 and "me/model" in capsys.readouterr().err
+    assert main(["info", str(model_folder), "--revision", "v1"]) == 2
+    assert "a folder on this machine has no revision v1" in capsys.readouterr().err
+    several = ["evaluate", "data.jsonl", "--model", "me/model", "me/other", "--revision", "v1"]
+    assert main(several) == 2
+
+
+def test_no_cache_can_be_written(hub: Hub, in_process: Path, tmp_path: Path, monkeypatch, caplog):
+    """A model of the authors is downloaded and converted in a temporary folder; one warning."""
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(blocked / "hub"))
+    real = huggingface_hub.snapshot_download.func
+    patched = functools.partial(real, endpoint=hub.endpoint, cache_dir=blocked / "hub")
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", patched)
+    content = read_torch_file(CASE / "model.pt")
+    content["config"]["model"]["feature_extractor"]["feature_extractors"][0]["model_name"] = "tiny/wavlm"
+    hub.repositories[AUTHORS_ID] = {"model.pt": state_dict_file(content)}
+    hub.repositories["tiny/wavlm"] = {name: (CASE / "encoder" / name).read_bytes() for name in ENCODER_FILES}
+    for _ in range(2):
+        folder = find_model(AUTHORS_ID)
+        assert is_model_folder(folder) and temporary_folder() in folder.parents
+    assert caplog.text.count("the cache folder cannot be written") == 1
 
 
 def test_an_id_that_is_not_there(hub: Hub, client: Client):

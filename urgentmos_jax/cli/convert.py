@@ -13,8 +13,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("output", type=Path, metavar="OUT", help="model folder to write")
     parser.add_argument(
         "--encoder", action="append", default=[], metavar="DIR_OR_ID",
-        help="folder or hub id with the config of an encoder; once for each, in the order of the checkpoint "
-        "(not needed for microsoft/wavlm-base-plus)",
+        help="folder or hub id (also ID@REVISION) with the config of an encoder; once for each, in the order of the "
+        "checkpoint (not needed for microsoft/wavlm-base-plus)",
     )  # fmt: skip
 
 

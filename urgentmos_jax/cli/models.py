@@ -14,9 +14,12 @@ DEFAULT_MODEL = "urgent-challenge/urgent-mos-f1c1m5dcorpus"
 
 
 def add_model_arguments(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
-    """--model (or several), None by default; --precision and --batch-seconds."""
+    """--model (or several), None by default; --revision, --precision and --batch-seconds."""
     what = f"model folder or hub id (default: {DEFAULT_MODEL})"
     parser.add_argument("--model", nargs="+" if several else None, metavar="M", help=what)
+    parser.add_argument(
+        "--revision", metavar="R", help="branch, tag or commit of the hub repository of the model (default: main)"
+    )
     parser.add_argument(
         "--precision", choices=("float32", "bfloat16"), default="float32", help="of the encoders (default: %(default)s)"
     )
@@ -32,9 +35,13 @@ def load(arguments: argparse.Namespace, source: str | None = None) -> "Model":
 
     if arguments.batch_seconds is not None and not 0 < arguments.batch_seconds < math.inf:
         raise UsageError(f"--batch-seconds is {arguments.batch_seconds}, give a number above 0")
+    if arguments.revision is not None and isinstance(arguments.model, list) and len(arguments.model) > 1:
+        raise UsageError("--revision goes with one --model")
     source = source or arguments.model or DEFAULT_MODEL
     try:
-        return load_model(source, precision=arguments.precision, batch_seconds=arguments.batch_seconds)
+        return load_model(
+            source, revision=arguments.revision, precision=arguments.precision, batch_seconds=arguments.batch_seconds
+        )
     except ModelNotFound as error:
         raise UsageError(f"--model {error}") from None
     except (ValueError, OSError) as error:

@@ -2,7 +2,6 @@
 
 import ctypes
 import hashlib
-import logging
 import platform
 from pathlib import Path
 
@@ -10,10 +9,9 @@ import jax
 
 from urgentmos_jax.scoring.engine import Precision
 from urgentmos_jax.scoring.model import Model
-from urgentmos_jax.weights.cache import cache_folder, find_model
+from urgentmos_jax.weights.cache import find_model
 from urgentmos_jax.weights.model_folder import load_folder
-
-logger = logging.getLogger(__name__)
+from urgentmos_jax.weights.user_cache import cache_folder
 
 
 def load_model(
@@ -36,6 +34,7 @@ def load_model(
 
     Raises:
         ModelNotFound: no such folder, and no hub repository that can be reached.
+        HubFileChanged: a file of the repository is not the one that was downloaded first under that revision.
         ModelFolderError, DamagedFile, WeightsError, UnsafeCheckpoint: the files are not whole or do not fit.
     """
     if compile_cache:
@@ -56,12 +55,8 @@ def keep_compiled_programs() -> None:
     """Keeps compiled programs in the user's cache folder, unless jax has such a folder already."""
     if jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]  # jax adds its options at run time.
         return
-    try:
-        folder = cache_folder("compiled", _processor())
-    except OSError as error:
-        logger.warning("compiled programs are not kept, the cache folder cannot be written: %s", error)
-        return
-    jax.config.update("jax_compilation_cache_dir", str(folder))
+    if folder := cache_folder("compiled", _processor()):
+        jax.config.update("jax_compilation_cache_dir", str(folder))
 
 
 def keep_freed_memory() -> None:

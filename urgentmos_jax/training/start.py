@@ -100,7 +100,7 @@ def with_sizes(config: ModelConfig, *, offline: bool = False) -> ModelConfig:
     for encoder in config.encoders:
         if isinstance(encoder.architecture, Pretrained):
             source = encoder.architecture.source
-            known = PUBLISHED_ENCODERS.get(source) if offline else None
+            known = PUBLISHED_ENCODERS.get(source.partition("@")[0]) if offline else None
             architecture = known or find_config(source, regularisation=encoder.noise)[1]
             encoder = dataclasses.replace(encoder, architecture=architecture)
         encoders.append(encoder)

@@ -7,13 +7,14 @@ from urgentmos_jax.lazy import public
 
 __getattr__, __all__ = public(
     __name__,
-    cache="cache_folder find_model",
+    cache="find_model",
     encoder_folder="find_config load_encoder read_config",
-    hub="ModelNotFound find_folder",
+    hub="HubFileChanged ModelNotFound find_folder",
     model_folder="ModelFolderError is_model_folder load_folder save_folder",
     published="PUBLISHED_ENCODERS",
     rules="Rule WeightsError assemble fill flat_state",
     safetensors="DamagedFile read_safetensors",
     torch_zip="UnsafeCheckpoint read_torch_file",
     urgent_mos="Checkpoint checkpoint_rules read_checkpoint",
+    user_cache="cache_folder",
 )

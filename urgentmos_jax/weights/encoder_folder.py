@@ -41,7 +41,7 @@ def find_config(
         ValueError: naming all that is missing or not supported.
     """
     folder = find_folder(source, files=_SMALL, revision=revision)
-    lender = _PREPROCESSOR_OF.get(str(source))
+    lender = _PREPROCESSOR_OF.get(str(source).partition("@")[0])
     if lender and not (folder / CONFIG_FILES[1]).is_file():
         return folder, read_config(folder, find_folder(lender, files=CONFIG_FILES[1:]), regularisation=regularisation)
     return folder, read_config(folder, regularisation=regularisation)
