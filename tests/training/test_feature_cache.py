@@ -2,15 +2,19 @@
 
 import json
 import logging
+import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
+import soundfile
 
 from tests.helpers.corpus import GOLDEN, tiny_config, write_corpus
+from urgentmos_jax.audio.loading import AudioError
 from urgentmos_jax.data import feature_cache
-from urgentmos_jax.data.feature_cache import DamagedStates, FeatureCacheError, StateWriter
+from urgentmos_jax.data.feature_cache import DamagedStates, FeatureCacheError, StateShape, StateWriter, StoredStates
 from urgentmos_jax.training import feature_cache_builder
 from urgentmos_jax.training.config import ConfigError, read_config
 from urgentmos_jax.training.trainer import Trainer
@@ -129,6 +133,57 @@ def test_a_damaged_shard_is_named(data: Path, tmp_path):
     shard.unlink()
     shard.with_suffix(".json").unlink()
     run(config(data, tmp_path / "cache"), tmp_path / "mended")
+
+
+@pytest.mark.slow
+def test_states_of_audio_that_was_changed_are_written_again(tmp_path, caplog, monkeypatch):
+    """Another recording under the same path, as long as the one before."""
+    root = tmp_path / "data"
+    write_corpus(root / "mine" / "train", [8000 + 700 * i for i in range(8)])
+    before, _ = run(config(root, tmp_path / "cache"), tmp_path / "one")
+    wav = root / "mine" / "train" / "3.wav"
+    soundfile.write(wav, soundfile.read(wav)[0][::-1], 16000)
+    write, written = feature_cache_builder._Builder.write, []
+    monkeypatch.setattr(
+        feature_cache_builder._Builder, "write", lambda self, clips: written.extend(clips) or write(self, clips)
+    )
+    found, _ = run(config(root, tmp_path / "cache"), tmp_path / "two")
+    assert written == [3] and "the audio of 1 clips has changed since their states were written" in caplog.text
+    wanted, _ = run(config(root), tmp_path / "three")
+    assert found == pytest.approx(wanted, rel=STORED_TOLERANCE) and found != pytest.approx(before, rel=1e-6)
+
+
+def test_a_clip_goes_by_size_and_time_of_its_audio_too(tmp_path, caplog):
+    path = tmp_path / "a:b.wav"
+    clips = SimpleNamespace(paths=[str(path)], seconds=[1.0])
+    path.write_bytes(b"one")
+    (name,) = feature_cache.clip_names(clips)
+    assert feature_cache.without_stamp(name) == f"{path}:1.000"
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
+    (later,) = feature_cache.clip_names(clips)
+    path.write_bytes(b"longer")
+    os.utime(path, ns=(0, int(name.rpartition(":")[2])))
+    (longer,) = feature_cache.clip_names(clips)
+    path.unlink()
+    assert len({name, later, longer, *feature_cache.clip_names(clips)}) == 4
+
+    (tmp_path / "cache").mkdir()
+    shapes = [StateShape(0, None, 4, lambda samples: samples // 320)]
+    writer = StateWriter(tmp_path / "cache", shapes, "0")
+    writer.add(name, 640, [np.ones((2, 4))])
+    writer.add_failed(longer, AudioError("missing", "no such file", str(path)))
+    writer.close()
+    stored = StoredStates(tmp_path / "cache", shapes, whole=True)
+    assert set(stored) == {name, longer} and later not in stored and stored.read(name)[0] == 640
+    with pytest.raises(AudioError) as error:
+        stored.read(longer)
+    assert error.value.path == str(path)
+
+    # A shard of release 0.1.0 is told and passed over.
+    (listed,) = (tmp_path / "cache").glob("*.json")
+    listed.write_text(json.dumps({k: v for k, v in json.loads(listed.read_text()).items() if k != "format_version"}))
+    assert len(StoredStates(tmp_path / "cache", shapes, whole=True)) == 0
+    assert f"{listed}: a shard of another release, not used; it may be removed" in caplog.text
 
 
 @pytest.mark.slow

@@ -1,14 +1,18 @@
 """The feature cache: states of frozen encoders in float16 files, written once and read in place of being computed.
 
 A shard is `<name>.f16`, values one clip after the other in little-endian float16, and `<name>.json`, written last,
-which says where each clip's are and their CRC-32. A shard without it does not count. A second of audio takes 1 MB with
-WavLM-base-plus and its thirteen states, 0.08 MB with the last layer alone.
+which says where each clip's are and their CRC-32. A shard without it does not count. A clip goes by its path, declared
+duration, size and time of change, so that other audio under the same path is not taken for it. A second of audio takes
+1 MB with WavLM-base-plus and its thirteen states, 0.08 MB with the last layer alone.
 """
 
 import dataclasses
 import json
+import logging
+import os
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +21,12 @@ from urgentmos_jax.audio.loading import AudioError
 from urgentmos_jax.data.training_set import TrainingSet
 from urgentmos_jax.files import write_text
 
+logger = logging.getLogger(__name__)
+
 SHARD_BYTES = 2**30
+# Of a shard's list; version 1 had neither its number nor size and time of the audio.
+FORMAT_VERSION = 2
+_THREADS = 16
 
 
 class DamagedStates(RuntimeError):
@@ -54,9 +63,26 @@ class StateShape:
         return 2 * int(np.prod(self.shape(samples)))
 
 
-def clip_name(data: TrainingSet, clip: int) -> str:
-    """The name of a clip in the cache."""
-    return f"{data.paths[clip]}:{data.seconds[clip]:.3f}"
+def clip_names(data: TrainingSet) -> list[str]:
+    """The names of clips in the cache: `path:seconds:bytes:nanoseconds`, the last two 0 where there is no file."""
+
+    def stamp(path: str) -> str:
+        try:
+            found = os.stat(path)
+        except OSError:
+            return "0:0"
+        return f"{found.st_size}:{found.st_mtime_ns}"
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        stamps = pool.map(stamp, data.paths)
+        return [
+            f"{path}:{seconds:.3f}:{one}" for path, seconds, one in zip(data.paths, data.seconds, stamps, strict=True)
+        ]
+
+
+def without_stamp(name: str) -> str:
+    """`path:seconds` of a name: what stays where audio is changed."""
+    return name.rsplit(":", 2)[0]
 
 
 class StoredStates:
@@ -66,18 +92,22 @@ class StoredStates:
         folder: Of the shards.
         shapes: What is stored, encoder by encoder.
         whole: Whether every encoder of the model is stored, so that waveforms are not needed.
+        names: Of the clips of a training set, see `clip_names`.
 
     Raises:
         DamagedStates: a shard is shorter than its list says, or the list cannot be read.
     """
 
-    def __init__(self, folder: Path, shapes: Sequence[StateShape], *, whole: bool):
-        self.folder, self.shapes, self.whole = Path(folder), tuple(shapes), whole
+    def __init__(self, folder: Path, shapes: Sequence[StateShape], *, whole: bool, names: Sequence[str] = ()):
+        self.folder, self.shapes, self.whole, self.names = Path(folder), tuple(shapes), whole, names
         self._clips: dict[str, tuple[str, int, int, int, int]] = {}
         self._failed: dict[str, dict[str, str]] = {}
         for path in sorted(self.folder.glob("*.json")):
             try:
                 listed = json.loads(path.read_text(encoding="utf-8"))
+                if listed.get("format_version") != FORMAT_VERSION:
+                    logger.warning("%s: a shard of another release, not used; it may be removed", path)
+                    continue
                 shard = path.with_suffix(".f16")
                 if shard.stat().st_size != listed["bytes"]:
                     raise ValueError(f"{shard.name} has {shard.stat().st_size} bytes, expected {listed['bytes']}")
@@ -89,6 +119,10 @@ class StoredStates:
     def __contains__(self, name: str) -> bool:
         return name in self._clips or name in self._failed
 
+    def __iter__(self) -> Iterator[str]:
+        yield from self._clips
+        yield from self._failed
+
     def __len__(self) -> int:
         return len(self._clips) + len(self._failed)
 
@@ -96,7 +130,7 @@ class StoredStates:
         """Samples of a clip, and its states by encoder, float16, as `StateShape.shape` says.
 
         Args:
-            name: Of `clip_name`.
+            name: Of `clip_names`.
 
         Raises:
             AudioError: the clip could not be decoded when states were written.
@@ -104,7 +138,7 @@ class StoredStates:
         """
         if name in self._failed:
             failed = self._failed[name]
-            raise AudioError(failed["code"], failed["message"], name.rpartition(":")[0])
+            raise AudioError(failed["code"], failed["message"], _path(name))
         file, start, size, crc, samples = self._clips[name]
         with (self.folder / file).open("rb") as shard:
             shard.seek(start)
@@ -147,7 +181,7 @@ class StateWriter:
         """Takes the states of a clip.
 
         Args:
-            name: Of `clip_name`.
+            name: Of `clip_names`.
             samples: Of the clip.
             states: By encoder, [F, D] or [L + 1, F, D] with frames of padding behind those of the clip.
 
@@ -161,7 +195,7 @@ class StateWriter:
                 part = values.astype("<f2")
             if not np.isfinite(part).all():
                 raise FeatureCacheError(
-                    f"{name.rpartition(':')[0]}: states of encoder {one.encoder} do not fit float16 (largest "
+                    f"{_path(name)}: states of encoder {one.encoder} do not fit float16 (largest "
                     f"{np.abs(values).max():g}); leave data.feature_cache empty for this encoder"
                 )
             parts.append(part.tobytes())
@@ -183,5 +217,9 @@ class StateWriter:
         """Makes the shard count."""
         size = self._file.tell()
         self._file.close()
-        listed = {"bytes": size, "clips": self._clips, "failed": self._failed}
+        listed = {"format_version": FORMAT_VERSION, "bytes": size, "clips": self._clips, "failed": self._failed}
         write_text(self._path.with_suffix(".json"), json.dumps(listed) + "\n")
+
+
+def _path(name: str) -> str:
+    return name.rsplit(":", 3)[0]

@@ -7,7 +7,7 @@ import numpy as np
 
 from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ, AudioError, load_audio
 from urgentmos_jax.data.batching import BatchArrays, BatchShape, HostRows, LoadedBatch, SkippedClip
-from urgentmos_jax.data.feature_cache import StoredStates, clip_name
+from urgentmos_jax.data.feature_cache import StoredStates
 from urgentmos_jax.data.plan import Plan
 from urgentmos_jax.manifests.durations import DURATION_TOLERANCE_SECONDS
 from urgentmos_jax.manifests.sampling import stable_uniform
@@ -94,7 +94,7 @@ class BatchReader:
         length = 0
         if self.states is not None:
             epoch = 0  # Where the stored states are cut.
-            length, states = self.states.read(clip_name(self.plan.data, clip))
+            length, states = self.states.read(self.states.names[clip])
             for one, values in zip(self.states.shapes, states, strict=True):
                 arrays.states[one.encoder][at][..., : values.shape[-2], :] = values
         if arrays.waveform is not None:

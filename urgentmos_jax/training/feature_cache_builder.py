@@ -16,7 +16,14 @@ import numpy as np
 from flax import nnx
 
 from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ, AudioError
-from urgentmos_jax.data.feature_cache import FeatureCacheError, StateShape, StateWriter, StoredStates, clip_name
+from urgentmos_jax.data.feature_cache import (
+    FeatureCacheError,
+    StateShape,
+    StateWriter,
+    StoredStates,
+    clip_names,
+    without_stamp,
+)
 from urgentmos_jax.data.plan import Plan
 from urgentmos_jax.data.reading import BatchReader
 from urgentmos_jax.files import progress
@@ -71,14 +78,18 @@ def open_feature_cache(
     folder = Path(folder).absolute() / _key(module, plan)
     folder.mkdir(parents=True, exist_ok=True)
 
-    def opened() -> StoredStates:
-        return StoredStates(folder, shapes, whole=len(shapes) == len(module.config.encoders))
+    names = topology.broadcast_from_first(lambda: clip_names(plan.data))
 
-    names = [clip_name(plan.data, clip) for clip in range(len(plan.data.uids))]
+    def opened() -> StoredStates:
+        return StoredStates(folder, shapes, whole=len(shapes) == len(module.config.encoders), names=names)
+
     stored = opened()
     missing = topology.broadcast_from_first(lambda: [i for i, name in enumerate(names) if name not in stored])
     missing = list({names[i]: i for i in missing}.values())
     if missing:
+        before = {without_stamp(name) for name in stored}
+        if changed := sum(without_stamp(names[i]) in before for i in missing):
+            logger.warning("the audio of %d clips has changed since their states were written", changed)
         size = sum(one.bytes(int(plan.lengths[i])) for i in missing for one in shapes)
         minutes = float(plan.lengths[missing].sum()) / SAMPLE_RATE_HZ / 60
         audio = f"{minutes / 60:.1f} h" if minutes >= 60 else f"{minutes:.1f} min"
@@ -90,7 +101,7 @@ def open_feature_cache(
             raise FeatureCacheError(f"not confirmed: to write {text} give --yes, or leave data.feature_cache empty")
         logger.info("writing %s", text)
         mine = missing[jax.process_index() :: topology.host_count()]
-        _Builder(folder, shapes, module, reader, devices).write(mine)
+        _Builder(folder, shapes, module, reader, names, devices).write(mine)
         topology.wait_for_all("states")
         stored = opened()
     logger.info("encoder states of %d clips in %s", len(stored), folder)
@@ -104,9 +115,10 @@ class _Builder:
         shapes: Sequence[StateShape],
         module: UrgentMOS,
         reader: BatchReader,
+        names: Sequence[str],
         devices: Sequence[jax.Device],
     ):
-        self._reader, self._devices = reader, len(devices)
+        self._reader, self._names, self._devices = reader, names, len(devices)
         # Not the run's own: hosts write apart from each other.
         layout = Layout(MeshConfig(data=-1, model=1, fully_sharded=False), devices)
         graph, params = nnx.split(module)
@@ -136,7 +148,7 @@ class _Builder:
         self._writer.close()
 
     def _write_batch(self, clips: list[int], batch: Batch, pool: ThreadPoolExecutor) -> None:
-        names = [clip_name(self._reader.plan.data, clip) for clip in clips]
+        names = [self._names[clip] for clip in clips]
         waveform, lengths = np.zeros((batch.rows, batch.size), np.float32), np.zeros(batch.rows, np.int32)
         for row, found in enumerate(pool.map(self._decoded, clips)):
             if isinstance(found, AudioError):
