@@ -1,6 +1,7 @@
 """What a run starts from and ends with: other weights, the best checkpoint, memory, one run a folder, strictness."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -27,50 +28,35 @@ DEVICES = jax.local_devices()[:1]
 SRCC = "mine/dev/mos_overall/srcc"
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("data")
-    write_corpus(root / "mine" / "train", [8000 + 700 * i for i in range(8)], metrics=("mos_overall", "pesq"))
-    write_corpus(root / "mine" / "dev", [9000, 9500, 10000, 11000], seed=99)
-    return root
-
-
 def arrays(folder: Path) -> dict[str, np.ndarray]:
     state = nnx.state(load_folder(folder)[0])
     return {".".join(map(str, path)): np.asarray(x[...]) for path, x in nnx.to_flat_state(state)}
 
 
-@pytest.fixture(scope="module")
-def finished(data: Path, tmp_path_factory) -> Path:
-    """A run that keeps its best checkpoint, and two models exported: the best and the last."""
-    folder = tmp_path_factory.mktemp("run")
+@pytest.mark.slow
+def test_the_best_checkpoint_is_kept_and_exported(data: Path, tmp_path):
     values = tiny_config(data)
     values.update(dict(updates=6, save_every=100, validate_every=2, keep=1, best=SRCC))
-    trainer = Trainer(values, folder / "run", devices=DEVICES)
+    trainer = Trainer(values, tmp_path / "run", devices=DEVICES)
     trainer.run()
-    trainer.export(folder / "best")
-    return folder
-
-
-@pytest.mark.slow
-def test_the_best_checkpoint_is_kept_and_exported(finished: Path, data: Path):
-    lines = map(json.loads, (finished / "run" / "metrics.jsonl").read_text().splitlines())
+    trainer.export(tmp_path / "best")
+    lines = map(json.loads, (tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
     figures = {line["step"]: line[SRCC] for line in lines if line["kind"] == "valid"}
     assert list(figures) == [2, 4, 6]
-    best = json.loads((finished / "run" / "best.json").read_text())
+    best = json.loads((tmp_path / "run" / "best.json").read_text())
     # The first of equal ones.
     wanted = next(step for step, value in figures.items() if value == max(figures.values()))
     assert best == {"figure": SRCC, "value": figures[wanted], "update": wanted}
-    kept = {int(path.name) for path in (finished / "run" / "checkpoints").iterdir()}
+    kept = {int(path.name) for path in (tmp_path / "run" / "checkpoints").iterdir()}
     assert kept == {wanted, 6}
-    assert load_folder(finished / "best")[1]["origin"]["update"] == wanted
+    assert load_folder(tmp_path / "best")[1]["origin"]["update"] == wanted
     values = tiny_config(data)
     values.update(dict(updates=6, best=""))
-    last = Trainer(values, finished / "run", devices=DEVICES)
-    last.export(finished / "last")
+    last = Trainer(values, tmp_path / "run", devices=DEVICES)
+    last.export(tmp_path / "last")
     last.close()
-    assert load_folder(finished / "last")[1]["origin"]["update"] == 6
-    same = all((x == y).all() for x, y in zip(*(arrays(finished / n).values() for n in ("best", "last")), strict=True))
+    assert load_folder(tmp_path / "last")[1]["origin"]["update"] == 6
+    same = all((x == y).all() for x, y in zip(*(arrays(tmp_path / n).values() for n in ("best", "last")), strict=True))
     assert same == (wanted == 6)
 
 
@@ -83,9 +69,9 @@ def test_an_unknown_best_is_named(data: Path, best: str):
 
 
 @pytest.mark.slow
-def test_fine_tuning_takes_over_all_but_new_heads(finished: Path, data: Path, tmp_path, caplog):
+def test_fine_tuning_takes_over_all_but_new_heads(trained: Path, data: Path, tmp_path, caplog):
     values = tiny_config(data)
-    values.start_from, values.updates = str(finished / "best"), 1
+    values.start_from, values.updates = str(trained / "best"), 1
     values.model.categories = dict(
         quality=dict(
             mos_overall=dict(minimum=1.0, maximum=5.0, comparative=True),
@@ -96,16 +82,16 @@ def test_fine_tuning_takes_over_all_but_new_heads(finished: Path, data: Path, tm
         trainer = Trainer(values, tmp_path / "run", devices=DEVICES)
     trainer.close()
     assert "but anew: absolute_heads.pesq" in caplog.text
-    before, start = arrays(finished / "best"), arrays(tmp_path / "run" / "start")
+    before, start = arrays(trained / "best"), arrays(tmp_path / "run" / "start")
     assert all((start[name] == x).all() for name, x in before.items())
     assert {name.split(".")[1] for name in start.keys() - before.keys()} == {"pesq"}
     # The start lies in the folder: what it was taken from may go.
-    assert json.loads((tmp_path / "run" / "config.json").read_text())["start_from"] == str(finished / "best")
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["start_from"] == str(trained / "best")
 
 
-def test_fine_tuning_names_what_does_not_fit(finished: Path, data: Path, tmp_path):
+def test_fine_tuning_names_what_does_not_fit(trained: Path, data: Path, tmp_path):
     values = tiny_config(data)
-    values.start_from, values.model.width = str(finished / "best"), 16
+    values.start_from, values.model.width = str(trained / "best"), 16
     with pytest.raises(WeightsError, match=r"best does not fit.*categories\.quality.*fusion\.project\.kernel"):
         Trainer(values, tmp_path / "run", devices=DEVICES)
 
@@ -166,28 +152,28 @@ def test_strict_stops_at_the_first_bad_clip(tmp_path):
         ("precision", "bfloat16"),
     ],
 )
-def test_a_run_is_not_resumed_by_another_config(finished: Path, data: Path, key: str, value):
+def test_a_run_is_not_resumed_by_another_config(trained: Path, data: Path, tmp_path, key: str, value):
     """Case 21, also where the folder's own copy of the config is lost: each checkpoint has one."""
+    shutil.copytree(trained / "run", tmp_path / "run")
     values = tiny_config(data)
-    values.update(dict(updates=6, save_every=100, validate_every=2, keep=1, best=SRCC))
+    values.update(dict(save_every=100, validate_every=2, keep=1, best=SRCC))
     values.update_from_flattened_dict({key: value, "data.valid": ()} | ({"best": ""}))
     with pytest.raises(ConfigError, match=rf"holds a run of another config.*{key}: .* -> "):
-        Trainer(values, finished / "run", devices=DEVICES)
-    (finished / "run" / "config.json").rename(finished / "kept")
+        Trainer(values, tmp_path / "run", devices=DEVICES)
+    (tmp_path / "run" / "config.json").rename(tmp_path / "kept")
     try:
         if not key.startswith("model"):
             with pytest.raises(CheckpointError, match=rf"does not fit this config and code: .*{key}: .*start_from"):
-                Trainer(values, finished / "run", devices=DEVICES)
+                Trainer(values, tmp_path / "run", devices=DEVICES)
     finally:
-        (finished / "kept").replace(finished / "run" / "config.json")
+        (tmp_path / "kept").replace(tmp_path / "run" / "config.json")
 
 
-def test_other_metrics_are_not_resumed(finished: Path, data: Path):
+def test_other_metrics_are_not_resumed(trained: Path, data: Path):
     values = tiny_config(data)
-    values.update(dict(updates=6))
     values.model.categories.quality.pesq = dict(minimum=1.0, maximum=4.5, comparative=False)
     with pytest.raises(ConfigError, match=r"model\.categories\.quality\.pesq\.maximum: 'absent' -> 4\.5"):
-        Trainer(values, finished / "run", devices=DEVICES)
+        Trainer(values, trained / "run", devices=DEVICES)
 
 
 def program(*arguments: str) -> subprocess.CompletedProcess:
