@@ -1,5 +1,6 @@
 """Models and encoders by their hub id, from a hub of our own on the loopback interface."""
 
+import argparse
 import functools
 import hashlib
 import json
@@ -19,6 +20,8 @@ import safetensors.numpy
 from tests.helpers.corpus import GOLDEN
 from tests.helpers.torch_writer import state_dict_file
 from urgentmos_jax.cli import main
+from urgentmos_jax.cli.models import load
+from urgentmos_jax.cli.usage import UsageError
 from urgentmos_jax.weights.cache import find_model
 from urgentmos_jax.weights.hub import HubFileChanged, find_folder
 from urgentmos_jax.weights.model_folder import is_model_folder
@@ -284,8 +287,9 @@ def test_the_revision_of_a_model(hub: Hub, in_process: Path, model_folder: Path,
     assert main(["info", "me/model", "--revision", "v2"]) == 2 and "me/model" in capsys.readouterr().err
     assert main(["info", str(model_folder), "--revision", "v1"]) == 2
     assert "a folder on this machine has no revision v1" in capsys.readouterr().err
-    several = ["evaluate", "data.jsonl", "--model", "me/model", "me/other", "--revision", "v1"]
-    assert main(several) == 2
+    several = argparse.Namespace(model=["me/model", "me/other"], revision="v1", batch_seconds=None)
+    with pytest.raises(UsageError, match="--revision goes with one --model"):
+        load(several, "me/model")
 
 
 def test_no_cache_can_be_written(hub: Hub, in_process: Path, tmp_path: Path, monkeypatch, caplog):

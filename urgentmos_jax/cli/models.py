@@ -36,7 +36,7 @@ def load(arguments: argparse.Namespace, source: str | None = None) -> "Model":
     if arguments.batch_seconds is not None and not 0 < arguments.batch_seconds < math.inf:
         raise UsageError(f"--batch-seconds is {arguments.batch_seconds}, give a number above 0")
     if arguments.revision is not None and isinstance(arguments.model, list) and len(arguments.model) > 1:
-        raise UsageError("--revision goes with one --model")
+        raise UsageError("--revision goes with one --model; for several, give each as owner/name@REVISION")
     source = source or arguments.model or DEFAULT_MODEL
     try:
         return load_model(
