@@ -19,7 +19,7 @@ from urgentmos_jax.manifests.reading import read_utterances
 from urgentmos_jax.manifests.records import Utterance
 from urgentmos_jax.manifests.sampling import stable_hash
 from urgentmos_jax.scoring.loading import load_model
-from urgentmos_jax.scoring.model import Model
+from urgentmos_jax.scoring.rows import Compared, Scored
 from urgentmos_jax.statistics.correlation import agreement
 from urgentmos_jax.statistics.preference import sign_accuracy
 from urgentmos_jax.synthesis.generated import generate
@@ -64,11 +64,16 @@ class Demo:
             self._progress.begin("training (XLA compiles each shape of batch when it first comes)")
             self._train()
         self._progress.begin("the model is evaluated on voices and sentences it never met")
-        model = load_model(self.workdir / "model", compile_cache=False)
-        clips, _ = read_utterances(self.workdir / "data" / "test" / "data.jsonl")
-        predicted = self._score(model, clips)
-        results = self._evaluate(model, clips, predicted)
-        results["example"] = self._example(model)
+        clips, example = (
+            read_utterances(self.workdir / "data" / part / "data.jsonl")[0] for part in ("test", "example")
+        )
+        example.sort(key=lambda clip: clip.system_id != "clean")
+        pairs = _pairs_of_any_two(clips)
+        rows, compared = self._assess([*clips, *example], [*pairs, (len(clips), len(clips) + 1)])
+        predicted = {name: np.array([row["scores"][name] for row in rows[: len(clips)]]) for name in rows[0]["scores"]}
+        results = self._evaluate(clips, predicted)
+        results["pairs"] = self._accuracy(clips, pairs, compared[:-1])
+        results["example"] = self._example(example, rows[len(clips) :], compared[-1])
         self._progress.begin("plots are drawn")
         self._plot(clips, predicted, results)
         results |= {"clips": len(clips), "seconds": time.perf_counter() - started}
@@ -100,12 +105,21 @@ class Demo:
         trainer.run()
         trainer.export(self.workdir / "model")
 
-    def _score(self, model: Model, clips: list[Utterance]) -> dict[str, np.ndarray]:
-        rows = model.score([clip.audio_path for clip in clips])
-        return {name: np.array([row["scores"][name] for row in rows]) for name in model.metrics}
+    def _assess(
+        self, clips: list[Utterance], pairs: list[tuple[int, int]]
+    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Rows of the clips and of the pairs; each clip is encoded once."""
+        model = load_model(self.workdir / "model", compile_cache=False)
+        (self._compared,) = model.comparative_metrics
+        found = list(model.assess([clip.audio_path for clip in clips], pairs, frames=True))
+        rows, compared = (
+            [one.row for one in sorted((one for one in found if isinstance(one, kind)), key=lambda one: one.index)]
+            for kind in (Scored, Compared)
+        )
+        return rows, compared
 
-    def _evaluate(self, model: Model, clips: list[Utterance], predicted: dict[str, np.ndarray]) -> dict[str, Any]:
-        """Agreement with the labels beside ridge regression, and of the CMOS head; printed as tables."""
+    def _evaluate(self, clips: list[Utterance], predicted: dict[str, np.ndarray]) -> dict[str, Any]:
+        """Agreement with the labels beside ridge regression, printed as a table."""
         train, _ = read_utterances(self.workdir / "data" / "train" / "data.jsonl")
         ours, theirs = (mean_log_mel(clip.audio_path for clip in part) for part in (clips, train))
         kinds = np.array([clip.meta["kind"] for clip in clips])
@@ -127,19 +141,15 @@ class Demo:
             text = ", ".join(f"{kind} {value:.2f}" for kind, value in by_kind[name].items())
             columns = f"{found['n']:>6}{found['lcc']:>8.3f}{found['srcc']:>8.3f}{found['ridge_srcc']:>13.3f}"
             print(f"{name:<10}{columns}   {text}")
-        return {"metrics": metrics, "kinds": by_kind, "pairs": self._compare(model, clips)}
+        return {"metrics": metrics, "kinds": by_kind}
 
-    def _compare(self, model: Model, clips: list[Utterance]) -> dict[str, Any]:
-        """The CMOS head on pairs of any two clips."""
-        (name,) = model.comparative_metrics
+    def _accuracy(
+        self, clips: list[Utterance], pairs: list[tuple[int, int]], compared: list[dict[str, Any]]
+    ) -> dict[str, Any]:
+        """How often the CMOS head finds the better clip."""
+        name = self._compared
         true = np.array([clip.metrics[name] for clip in clips])
-        lengths = np.array([round(clip.duration * SAMPLE_RATE_HZ) for clip in clips])
-        keys = np.array([stable_hash(clip.uid) for clip in clips], np.uint64)
-        some = np.zeros(len(clips), np.int64)
-        partners = Partners("any", lengths, some, some, keys, np.ones(len(clips), bool))
-        pairs = [(a, int(b)) for draw in range(2) for a, b in enumerate(partners.draw(0, draw)) if b >= 0]
-        rows = model.compare([(clips[a].audio_path, clips[b].audio_path) for a, b in pairs])
-        cmos = [row["comparison"][name]["cmos"] for row in rows]
+        cmos = [row["comparison"][name]["cmos"] for row in compared]
         minimum = float(true.std()) / 2
         found = sign_accuracy(cmos, [true[a] - true[b] for a, b in pairs], minimum)
         print(
@@ -148,18 +158,16 @@ class Demo:
         )
         return {"metric": name, "min_difference": minimum, **found}
 
-    def _example(self, model: Model) -> dict[str, Any]:
-        """Scores a clean and a noisy clip of one sentence, and compares them in words."""
-        clips, _ = read_utterances(self.workdir / "data" / "example" / "data.jsonl")
-        clean, noisy = sorted(clips, key=lambda clip: clip.system_id != "clean")
-        titles = {"the clean clip": clean, f"the one with white noise at {EXAMPLE[1].strength:g} dB": noisy}
-        rows = model.score([clip.audio_path for clip in titles.values()], frames=True)
+    def _example(self, clips: list[Utterance], rows: list[dict[str, Any]], compared: dict[str, Any]) -> dict[str, Any]:
+        """Tells in words the scores of a clean and a noisy clip of one sentence, and their comparison."""
+        clean, noisy = clips
+        titles = ("the clean clip", f"the one with white noise at {EXAMPLE[1].strength:g} dB")
         print(f"\nOne sentence of the voice {clean.meta['voice']}, clean and with white noise as one hears it:")
-        for (title, clip), row in zip(titles.items(), rows, strict=True):
+        for title, clip, row in zip(titles, clips, rows, strict=True):
             scores = (f"{name} {value:.2f} (true {clip.metrics[name]:.2f})" for name, value in row["scores"].items())
             print(f"  {title}: {', '.join(scores)}")
-        (row,) = model.compare([(clean.audio_path, noisy.audio_path)])
-        ((name, found),) = row["comparison"].items()
+        name = self._compared
+        found = compared["comparison"][name]
         first, second = titles if found["cmos"] > 0 else reversed(titles)
         true = clean.metrics[name] - noisy.metrics[name]
         right, wrong = (found["p_a"], found["p_b"]) if found["cmos"] > 0 else (found["p_b"], found["p_a"])
@@ -170,7 +178,7 @@ class Demo:
         )
         curves = {
             clip.uid: (load_audio(clip.audio_path).waveform, row["frames"]["estoi"]["scores"])
-            for clip, row in zip(titles.values(), rows, strict=True)
+            for clip, row in zip(clips, rows, strict=True)
         }
         frame_scores(self.workdir / "frame_scores.png", curves, sample_rate_hz=SAMPLE_RATE_HZ, metric="estoi")
         return {"metric": name, "true": true, **found}
@@ -183,3 +191,12 @@ class Demo:
             panels[title] = ([clips[i].metrics[name] for i in here], values[here])
             groups.append([clips[i].meta["kind"] for i in here])
         predicted_against_true(self.workdir / "predicted_against_true.png", panels, groups)
+
+
+def _pairs_of_any_two(clips: list[Utterance]) -> list[tuple[int, int]]:
+    """Two partners for each clip, drawn as training draws them."""
+    lengths = np.array([round(clip.duration * SAMPLE_RATE_HZ) for clip in clips])
+    keys = np.array([stable_hash(clip.uid) for clip in clips], np.uint64)
+    some = np.zeros(len(clips), np.int64)
+    partners = Partners("any", lengths, some, some, keys, np.ones(len(clips), bool))
+    return [(a, int(b)) for draw in range(2) for a, b in enumerate(partners.draw(0, draw)) if b >= 0]
