@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from urgentmos_jax.audio.opening import AUDIO_SUFFIXES
+from urgentmos_jax.manifests.inputs import expand
 from urgentmos_jax.manifests.lists import find_recordings, list_kind, match_folders, read_list, read_pair_list
 from urgentmos_jax.manifests.records import ManifestError
 from urgentmos_jax.ranking.systems import systems_of_folders
@@ -145,5 +146,12 @@ def test_composed_and_decomposed_names_are_the_same(tmp_path):
         (tmp_path / folder / name).touch()
     ((name, sides),) = match_folders(tmp_path / "a", tmp_path / "b")
     assert name == "caf\u00e9" and all(Path(side).exists() for side in sides)
+    (tmp_path / "lists").mkdir()
+    for folder, spelt in (("a", "cafe\u0301.wav"), ("b", "caf\u00e9.wav")):
+        for path, root in ((tmp_path / folder / "l.txt", None), (tmp_path / "lists" / "l.txt", tmp_path / folder)):
+            path.write_text(f"{spelt}\n")
+            ((_, located),) = read_list(path, root)
+            assert Path(located).exists() and spelt not in located
     recordings = systems_of_folders({tmp_path / one: find_recordings(tmp_path / one) for one in "ab"})
+    assert [uid for uid, _ in expand(str(tmp_path / "b"), None)] == ["caf\u00e9"]
     assert [one.reference_id for one in recordings] == ["caf\u00e9"] * 2

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,5 +52,9 @@ def expand(name: str, audio_root: Path | None) -> list[tuple[str, str]]:
         tell_missing("standard input", "in the working folder", found, audio_root)
         return found
     if path.is_dir():
-        return [(str(found.relative_to(path).with_suffix("")), str(found)) for found in find_recordings(path)]
+        # As `rank` names them: one name may be spelt with composed or with decomposed letters.
+        return [
+            (unicodedata.normalize("NFC", str(found.relative_to(path).with_suffix(""))), str(found))
+            for found in find_recordings(path)
+        ]
     return read_list(path, audio_root) if list_kind(path) else [(name, name)]

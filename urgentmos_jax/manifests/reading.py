@@ -2,7 +2,7 @@
 
 The files of the authors' preparation load unchanged. Reading a quarter of a million lines takes seconds: a line costs
 one look at the disk (two with `audio_root`), with `check_files=False` and no `audio_root` none. Folders are resolved
-once each, and links to files.
+once each, and links to files; names beyond ASCII are looked for in two spellings.
 """
 
 import math

@@ -22,9 +22,9 @@ import soundfile
 
 from urgentmos_jax import files
 from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ, load_audio
-from urgentmos_jax.audio.opening import AUDIO_SUFFIXES
 from urgentmos_jax.labels import intrusive
 from urgentmos_jax.labels.workers import one_thread_each
+from urgentmos_jax.manifests.lists import find_recordings
 from urgentmos_jax.synthesis import espeak
 from urgentmos_jax.synthesis.degradations import DEGRADATIONS
 from urgentmos_jax.synthesis.plans import Plan, System
@@ -128,7 +128,7 @@ def _recorded(clean: Path) -> list[Reference]:
     """Returns the recordings of a folder."""
     if not clean.is_dir():
         raise ValueError(f"{clean}: no such folder of clean speech")
-    paths = sorted(p.relative_to(clean).as_posix() for p in clean.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
+    paths = sorted(path.relative_to(clean).as_posix() for path in find_recordings(clean))
     references = [Reference(re.sub(r"[^\w.+-]", "_", os.path.splitext(path)[0]), "", path) for path in paths]
     named: dict[str, str] = {}
     for reference in references:
