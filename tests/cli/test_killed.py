@@ -45,6 +45,7 @@ def rows_of(path: Path) -> list[dict]:
 
 
 @pytest.mark.slow
+@pytest.mark.figures
 def test_killed_at_20_random_moments(model_folder, tmp_path):
     for number in range(ROWS - 1):
         soundfile.write(tmp_path / f"{number:03}.wav", speech_like(number, 1600), 16000)
