@@ -411,7 +411,7 @@ def test_the_canary_is_created_by_pickle(tmp_path):
         canary.unlink()
 
 
-DEEP = 30_000  # far beyond Python's recursion limit
+DEEP = 9_000  # far beyond Python's recursion limit, and fewer opcodes than are too many
 SYSTEM = call("posix system", "touch canary")
 REDUCED = dump(("touch canary",)) + b"R"
 
@@ -668,6 +668,35 @@ def test_refuses_too_many_opcodes(tmp_path, monkeypatch):
     monkeypatch.setattr("urgentmos_jax.weights.torch_zip._MAX_OPCODES", 1000)
     assert read(tmp_path / "a.pt", checkpoint([None] * 900)) == [None] * 900
     assert_refused(tmp_path / "a.pt", checkpoint([None] * 1000), "more than 1000 opcodes")
+
+
+BOMBS = {
+    "lists": lambda count: b"(" + b"]" * count + b"t",
+    "dictionaries": lambda count: b"(" + b"}" * count + b"t",
+    "tuples": lambda count: b"(" + b"N\x85" * (count // 2) + b"t",
+    "marks": lambda count: b"(" * count,
+    "memo": lambda count: b"N" + b"".join(b"r" + struct.pack("<I", n) for n in range(count)),
+    "numbers": lambda count: b"(" + b"M\xff\xff" * count + b"t",
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_small_opcodes_do_not_take_large_memory(name, tmp_path):
+    """A list takes one byte of a file, and took 150 of memory."""
+    path = tmp_path / "a.pt"
+    assert_refused(path, checkpoint(Raw(BOMBS[name](100_000))), "more than 20000 opcodes, too many for its size")
+    # As many as are taken.
+    path.write_bytes(
+        checkpoint({"bomb": Raw(BOMBS[name](25_000)), "weight": tensor()}, SIX, np.zeros(260_000, np.float32))
+    )
+    tracemalloc.start()
+    try:
+        read_torch_file(path)
+    except UnsafeCheckpoint as error:
+        assert "ends with other than one object" in str(error) or "malformed" in str(error)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2 * path.stat().st_size + 2**22
 
 
 def test_names_all_globals_and_what_to_do(tmp_path):

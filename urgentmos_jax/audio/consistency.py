@@ -188,7 +188,7 @@ def _crc16_of(raw: BinaryIO, length: int) -> int | None:
 
 def _crc16(data: bytes, crc: int = 0) -> int:
     """CRC-16/ARC, going on from one. Rows of the data are taken side by side, then joined: it is linear."""
-    table = np.arange(256, dtype=np.uint16)
+    table: np.ndarray = np.arange(256, dtype=np.uint16)
     for _ in range(8):
         table = table >> 1 ^ np.where(table & 1, 0xA001, 0).astype(np.uint16)
     count = max(1, min(_MAX_CRC_ROWS, len(data) // 64))

@@ -46,9 +46,10 @@ _CONTAINERS |= {"EMPTY_LIST", "APPEND", "APPENDS", "EMPTY_DICT", "SETITEM", "SET
 _OPCODES = _LITERALS | _MEMO | _CONTAINERS | {"PROTO", "STOP", "NONE", "NEWTRUE", "NEWFALSE"}
 _OPCODES |= {"GLOBAL", "REDUCE", "BUILD", "BINPERSID"}
 
-# A tensor takes about 35 opcodes and 250 bytes: above any weights file, and bounding time and memory.
+# Above any weights file, and bounding time and memory: a tensor takes about 35 opcodes and, with its entry in the zip,
+# 2,000 bytes; a list takes one opcode, and 80 bytes of memory.
 _MAX_PICKLE_BYTES = 64 * 2**20
-_MAX_OPCODES = 2_000_000
+_MAX_OPCODES, _MIN_BYTES_AN_OPCODE = 20_000, 40
 _MAX_DEPTH = 32
 _MAX_DIMENSIONS = 32
 _MAX_FAULTS = 16
@@ -118,7 +119,7 @@ def read_torch_file(path: str | os.PathLike) -> Any:
         try:
             archive = _Archive(file)
             pickle = archive.read_pickle()
-            _scan(pickle)
+            _scan(pickle, max(_MAX_OPCODES, path.stat().st_size // _MIN_BYTES_AN_OPCODE))
             result = _build(pickle, archive)
             _check_tree(result, 0, {})
             return result
@@ -229,10 +230,10 @@ def _check_entry(info: zipfile.ZipInfo) -> None:
         raise _Fault(f"zip entry {_printable(name)} has an unsafe path")
 
 
-def _scan(pickle: bytes) -> None:
+def _scan(pickle: bytes, max_opcodes: int) -> None:
     """Refuses a pickle with opcodes or globals off the allowlists, naming them, before anything is built."""
     faults: dict[str, None] = {}  # an ordered set
-    for fault in _pickle_faults(pickle):
+    for fault in _pickle_faults(pickle, max_opcodes):
         faults[fault] = None
         if len(faults) == _MAX_FAULTS:
             break
@@ -246,7 +247,7 @@ def _opcodes(pickle: bytes) -> Iterator[tuple[str, Any, int]]:
         yield opcode.name, argument, position or 0
 
 
-def _pickle_faults(pickle: bytes) -> Iterator[str]:
+def _pickle_faults(pickle: bytes, max_opcodes: int) -> Iterator[str]:
     # What the last two opcodes pushed, and the memo: enough to name, not to trust, what STACK_GLOBAL takes.
     pushed: tuple[Any, Any] = (None, None)
     memo: dict[int, Any] = {}
@@ -254,8 +255,8 @@ def _pickle_faults(pickle: bytes) -> Iterator[str]:
     try:
         for count, (name, argument, position) in enumerate(_opcodes(pickle)):
             end = position + 1
-            if count == _MAX_OPCODES:
-                yield f"more than {_MAX_OPCODES} opcodes"
+            if count == max_opcodes:
+                yield f"more than {max_opcodes} opcodes, too many for its size"
                 return
             if name not in _OPCODES:
                 yield f"opcode {name}"
@@ -391,8 +392,9 @@ def _check_tree(node: Any, depth: int, seen: dict[int, int]) -> None:
         raise _Fault(f"objects nested deeper than {_MAX_DEPTH}, or holding themselves")
     if seen.get(id(node), -1) >= depth:
         return
-    seen[id(node)] = depth
     if isinstance(node, dict | list | tuple):
+        if node:
+            seen[id(node)] = depth
         for child in node.values() if isinstance(node, dict) else node:
             _check_tree(child, depth + 1, seen)
     elif node is not None and not isinstance(node, str | int | float | np.ndarray):
