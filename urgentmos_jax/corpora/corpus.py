@@ -37,11 +37,9 @@ class Tree:
         Raises:
             ManifestError: None does; lists all paths that were tried.
         """
-        tries = [folder / name for folder in self._folders for name in names]
-        for path in tries:
-            if path.exists():
-                return path
-        listed = ", ".join(map(str, tries))
+        if found := self.find_or_none(*names):
+            return found
+        listed = ", ".join(str(folder / name) for folder in self._folders for name in names)
         raise ManifestError([f"{self.root}: not the folder of this corpus: none of these exists: {listed}"])
 
     def find_or_none(self, *names: str) -> Path | None:

@@ -137,15 +137,8 @@ def prepare_table(
         system, reference = (row[name] or None if name else None for name in (columns.system, columns.reference))
         if columns.system and not system:
             split.fault(position, f"no {columns.system}; name what produced the recording")
-        split.add(
-            position,
-            audio,
-            locate(audio, table.path, audio_root),
-            system=system,
-            reference=reference,
-            ratings=ratings,
-            meta=reading.deviations(position, row, ratings),
-        )
+        path, meta = locate(audio, table.path, audio_root), reading.deviations(position, row, ratings)
+        split.add(position, audio, path, system=system, reference=reference, ratings=ratings, meta=meta)
     mapping = asdict(columns) | {"delimiter": table.delimiter}
     return write_split(split, output, max_bad_fraction=max_bad_fraction, about={"mapping": mapping})
 
@@ -174,13 +167,13 @@ class _Reading:
         return {metric: ratings for metric, ratings in found.items() if ratings}
 
     def _ratings(self, position: Position, metric: str, cell: str, row: dict[str, str]) -> list[Rating]:
+        fault = ""
         if _DECIMAL_COMMA.fullmatch(cell):
-            text = f"{metric} {cell!r} could be one number or two; write {cell.replace(',', '.')} or [{cell}]"
-            self.split.fault(position, text)
-            return []
-        if "," in cell and _OTHER_SEPARATOR.search(_COMMA.sub(",", cell.strip())):
-            text = f"{metric} {cell!r} has commas and other separators; write decimals with a point"
-            self.split.fault(position, text)
+            fault = f"could be one number or two; write {cell.replace(',', '.')} or [{cell}]"
+        elif "," in cell and _OTHER_SEPARATOR.search(_COMMA.sub(",", cell.strip())):
+            fault = "has commas and other separators; write decimals with a point"
+        if fault:
+            self.split.fault(position, f"{metric} {cell!r} {fault}")
             return []
         texts = split_cell(cell) or [""]
         scale = self._scale(metric)

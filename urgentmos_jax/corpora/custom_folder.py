@@ -61,13 +61,6 @@ def _read(tree: Tree, split: Split, *, audio_root: Path | None) -> None:
         if not ratings and not labels:
             split.dropped["no rating"] += 1
             continue
-        split.add(
-            position,
-            row["wav_path"],
-            locate(row["wav_path"], tree.root / "data.csv", audio_root),
-            system=row["system_id"] or None,
-            reference=row["reference_id"] or None,
-            ratings=ratings,
-            labels=labels,
-            meta=meta,
-        )
+        audio, path = row["wav_path"], locate(row["wav_path"], tree.root / "data.csv", audio_root)
+        ids = {"system": row["system_id"] or None, "reference": row["reference_id"] or None}
+        split.add(position, audio, path, **ids, ratings=ratings, labels=labels, meta=meta)

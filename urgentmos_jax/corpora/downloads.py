@@ -4,6 +4,7 @@
 commit. What it lists and is still there is not fetched again, even if the archive itself was deleted.
 """
 
+import contextlib
 import datetime
 import hashlib
 import http.client
@@ -12,7 +13,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,11 @@ class Archive:
     sha256: str | None = None
     nested: tuple[str, ...] = ()
     unpack: bool = True
+
+    @classmethod
+    def zenodo(cls, record: int, name: str, **options: Any) -> "Archive":
+        """A file of a record of Zenodo."""
+        return cls((f"https://zenodo.org/records/{record}/files/{name}",), name, **options)
 
 
 @dataclass(frozen=True)
@@ -217,14 +223,10 @@ def _digests(path: Path) -> dict[str, str]:
 def _fetch_hub_file(one: HubFile, folder: Path) -> dict[str, Any]:
     import huggingface_hub
 
-    try:
+    with _hub_errors(one.repo, folder, file=one.name):
         revision, sizes = _hub_files(one.repo)
         require_space(folder, 2 * sizes.get(one.name, 0), f"{one.name}, unpacked,")
         huggingface_hub.hf_hub_download(one.repo, one.name, repo_type="dataset", revision=revision, local_dir=folder)
-    except DownloadError:
-        raise
-    except Exception as error:  # Errors of the hub, its HTTP client and the disk have no common base.
-        raise _hub_error(one.repo, folder, error, file=one.name) from None
     return {"address": f"{one.repo}/{one.name}", "revision": revision}
 
 
@@ -233,15 +235,11 @@ def _fetch_dataset(one: HubDataset, folder: Path) -> dict[str, Any]:
 
     target = folder / one.into
     target.mkdir(parents=True, exist_ok=True)
-    try:
+    with _hub_errors(one.repo, target, gated=one.gated):
         revision, sizes = _hub_files(one.repo)
         size = sum(sizes.values())
         require_space(target, size, one.repo)
         huggingface_hub.snapshot_download(one.repo, repo_type="dataset", revision=revision, local_dir=target)
-    except DownloadError:
-        raise
-    except Exception as error:  # As above.
-        raise _hub_error(one.repo, target, error, gated=one.gated) from None
     _tell(f"{target}: {one.repo} at {revision}, {size:,} bytes")
     holds = [str(Path(one.into, name)) for name in sizes]
     return {"address": one.repo, "revision": revision, "size_bytes": size, "holds": holds}
@@ -255,18 +253,24 @@ def _hub_files(repo: str) -> tuple[str | None, dict[str, int]]:
     return info.sha, {file.rfilename: file.size or 0 for file in info.siblings or ()}
 
 
-def _hub_error(
-    repo: str, target: Path, error: Exception, *, file: str | None = None, gated: bool = False
-) -> DownloadError:
+@contextlib.contextmanager
+def _hub_errors(repo: str, target: Path, *, file: str = "", gated: bool = False) -> Iterator[None]:
+    """Errors of the hub, its HTTP client and the disk, which have no common base, as `DownloadError`."""
     from huggingface_hub.errors import GatedRepoError
 
-    reason = str(error).strip().split("\n")[0] or type(error).__name__
-    command = f"hf download {repo} {file + ' ' if file else ''}--repo-type dataset --local-dir {target}"
-    if gated or isinstance(error, GatedRepoError):
-        page = f"https://huggingface.co/datasets/{repo}"
-        steps = f"accept its terms at {page}, create a token there, run `hf auth login`, and run this command again"
-        return DownloadError(f"{repo}: cannot be downloaded ({reason}). It is gated: {steps}; or `{command}`")
-    return DownloadError(f"{repo}: cannot be downloaded ({reason}). Without a network, run `{command}` elsewhere")
+    try:
+        yield
+    except DownloadError:
+        raise
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        advice = f"`hf download {repo} {file}{' ' * bool(file)}--repo-type dataset --local-dir {target}`"
+        if gated or isinstance(error, GatedRepoError):
+            terms = f"accept its terms at https://huggingface.co/datasets/{repo}, create a token there"
+            advice = f"It is gated: {terms}, run `hf auth login`, and run this command again; or {advice}"
+        else:
+            advice = f"Without a network, run {advice} elsewhere"
+        raise DownloadError(f"{repo}: cannot be downloaded ({reason}). {advice}") from None
 
 
 def _tell(text: str) -> None:

@@ -221,17 +221,13 @@ def _utterances(
 
 
 def _pairs(pairs: Iterable[RatedPair], seconds: Mapping[str, float], folder: str) -> list[Pair]:
-    return [
-        Pair(
-            pair.uids,
-            (written_path(pair.paths[0], folder), written_path(pair.paths[1], folder)),
-            (round(seconds[pair.paths[0]], 6), round(seconds[pair.paths[1]], 6)),
-            {"mos_overall": pair.label},
-            pair.meta | {"label": "preference"},
-        )
-        for pair in pairs
-        if all(path in seconds for path in pair.paths)
-    ]
+    found = []
+    for pair in pairs:
+        if all(path in seconds for path in pair.paths):
+            a, b = ((written_path(path, folder), round(seconds[path], 6)) for path in pair.paths)
+            labels, meta = {"mos_overall": pair.label}, pair.meta | {"label": "preference"}
+            found.append(Pair(pair.uids, (a[0], b[0]), (a[1], b[1]), labels, meta))
+    return found
 
 
 def _report(

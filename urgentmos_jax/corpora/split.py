@@ -88,18 +88,9 @@ class Split(RowChecks):
         labels: Mapping[str, float] | None = None,
         meta: Mapping[str, Any] | None = None,
     ) -> None:
-        """Adds a row. Ratings of a recording are collected over rows; everything else must agree.
+        """Adds a row, see `Recording`. Ratings of a recording are collected over rows; everything else must agree.
 
-        Args:
-            position: Of the row.
-            audio: The recording as listed.
-            path: Its file.
-            uid: Its id; by default `make_uid` of system and reference, or of system and `audio` as first listed.
-            system: What produced it.
-            reference: What it says.
-            ratings: {metric: ratings}.
-            labels: {metric: published mean}.
-            meta: Standard deviations and so on.
+        Its `uid` is by default `make_uid` of system and reference, or of system and `audio` as first listed.
         """
         path = self.real_folder(os.fspath(path))
         known = self.recordings.get(path)
@@ -113,9 +104,8 @@ class Split(RowChecks):
             known.ratings.setdefault(metric, []).extend(values)
         for mine, given in ((known.labels, labels), (known.meta, meta)):
             for name, value in (given or {}).items():
-                if mine.setdefault(name, value) != value:
-                    text = f"{name} {value} differs from that of an earlier row of {audio!r}, {mine[name]}"
-                    self.fault(position, text)
+                if (first := mine.setdefault(name, value)) != value:
+                    self.fault(position, f"{name} {value} differs from that of an earlier row of {audio!r}, {first}")
 
     def add_pair(
         self,
@@ -126,11 +116,9 @@ class Split(RowChecks):
         meta: Mapping[str, Any],
     ) -> None:
         """Adds a comparison of two recordings; `meta` is its key in the corpus, which must be unique."""
-        first = self._keys.setdefault(tuple(meta.items()), position)
-        if first is not position:
-            self.fault(
-                position, f"{', '.join(f'{name} {key!r}' for name, key in meta.items())} is already used at {first}"
-            )
+        if (first := self._keys.setdefault(tuple(meta.items()), position)) is not position:
+            key = ", ".join(f"{name} {key!r}" for name, key in meta.items())
+            self.fault(position, f"{key} is already used at {first}")
         a, b = (self.real_folder(os.fspath(path)) for path in paths)
         self.pairs.append(RatedPair(position, uids, (a, b), label, dict(meta)))
 

@@ -17,13 +17,7 @@ _TOLERANCE = 0.01  # Published means are rounded.
 
 
 def read_splits(tree: Tree, split: Split, *, hub_splits: dict[str, tuple[str, ...]]) -> None:
-    """Reads a split and writes its embedded recordings to `audio/<hub split>/<submission>/`.
-
-    Args:
-        tree: The corpus.
-        split: To fill.
-        hub_splits: {split: splits of the hub that it consists of}.
-    """
+    """Reads the hub's `hub_splits[split.name]`; writes their recordings to `audio/<hub split>/<submission>/`."""
     firsts: dict[str, Position] = {}
     for hub_split in hub_splits[split.name]:
         columns = ["sample_id", "system_id", "audio"]
@@ -43,17 +37,9 @@ def read_splits(tree: Tree, split: Split, *, hub_splits: dict[str, tuple[str, ..
                 split.dropped["no label"] += 1
                 continue
             own = submission in re.split(r"[^0-9A-Za-z]+", sample)
-            split.add(
-                position,
-                sample,
-                extract(row["audio"], tree.extracted, hub_split, submission, file),
-                uid=uid,
-                system=system,
-                reference=f"{hub_split}-{file}" if own else sample,
-                ratings=ratings,
-                labels=labels,
-                meta=meta,
-            )
+            ids = {"uid": uid, "system": system, "reference": f"{hub_split}-{file}" if own else sample}
+            path = extract(row["audio"], tree.extracted, hub_split, submission, file)
+            split.add(position, sample, path, **ids, ratings=ratings, labels=labels, meta=meta)
 
 
 def _labels(

@@ -6,36 +6,36 @@ it; which recordings say the same is known from the clustered transcripts of UTM
 """
 
 import hashlib
+from functools import partial
+from typing import Any
 
-from urgentmos_jax.corpora.corpus import Tree
+from urgentmos_jax.corpora.corpus import Corpus, Tree
 from urgentmos_jax.corpora.downloads import Archive
 from urgentmos_jax.corpora.split import Split, make_uid
 from urgentmos_jax.manifests.tables import CsvFile
 
-LICENCE = "Blizzard, to be accepted"
 _LISTS = {"train": "TRAINSET", "dev": "DEVSET", "test": "TESTSET"}
 _TRANSCRIPTS = "transcriptions_clustered.csv"
-TRANSCRIPTS = Archive(
-    addresses=(f"https://raw.githubusercontent.com/sarulab-speech/UTMOS22/master/strong/{_TRANSCRIPTS}",),
-    name=_TRANSCRIPTS,
-    unpack=False,
-)
+_ADDRESS = f"https://raw.githubusercontent.com/sarulab-speech/UTMOS22/master/strong/{_TRANSCRIPTS}"
 
 
-def by_hand(top: str) -> str:
-    """How to obtain the recordings."""
+def voicemos_corpus(name: str, track: str, **card: Any) -> Corpus:
+    """The corpus of a track, main or ood; the rest is of its card."""
     scripts = "01_get.py, 02_gather.py and 03_preprocess.py"
-    return f"accept the licence of the Blizzard Challenge, then run {scripts}, in this order, in SOURCE/{top}"
+    return Corpus(
+        name=name,
+        protocol="naturalness",
+        licence="Blizzard, to be accepted",
+        home="https://zenodo.org/records/6572573",
+        read=partial(_read, track=track),
+        downloads=(Archive.zenodo(6572573, f"{track}.tar.gz"), Archive((_ADDRESS,), _TRANSCRIPTS, unpack=False)),
+        by_hand=f"accept the licence of the Blizzard Challenge, then run {scripts}, in this order, in SOURCE/{track}",
+        top_folders=(track,),
+        **card,
+    )
 
 
-def read_list(tree: Tree, split: Split, *, track: str) -> None:
-    """Reads a split.
-
-    Args:
-        tree: The corpus.
-        split: To fill.
-        track: Its name in the transcripts: main or ood.
-    """
+def _read(tree: Tree, split: Split, *, track: str) -> None:
     ratings = CsvFile(tree.find(f"DATA/sets/{_LISTS[split.name]}"), None)
     clusters = _clusters(tree, split, track)
     for position, (system, name, score, _, listener, *_) in split.table(ratings, minimum=5):
@@ -47,15 +47,10 @@ def read_list(tree: Tree, split: Split, *, track: str) -> None:
         rating = split.value(position, "mos_overall", score)
         if rating is None:
             continue
-        split.add(
-            position,
-            name,
-            tree.audio(f"DATA/wav/{name}"),
-            uid=make_uid(system, reference),
-            system=system,
-            reference=clusters.get(name.removesuffix(".wav")),
-            ratings={"mos_overall": [(hashlib.sha256(listener.encode()).hexdigest()[:8], rating)]},
-        )
+        ratings = {"mos_overall": [(hashlib.sha256(listener.encode()).hexdigest()[:8], rating)]}
+        uid, cluster = make_uid(system, reference), clusters.get(name.removesuffix(".wav"))
+        path = tree.audio(f"DATA/wav/{name}")
+        split.add(position, name, path, uid=uid, system=system, reference=cluster, ratings=ratings)
 
 
 def _clusters(tree: Tree, split: Split, track: str) -> dict[str, str]:
@@ -66,9 +61,8 @@ def _clusters(tree: Tree, split: Split, track: str) -> dict[str, str]:
         return {}
     file = CsvFile(path, ["wav_name", "track", "cluster"])
     split.sources[file.path] = file.sha256
-    header = file.header
-    columns = [header.index(name) for name in ("wav_name", "track", "cluster")]
-    rows = ([row[column] for column in columns] for _, row in file if len(row) == len(header))
+    columns = [file.header.index(name) for name in ("wav_name", "track", "cluster")]
+    rows = ([row[column] for column in columns] for _, row in file if len(row) == len(file.header))
     return {
         name.removesuffix(".wav"): f"{track}-{cluster}"
         for name, its_track, cluster in rows

@@ -5,18 +5,19 @@ masked, so a clip's features do not depend on its batch.
 """
 
 import dataclasses
-from typing import Any, ClassVar, Literal
+import functools
+from typing import Any, ClassVar, Literal, Unpack
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from urgentmos_jax.encoders.encoder import Architecture, Encoder
+from urgentmos_jax.encoders.encoder import Architecture, Encoder, Options
 from urgentmos_jax.encoders.log_mel import HOP_SAMPLES, WINDOW_SAMPLES, log_mel
 from urgentmos_jax.nn.attention import PreNormLayer
 from urgentmos_jax.nn.blocks import Conv1d, gelu, layer_norm, sinusoids
 from urgentmos_jax.nn.masking import conv_lengths, length_mask, masked_mean
-from urgentmos_jax.nn.stack import LayerStack, States, stack_flops
+from urgentmos_jax.nn.stack import LayerStack, stack_flops
 
 # Keeps silence silent; 1 LSB of 16 bits has ten times as much.
 _MIN_POWER = 1e-10
@@ -46,21 +47,17 @@ class CompactConfig(Architecture):
     stride: int = dataclasses.field(default=2, metadata={"later": True})
 
     def frame_lengths(self, samples: Any) -> Any:
-        """Frames of clips of so many samples (int or integer array)."""
         # The second convolution has 2 s - 1 taps and pads s - 1 frames on each side.
         return -(-conv_lengths(samples, [(WINDOW_SAMPLES, HOP_SAMPLES)]) // self.stride)
 
     @property
     def samples_per_frame(self) -> int:
-        """Hop of the frames in samples at 16 kHz."""
         return self.stride * HOP_SAMPLES
 
     def stem_values(self, samples: int) -> int:
-        """Values that are alive at the peak before the layers: the windows and their spectrum."""
-        return 2 * samples // HOP_SAMPLES * WINDOW_SAMPLES
+        return 2 * samples // HOP_SAMPLES * WINDOW_SAMPLES  # The windows and their spectrum.
 
     def flops(self, samples: int) -> float:
-        """Operations for one clip."""
         mel, frames = conv_lengths(samples, [(WINDOW_SAMPLES, HOP_SAMPLES)]), self.frame_lengths(samples)
         width = self.hidden_size
         convolutions = 2 * width * (3 * mel * self.mel_bins + (2 * self.stride - 1) * frames * width)
@@ -68,12 +65,7 @@ class CompactConfig(Architecture):
 
 
 class Compact(Encoder):
-    """Log-mel encoder trained from scratch.
-
-    Args:
-        config: Sizes.
-        rngs: Stream `params` of the initialisation.
-    """
+    """Log-mel encoder trained from scratch."""
 
     config_class: ClassVar[type] = CompactConfig
     config: CompactConfig
@@ -85,21 +77,12 @@ class Compact(Encoder):
         taps, edge = 2 * config.stride - 1, config.stride - 1
         self.conv_down = Conv1d(width, width, taps, stride=config.stride, padding=(edge, edge), rngs=rngs)
         heads, feedforward, rate = config.num_attention_heads, config.intermediate_size, config.dropout
-        self.layers = LayerStack(
-            lambda rngs: PreNormLayer(width, heads, feedforward, dropout=rate, rngs=rngs),
-            config.num_hidden_layers,
-            rngs=rngs,
-        )
+        build = functools.partial(PreNormLayer, width, heads, feedforward, dropout=rate)
+        self.layers = LayerStack(build, config.num_hidden_layers, rngs=rngs)
         self.norm = layer_norm(width, rngs=rngs)
 
     def __call__(
-        self,
-        waveform: jax.Array,
-        lengths: jax.Array,
-        *,
-        states: States = "last",
-        gradient_scale: float = 1.0,
-        dropout_key: jax.Array | None = None,
+        self, waveform: jax.Array, lengths: jax.Array, **options: Unpack[Options]
     ) -> tuple[jax.Array, jax.Array]:
         """As `Encoder.__call__`; the last layer has passed the final norm, the states have not."""
         # Level is no matter of quality here; a clip's own mean power is 1.
@@ -111,6 +94,4 @@ class Compact(Encoder):
         h = gelu(self.conv_down(jnp.where(mel_mask, x, 0)))
         frames = self.config.frame_lengths(lengths)
         h = h + sinusoids(h.shape[1], h.shape[2]).astype(h.dtype)
-        mask = length_mask(frames, h.shape[1])
-        h = self.layers(h, mask, states=states, final=self.norm, gradient_scale=gradient_scale, dropout_key=dropout_key)
-        return h, frames
+        return self.layers(h, length_mask(frames, h.shape[1]), final=self.norm, **options), frames

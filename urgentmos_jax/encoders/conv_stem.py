@@ -1,7 +1,5 @@
 """Convolutions from samples to frames of wav2vec2, HuBERT and WavLM, their norms over valid frames only."""
 
-from typing import Literal
-
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -14,15 +12,7 @@ class StemLayer(nnx.Module):
     """Convolution, norm (over time per channel, over channels, or none), GELU."""
 
     def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        kernel: int,
-        stride: int,
-        *,
-        bias: bool,
-        norm: Literal["group", "layer"] | None,
-        rngs: nnx.Rngs,
+        self, inputs: int, outputs: int, kernel: int, stride: int, norm: str | None, *, bias: bool, rngs: nnx.Rngs
     ):
         self.geometry = (kernel, stride)
         self.conv = Conv1d(inputs, outputs, kernel, stride=stride, bias=bias, rngs=rngs)

@@ -1,6 +1,6 @@
 """What every encoder has in common: the questions that model, scoring and training ask it."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypedDict, Unpack
 
 import jax
 from flax import nnx
@@ -66,8 +66,27 @@ def no_regularisation(model_type: str) -> str:
     return f"{model_type} has no train-time regularisation (dropout, SpecAugment, LayerDrop); set noise=False for it"
 
 
+class Options(TypedDict, total=False):
+    """What is asked of an encoder, which its stack of layers takes.
+
+    Attributes:
+        states: "last", the default: the last layer; "all": every hidden state; weights [L + 1]: their weighted sum.
+        gradient_scale: Factor on the gradient from a weighted sum into the encoder.
+        dropout_key: Random key of train-time regularisation, for architectures that have it; None = evaluation.
+    """
+
+    states: States
+    gradient_scale: float
+    dropout_key: jax.Array | None
+
+
 class Encoder(nnx.Module):
-    """Waveform to frames of features."""
+    """Waveform to frames of features.
+
+    Args:
+        config: Of the family.
+        rngs: Stream `params` of the random initialisation.
+    """
 
     config_class: ClassVar[type[Architecture]]
 
@@ -77,22 +96,14 @@ class Encoder(nnx.Module):
         raise NotImplementedError
 
     def __call__(
-        self,
-        waveform: jax.Array,
-        lengths: jax.Array,
-        *,
-        states: States = "last",
-        gradient_scale: float = 1.0,
-        dropout_key: jax.Array | None = None,
+        self, waveform: jax.Array, lengths: jax.Array, **options: Unpack[Options]
     ) -> tuple[jax.Array, jax.Array]:
         """Encodes a batch.
 
         Args:
             waveform: [B, T] float32, 16 kHz; what lies beyond a clip's length has no influence.
             lengths: [B] samples.
-            states: "last": the last layer; "all": every hidden state; weights [L + 1]: their weighted sum.
-            gradient_scale: Factor on the gradient from a weighted sum into the encoder.
-            dropout_key: Random key of train-time regularisation, for architectures that have it; None = evaluation.
+            options: See `Options`.
 
         Returns:
             Features [B, F, D] ([L + 1, B, F, D] for "all") and their lengths [B] in frames.

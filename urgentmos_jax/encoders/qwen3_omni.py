@@ -5,18 +5,19 @@ since it is padded to the longest chunk of the batch; here it is always heard as
 """
 
 import dataclasses
-from typing import Any, ClassVar, Literal
+import functools
+from typing import Any, ClassVar, Literal, Unpack
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from urgentmos_jax.encoders.encoder import Architecture, Encoder
+from urgentmos_jax.encoders.encoder import Architecture, Encoder, Options
 from urgentmos_jax.encoders.log_mel import HOP_SAMPLES, whisper_log_mel
 from urgentmos_jax.nn.attention import PreNormLayer
 from urgentmos_jax.nn.blocks import gelu, layer_norm, linear, sinusoids
 from urgentmos_jax.nn.masking import length_mask
-from urgentmos_jax.nn.stack import LayerStack, States, stack_flops
+from urgentmos_jax.nn.stack import LayerStack, stack_flops
 
 # Frames of a full chunk behind the stem, fixed in the length formula of transformers.
 CHUNK_FRAMES = 13
@@ -48,12 +49,10 @@ class Qwen3OmniConfig(Architecture):
 
     @property
     def output_width(self) -> int:
-        """Features of a frame behind the final projection."""
         return self.output_dim
 
     @property
     def samples_per_frame(self) -> float:
-        """Hop of the frames in samples at 16 kHz, on average."""
         return self.chunk * HOP_SAMPLES / CHUNK_FRAMES
 
     @property
@@ -62,20 +61,17 @@ class Qwen3OmniConfig(Architecture):
         return self.window // self.chunk * CHUNK_FRAMES
 
     def mel_lengths(self, samples: Any) -> Any:
-        """Mel frames of clips of so many samples (int or integer array)."""
         return samples // HOP_SAMPLES
 
     def frame_lengths(self, samples: Any) -> Any:
-        """Frames of clips of so many samples (int or integer array)."""
         mel = self.mel_lengths(samples)
         return mel // self.chunk * CHUNK_FRAMES + halved(mel % self.chunk)
 
     def stem_values(self, samples: int) -> int:
-        """Values that are alive at the peak before the layers: in and out of the first GELU."""
+        # In and out of the first GELU.
         return 2 * self.mel_lengths(samples) // 2 * self.mel_bins // 2 * self.stem_channels
 
     def flops(self, samples: int) -> float:
-        """Operations for one clip, linear in its length."""
         chunks, frames = self.mel_lengths(samples) / self.chunk, self.frame_lengths(samples)
         time, bins, channels, stem = self.chunk, self.mel_bins, (1, *[self.stem_channels] * 2), 0
         for inputs in channels:
@@ -88,12 +84,7 @@ class Qwen3OmniConfig(Architecture):
 
 
 class Qwen3Omni(Encoder):
-    """Qwen3-Omni audio encoder.
-
-    Args:
-        config: Architecture.
-        rngs: Stream `params` of the random initialisation.
-    """
+    """Qwen3-Omni audio encoder."""
 
     config_class: ClassVar[type] = Qwen3OmniConfig
     config: Qwen3OmniConfig
@@ -103,25 +94,17 @@ class Qwen3Omni(Encoder):
         width, channels, bins = config.hidden_size, config.stem_channels, config.mel_bins
         self.stem = nnx.List(HalvingConv2d(inputs, channels, rngs=rngs) for inputs in (1, channels, channels))
         self.stem_out = linear(channels * halved(bins), width, bias=False, rngs=rngs)
-        heads, feedforward = config.num_attention_heads, config.intermediate_size
-        self.layers = LayerStack(
-            lambda rngs: PreNormLayer(width, heads, feedforward, rngs=rngs), config.num_hidden_layers, rngs=rngs
-        )
+        build = functools.partial(PreNormLayer, width, config.num_attention_heads, config.intermediate_size)
+        self.layers = LayerStack(build, config.num_hidden_layers, rngs=rngs)
         self.norm = layer_norm(width, rngs=rngs)
         self.project_in = linear(width, width, rngs=rngs)
         self.project_out = linear(width, config.output_dim, rngs=rngs)
 
     def __call__(
-        self,
-        waveform: jax.Array,
-        lengths: jax.Array,
-        *,
-        states: States = "last",
-        gradient_scale: float = 1.0,
-        dropout_key: jax.Array | None = None,
+        self, waveform: jax.Array, lengths: jax.Array, **options: Unpack[Options]
     ) -> tuple[jax.Array, jax.Array]:
         """As `Encoder.__call__`; the states have `hidden_size` features and have passed no norm."""
-        del dropout_key
+        options["dropout_key"] = None
         config = self.config
         h = self._stem(waveform, lengths)
         rows, frames, width = h.shape
@@ -132,7 +115,7 @@ class Qwen3Omni(Encoder):
         missing = [(0, 0), (0, windows * size - frames)]
         h = jnp.pad(h, [*missing, (0, 0)]).reshape(rows * windows, size, width)
         mask = jnp.pad(mask, missing).reshape(rows * windows, size)
-        h = self.layers(h, mask, states=states, final=self._final, gradient_scale=gradient_scale)
+        h = self.layers(h, mask, final=self._final, **options)
         h = h.reshape(*h.shape[:-3], rows, windows * size, h.shape[-1])
         return h[..., : config.frame_lengths(waveform.shape[1]), :], config.frame_lengths(lengths)
 

@@ -10,22 +10,23 @@ given. A layer that LayerDrop skips hands on its input, which stays in the list 
 """
 
 import dataclasses
+import functools
 import itertools
 import math
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Unpack
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from urgentmos_jax.encoders.conv_stem import StemLayer
-from urgentmos_jax.encoders.encoder import Architecture, Encoder
+from urgentmos_jax.encoders.encoder import Architecture, Encoder, Options
 from urgentmos_jax.encoders.relative_positions import gated_bias, relative_bias
 from urgentmos_jax.encoders.spec_augment import sample_spans
 from urgentmos_jax.nn.attention import Attention
 from urgentmos_jax.nn.blocks import Conv1d, dropout, gelu, layer_norm, split_key
 from urgentmos_jax.nn.masking import conv_lengths, length_mask, masked_mean
-from urgentmos_jax.nn.stack import LayerStack, States, stack_flops
+from urgentmos_jax.nn.stack import LayerStack, stack_flops
 
 _RATES = (
     *("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout", "layerdrop"),
@@ -77,25 +78,20 @@ class Wav2Vec2Config(Architecture):
     mask_feature_min_masks: int = dataclasses.field(default=0, metadata={"min": 0})
 
     def without_regularisation(self) -> "Wav2Vec2Config":
-        """The same encoder with every rate of train-time regularisation at 0."""
         defaults: dict[str, Any] = {f.name: f.default for f in dataclasses.fields(self) if f.name in _REGULARISATION}
         return dataclasses.replace(self, **defaults)
 
     def frame_lengths(self, samples: Any) -> Any:
-        """Frames of clips of so many samples (int or integer array)."""
         return conv_lengths(samples, zip(self.conv_kernel, self.conv_stride, strict=True))
 
     @property
     def samples_per_frame(self) -> int:
-        """Hop of the frames in samples at 16 kHz."""
         return math.prod(self.conv_stride)
 
     def stem_values(self, samples: int) -> int:
-        """Values that are alive at the peak before the layers: in and out of the first norm."""
-        return 2 * samples // self.conv_stride[0] * self.conv_dim[0]
+        return 2 * samples // self.conv_stride[0] * self.conv_dim[0]  # In and out of the first norm.
 
     def flops(self, samples: int) -> float:
-        """Operations for one clip."""
         channels, length, stem = (1, *self.conv_dim), samples, 0
         geometry = zip(self.conv_kernel, self.conv_stride, strict=True)
         for (kernel, stride), (inputs, outputs) in zip(geometry, itertools.pairwise(channels), strict=True):
@@ -108,12 +104,7 @@ class Wav2Vec2Config(Architecture):
 
 
 class Wav2Vec2(Encoder):
-    """wav2vec2, HuBERT or WavLM encoder.
-
-    Args:
-        config: Architecture.
-        rngs: Stream `params` of the random initialisation.
-    """
+    """wav2vec2, HuBERT or WavLM encoder."""
 
     config_class: ClassVar[type] = Wav2Vec2Config
     config: Wav2Vec2Config
@@ -126,55 +117,30 @@ class Wav2Vec2(Encoder):
             raise ValueError(f"rates are not from 0 to 1: {wrong}")
         self.config = config
         width = config.hidden_size
-        channels = (1, *config.conv_dim)
-        self.stem = nnx.List(
-            StemLayer(
-                channels[i],
-                channels[i + 1],
-                config.conv_kernel[i],
-                config.conv_stride[i],
-                bias=config.conv_bias,
-                norm={"layer": "layer", "group": "group" if i == 0 else None}[config.feat_extract_norm],
-                rngs=rngs,
-            )
-            for i in range(len(config.conv_dim))
-        )
-        self.projection_norm = (
-            layer_norm(channels[-1], config.layer_norm_eps, rngs=rngs) if config.feat_proj_layer_norm else None
-        )
+        channels, epsilon = (1, *config.conv_dim), config.layer_norm_eps
+        rest = None if config.feat_extract_norm == "group" else "layer"
+        norms = [config.feat_extract_norm, *[rest] * (len(config.conv_dim) - 1)]
+        sizes = zip(channels, config.conv_dim, config.conv_kernel, config.conv_stride, norms, strict=False)
+        self.stem = nnx.List(StemLayer(*size, bias=config.conv_bias, rngs=rngs) for size in sizes)
+        self.projection_norm = layer_norm(channels[-1], epsilon, rngs=rngs) if config.feat_proj_layer_norm else None
         self.projection = nnx.Linear(channels[-1], width, rngs=rngs)
-        taps = config.num_conv_pos_embeddings
-        self.position = Conv1d(
-            width,
-            width,
-            taps,
-            # torch pads taps // 2 on both sides and, for an even number of taps, cuts the last frame.
-            padding=(taps // 2, taps // 2 - (taps % 2 == 0)),
-            groups=config.num_conv_pos_embedding_groups,
-            rngs=rngs,
-        )
-        self.norm = layer_norm(width, config.layer_norm_eps, rngs=rngs)
-        self.relative = (
-            nnx.Param(nnx.initializers.normal(0.02)(rngs.params(), (config.num_buckets, config.num_attention_heads)))
-            if config.model_type == "wavlm"
-            else None
-        )
-        self.layers = LayerStack(lambda rngs: EncoderLayer(config, rngs=rngs), config.num_hidden_layers, rngs=rngs)
+        taps, groups = config.num_conv_pos_embeddings, config.num_conv_pos_embedding_groups
+        # torch pads taps // 2 on both sides and, for an even number of taps, cuts the last frame.
+        padding = (taps // 2, taps // 2 - (taps % 2 == 0))
+        self.position = Conv1d(width, width, taps, padding=padding, groups=groups, rngs=rngs)
+        self.norm = layer_norm(width, epsilon, rngs=rngs)
+        table, init = (config.num_buckets, config.num_attention_heads), nnx.initializers.normal(0.02)
+        self.relative = nnx.Param(init(rngs.params(), table)) if config.model_type == "wavlm" else None
+        self.layers = LayerStack(functools.partial(EncoderLayer, config), config.num_hidden_layers, rngs=rngs)
         masked = config.mask_time_prob > 0
         self.masked = nnx.Param(nnx.initializers.uniform(1.0)(rngs.params(), (width,))) if masked else None
 
     def __call__(
-        self,
-        waveform: jax.Array,
-        lengths: jax.Array,
-        *,
-        states: States = "last",
-        gradient_scale: float = 1.0,
-        dropout_key: jax.Array | None = None,
+        self, waveform: jax.Array, lengths: jax.Array, **options: Unpack[Options]
     ) -> tuple[jax.Array, jax.Array]:
         """As `Encoder.__call__`."""
         config = self.config
-        keys = split_key(dropout_key, 5)
+        *keys, options["dropout_key"] = split_key(options.get("dropout_key"), 5)
         h = dropout(self._frames(waveform, lengths), config.feat_proj_dropout, keys[0])
         frames = config.frame_lengths(lengths)
         mask = length_mask(frames, h.shape[1])
@@ -183,22 +149,11 @@ class Wav2Vec2(Encoder):
         if not config.do_stable_layer_norm:
             h = self.norm(h)
         h = dropout(h, config.hidden_dropout, keys[2])
-        bias = (
-            None
-            if self.relative is None
-            else relative_bias(self.relative[...], h.shape[1], max_distance=config.max_bucket_distance)
-        )
-        h = self.layers(
-            h,
-            mask,
-            bias,
-            states=states,
-            final=self.norm if config.do_stable_layer_norm else None,
-            gradient_scale=gradient_scale,
-            skipped=self._skipped(keys[3]),
-            dropout_key=keys[4],
-        )
-        return h, frames
+        bias = None
+        if self.relative is not None:
+            bias = relative_bias(self.relative[...], h.shape[1], max_distance=config.max_bucket_distance)
+        final = self.norm if config.do_stable_layer_norm else None
+        return self.layers(h, mask, bias, final=final, skipped=self._skipped(keys[3]), **options), frames
 
     def _augmented(self, h: jax.Array, frames: jax.Array, key: jax.Array | None) -> jax.Array:
         """SpecAugment: spans of frames become the learnt vector, spans of features 0."""
@@ -208,13 +163,12 @@ class Wav2Vec2(Encoder):
         time, feature = jax.random.split(key)
         if self.masked is not None:
             shape = (config.mask_time_prob, config.mask_time_length, config.mask_time_min_masks)
-            h = jnp.where(
-                sample_spans(time, frames, h.shape[1], *shape)[..., None], self.masked[...].astype(h.dtype), h
-            )
+            spans = sample_spans(time, frames, h.shape[1], *shape)
+            h = jnp.where(spans[..., None], self.masked[...].astype(h.dtype), h)
         if config.mask_feature_prob > 0:
             shape = (config.mask_feature_prob, config.mask_feature_length, config.mask_feature_min_masks)
-            width = h.shape[2]
-            h = jnp.where(sample_spans(feature, jnp.full(len(h), width), width, *shape)[:, None], 0, h)
+            spans = sample_spans(feature, jnp.full(len(h), h.shape[2]), h.shape[2], *shape)
+            h = jnp.where(spans[:, None], 0, h)
         return h
 
     def _skipped(self, key: jax.Array | None) -> jax.Array | None:

@@ -6,18 +6,19 @@ clip's features never depend on its batch, and a short clip costs as much as a l
 """
 
 import dataclasses
-from typing import Any, ClassVar, Literal
+import functools
+from typing import Any, ClassVar, Literal, Unpack
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from urgentmos_jax.encoders.encoder import Architecture, Encoder
+from urgentmos_jax.encoders.encoder import Architecture, Encoder, Options
 from urgentmos_jax.encoders.log_mel import HOP_SAMPLES, whisper_log_mel
 from urgentmos_jax.nn.attention import PreNormLayer
 from urgentmos_jax.nn.blocks import Conv1d, gelu, layer_norm
 from urgentmos_jax.nn.masking import length_mask
-from urgentmos_jax.nn.stack import LayerStack, States, stack_flops
+from urgentmos_jax.nn.stack import LayerStack, stack_flops
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,43 +47,31 @@ class WhisperConfig(Architecture):
 
     @property
     def samples_per_frame(self) -> int:
-        """Hop of the frames in samples at 16 kHz."""
         return HOP_SAMPLES * (4 if self.pooled else 2)
 
     @property
     def max_samples(self) -> int:
-        """Samples of the window."""
         return 2 * HOP_SAMPLES * self.max_frames
 
     def computed_samples(self, samples: int) -> int:
-        """Samples of the window, whatever the row has."""
-        return self.max_samples
+        return self.max_samples  # Of the window, whatever the row has.
 
     def frame_lengths(self, samples: Any) -> Any:
-        """Frames of clips of so many samples (int or integer array)."""
         # ceil(samples / 160) mel frames; the second convolution takes every other one.
         frames = (-(-samples // HOP_SAMPLES) - 1) // 2 + 1
         return frames // 2 if self.pooled else frames
 
     def stem_values(self, samples: int) -> int:
-        """Values that are alive at the peak before the layers: in and out of the first GELU."""
-        return 2 * 2 * self.max_frames * self.hidden_size
+        return 2 * 2 * self.max_frames * self.hidden_size  # In and out of the first GELU.
 
     def flops(self, samples: int) -> float:
-        """Operations for one clip: those of the window."""
-        del samples
         width, frames = self.hidden_size, self.max_frames
         convolutions = 2 * 3 * width * (2 * frames * self.mel_bins + frames * width)
         return convolutions + stack_flops(self.num_hidden_layers, width, self.intermediate_size, frames)
 
 
 class Whisper(Encoder):
-    """Whisper or Qwen2-Audio encoder.
-
-    Args:
-        config: Architecture.
-        rngs: Stream `params` of the random initialisation.
-    """
+    """Whisper or Qwen2-Audio encoder."""
 
     config_class: ClassVar[type] = WhisperConfig
     config: WhisperConfig
@@ -93,29 +82,20 @@ class Whisper(Encoder):
         self.conv_in = Conv1d(config.mel_bins, width, 3, padding=(1, 1), rngs=rngs)
         self.conv_down = Conv1d(width, width, 3, stride=2, padding=(1, 1), rngs=rngs)
         self.positions = nnx.Param(nnx.initializers.normal(0.02)(rngs.params(), (config.max_frames, width)))
-        heads, feedforward = config.num_attention_heads, config.intermediate_size
-        self.layers = LayerStack(
-            lambda rngs: PreNormLayer(width, heads, feedforward, key_bias=False, rngs=rngs),
-            config.num_hidden_layers,
-            rngs=rngs,
-        )
+        sizes = width, config.num_attention_heads, config.intermediate_size
+        build = functools.partial(PreNormLayer, *sizes, key_bias=False)
+        self.layers = LayerStack(build, config.num_hidden_layers, rngs=rngs)
         self.norm = layer_norm(width, rngs=rngs)
 
     def __call__(
-        self,
-        waveform: jax.Array,
-        lengths: jax.Array,
-        *,
-        states: States = "last",
-        gradient_scale: float = 1.0,
-        dropout_key: jax.Array | None = None,
+        self, waveform: jax.Array, lengths: jax.Array, **options: Unpack[Options]
     ) -> tuple[jax.Array, jax.Array]:
         """As `Encoder.__call__`; the last layer and the last of the states have passed the final norm.
 
         Raises:
             ValueError: rows longer than the window.
         """
-        del dropout_key
+        options["dropout_key"] = None
         window = self.config.max_samples
         batch, samples = waveform.shape
         if samples > window:
@@ -123,17 +103,9 @@ class Whisper(Encoder):
         heard = jnp.where(length_mask(lengths, samples), waveform, 0)
         heard = jnp.pad(heard, [(0, 0), (0, window - samples)])
         mel = whisper_log_mel(heard, jnp.full(batch, window), self.config.mel_bins)
-        h = gelu(self.conv_down(gelu(self.conv_in(mel))))
-        h = h + self.positions[...]
-        h = self.layers(
-            h,
-            None,
-            states=states,
-            pool=mean_of_pairs if self.config.pooled else None,
-            final=self.norm,
-            final_is_a_state=True,
-            gradient_scale=gradient_scale,
-        )
+        h = gelu(self.conv_down(gelu(self.conv_in(mel)))) + self.positions[...]
+        pool = mean_of_pairs if self.config.pooled else None
+        h = self.layers(h, None, pool=pool, final=self.norm, final_is_a_state=True, **options)
         return h[..., : self.config.frame_lengths(samples), :], self.config.frame_lengths(lengths)
 
 

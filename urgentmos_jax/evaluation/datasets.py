@@ -66,12 +66,10 @@ def read_datasets(
 
 def references(dataset: Dataset) -> list[str | None] | list[tuple[str | None, str | None]]:
     """[N] reference of each utterance, or those of A and B of each pair."""
-    found: list[Any] = []
-    for record in dataset.records:
-        found.append(
-            record.reference_id if isinstance(record, Utterance) else _two_names(record.meta.get("reference_ids"))
-        )
-    return found
+    return [  # type: ignore[return-value]  # Utterances and pairs are not mixed.
+        record.reference_id if isinstance(record, Utterance) else _two_names(record.meta.get("reference_ids"))
+        for record in dataset.records
+    ]
 
 
 def record_name(record: Utterance | Pair) -> str:

@@ -55,8 +55,7 @@ def evaluate(
             = A better. The others are compared with the first model.
         metrics: Some of those with labels; None: all.
         allow_missing: Leave out what has no prediction, and count it.
-        resamples: Number of them.
-        seed: Of the resamples.
+        resamples, seed: Of the bootstrap.
 
     Raises:
         MissingPredictions: A label has no prediction.
@@ -75,21 +74,18 @@ def evaluate(
         clusters = references(dataset)
         for metric in chosen:
             labelled = [index for index, record in enumerate(dataset.records) if metric in record.metrics]
-            if labelled:
-                records = [dataset.records[index] for index in labelled]
-                one = _Labels(
-                    dataset,
-                    metric,
-                    np.array([record.metrics[metric] for record in records]),
-                    [clusters[index] for index in labelled],
-                    [record.system_id if isinstance(record, Utterance) else None for record in records],
-                    {"resamples": resamples, "seed": (seed, number)},
-                )
-                values = {
-                    model: np.array([parts[number][index].get(metric, math.nan) for index in labelled])
-                    for model, parts in predictions.items()
-                }
-                results += _results(one, values)
+            if not labelled:
+                continue
+            records = [dataset.records[index] for index in labelled]
+            true = np.array([record.metrics[metric] for record in records])
+            systems = [record.system_id if isinstance(record, Utterance) else None for record in records]
+            options = {"resamples": resamples, "seed": (seed, number)}
+            one = _Labels(dataset, metric, true, [clusters[index] for index in labelled], systems, options)
+            values = {
+                model: np.array([parts[number][index].get(metric, math.nan) for index in labelled])
+                for model, parts in predictions.items()
+            }
+            results += _results(one, values)
     return Evaluation(list(predictions), results, resamples, seed)
 
 
@@ -108,11 +104,7 @@ def labelled_metrics(datasets: Sequence[Dataset], metrics: Sequence[str] | None 
 
 
 def predicted_metrics(labelled: Sequence[str], predicted: Mapping[str, Sequence[str]]) -> tuple[list[str], list[str]]:
-    """The metrics that every model predicts, and the others.
-
-    Args:
-        labelled: Metrics with labels.
-        predicted: {model: metrics that it predicts}.
+    """Of labelled metrics those that every model predicts, and the others, given {model: metrics that it predicts}.
 
     Raises:
         EvaluationError: There are none that every model predicts.
@@ -177,10 +169,8 @@ def _result(
 ) -> Result:
     kept = np.flatnonzero(present).tolist()
     systems = [labels.systems[index] for index in kept]
-    named: set[str | None] = set()
-    for index in kept:
-        cluster = labels.clusters[index]
-        named.update(cluster if isinstance(cluster, tuple) else (cluster,))
+    clusters = [labels.clusters[index] for index in kept]
+    named = {name for one in clusters for name in (one if isinstance(one, tuple) else (one,))}
     warnings = [_WARNINGS[level].get(one, one) for level, found in levels.items() for one in found.warnings]
     if "system" in levels and None in systems:
         warnings.append(f"no_system: {systems.count(None)}")

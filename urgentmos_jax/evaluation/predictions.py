@@ -36,15 +36,10 @@ class Predictions(dict[str, dict[str, float]]):
         uids: {absolute path of the recording, or the two paths: uid}, where the file has paths.
     """
 
-    def __init__(
-        self,
-        values: Mapping[str, dict[str, float]] = {},
-        name: str = "predictions",
-        uids: Mapping[tuple[str, ...], str] = {},
-    ):
+    def __init__(self, values: Mapping[str, Values] = {}, name: str = "predictions"):
         super().__init__(values)
         self.name = name
-        self.uids = dict(uids)
+        self.uids: dict[tuple[str, ...], str] = {}
 
     @property
     def metrics(self) -> list[str]:
@@ -67,7 +62,7 @@ def read_predictions(path: str | os.PathLike) -> Predictions:
     path = Path(path)
     found, faults = Predictions(name=str(path)), []
     lines: dict[str, int] = {}
-    for line, entry in _csv_rows(path) if path.suffix == ".csv" else _json_rows(path):
+    for line, entry in _rows(path):
         try:
             if isinstance(entry, str):
                 raise ValueError(entry)
@@ -151,46 +146,44 @@ def short_names(sources: Sequence[Path | str]) -> dict[str, Path | str]:
     return {name if count[name := Path(source).name] == 1 else str(source): source for source in sources}
 
 
-def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    """(line number, `uid`, `values` {metric: not yet checked} and `paths`; or what is wrong)."""
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
     try:
-        for number, entry in json_lines(path):
-            if isinstance(entry, str):
-                yield number, entry
-                continue
-            kind = next((key for key in ("scores", "comparison", "metrics") if key in entry), None)
-            if kind is None:
-                yield number, "no scores, comparison or metrics {metric: number}; is this a file of predictions?"
-                continue
-            values = {} if entry[kind] is None else entry[kind]
-            if isinstance(values, dict) and kind == "comparison":
-                values = {name: one.get("cmos") if isinstance(one, dict) else one for name, one in values.items()}
-            if not isinstance(values, dict):
-                yield number, f"{kind} is not an object of numbers"
-                continue
-            paths = entry.get("paths") or [entry.get("path")]
-            present = {name: value for name, value in values.items() if value is not None}
-            yield number, {"uid": entry.get("uid"), "values": present, "paths": paths}
-    except PredictionsError:
-        raise
+        yield from _csv_rows(path) if path.suffix == ".csv" else _json_rows(path)
     except ManifestError as error:
         raise PredictionsError(error.faults) from None
+
+
+def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
+    """(line number, `uid`, `values` {metric: not yet checked} and `paths`; or what is wrong)."""
+    for line, entry in json_lines(path):
+        if isinstance(entry, str):
+            yield line, entry
+            continue
+        kind = next((key for key in ("scores", "comparison", "metrics") if key in entry), None)
+        if kind is None:
+            yield line, "no scores, comparison or metrics {metric: number}; is this a file of predictions?"
+            continue
+        values = {} if entry[kind] is None else entry[kind]
+        if isinstance(values, dict) and kind == "comparison":
+            values = {name: one.get("cmos") if isinstance(one, dict) else one for name, one in values.items()}
+        if not isinstance(values, dict):
+            yield line, f"{kind} is not an object of numbers"
+            continue
+        present = {name: value for name, value in values.items() if value is not None}
+        yield line, {"uid": entry.get("uid"), "values": present, "paths": entry.get("paths") or [entry.get("path")]}
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    try:
-        table = CsvFile(path, ["uid"], strip=False)
-        header, metrics = table.header, _metric_columns(table.header)
-        for position, cells in table:
-            if len(cells) != len(header):
-                yield position.line, f"has {len(cells)} cells, the header has {len(header)}"
-                continue
-            row = dict(zip(header, cells, strict=True))
-            values = {metric: row[column] for metric, column in metrics.items() if row[column].strip()}
-            sides = [row["path_a"], row["path_b"]] if {"path_a", "path_b"} <= row.keys() else [row.get("path")]
-            yield position.line, {"uid": row["uid"], "values": values, "paths": sides}
-    except ManifestError as error:
-        raise PredictionsError(error.faults) from None
+    table = CsvFile(path, ["uid"], strip=False)
+    header, metrics = table.header, _metric_columns(table.header)
+    for position, cells in table:
+        if len(cells) != len(header):
+            yield position.line, f"has {len(cells)} cells, the header has {len(header)}"
+            continue
+        row = dict(zip(header, cells, strict=True))
+        values = {metric: row[column] for metric, column in metrics.items() if row[column].strip()}
+        sides = [row["path_a"], row["path_b"]] if {"path_a", "path_b"} <= row.keys() else [row.get("path")]
+        yield position.line, {"uid": row["uid"], "values": values, "paths": sides}
 
 
 def _metric_columns(columns: list[str]) -> dict[str, str]:

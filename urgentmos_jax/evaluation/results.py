@@ -59,14 +59,13 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Average:
-    """One statistic of one model, averaged over the datasets where all models have it, each weighted alike.
+class OverDatasets:
+    """One statistic of one model over the datasets where all models have it.
 
     Attributes:
         metric, statistic, model: Names.
         datasets: Number of them.
         n: Clips, systems or pairs in all of them.
-        interval: The average.
     """
 
     metric: str
@@ -74,27 +73,25 @@ class Average:
     model: str
     datasets: int
     n: int
+
+
+@dataclass(frozen=True)
+class Average(OverDatasets):
+    """The average, each dataset weighted alike."""
+
     interval: Interval
 
 
 @dataclass(frozen=True)
-class BestScore:
+class BestScore(OverDatasets):
     """Distance of one model to the best of the compared ones (Huang et al. 2024, MOS-Bench).
 
     Attributes:
-        metric, statistic, model: Names.
-        datasets: Number of them where all models have the statistic.
-        n: Clips, systems or pairs in all of them.
         difference: Value less that of the best model of the dataset, averaged over the datasets; 0 is best.
         ratio: Value over that of the best (best over value for MSE and RMSE), likewise; 1 is best. NaN where a best
             value is not above 0.
     """
 
-    metric: str
-    statistic: str
-    model: str
-    datasets: int
-    n: int
     difference: float
     ratio: float
 

@@ -1,12 +1,12 @@
 """Evaluations to read: text, Markdown, JSON."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from urgentmos_jax.evaluation.results import Evaluation, Result
+from urgentmos_jax.evaluation.results import Evaluation, OverDatasets, Result
 from urgentmos_jax.statistics.bootstrap import CONFIDENCE
 from urgentmos_jax.tables import markdown_table, text_table
 
@@ -28,16 +28,13 @@ def sections(evaluation: Evaluation) -> list[Section]:
     found = []
     for dataset, results in groupby(evaluation.results, lambda one: one.dataset):
         found.append(_of_dataset(dataset, list(results), evaluation.models))
-    names = list(evaluation.models)
+    header = ["metric", "statistic", "corpora", "n", *evaluation.models]
     if averages := evaluation.averages:
-        rows = _by_statistic(averages, names, lambda one: str(one.interval))
-        found.append(
-            Section("average over corpora, each counted alike", ["metric", "statistic", "corpora", "n", *names], rows)
-        )
+        rows = _by_statistic(averages, lambda one: str(one.interval))
+        found.append(Section("average over corpora, each counted alike", header, rows))
     if best := evaluation.best_scores:
-        rows = _by_statistic(best, names, lambda one: f"{_number(one.difference, '+')}, {_number(one.ratio)}")
-        title = "difference to the best score, and ratio, averaged over corpora"
-        found.append(Section(title, ["metric", "statistic", "corpora", "n", *names], rows))
+        rows = _by_statistic(best, lambda one: f"{_number(one.difference, '+')}, {_number(one.ratio)}")
+        found.append(Section("difference to the best score, and ratio, averaged over corpora", header, rows))
     return found
 
 
@@ -67,59 +64,35 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
         "seed": evaluation.seed,
         "confidence": CONFIDENCE,
         "results": [_result_json(one) for one in evaluation.results],
-        "averages": [
-            {
-                "metric": one.metric,
-                "figure": one.statistic,
-                "predictor": one.model,
-                "corpora": one.datasets,
-                "n": one.n,
-                **one.interval.as_json(),
-            }
-            for one in evaluation.averages
-        ],
+        "averages": [_over_datasets(one) | one.interval.as_json() for one in evaluation.averages],
         "best_scores": [
-            {
-                "metric": one.metric,
-                "figure": one.statistic,
-                "predictor": one.model,
-                "corpora": one.datasets,
-                "n": one.n,
-                "difference": one.difference,
-                "ratio": None if math.isnan(one.ratio) else one.ratio,
-            }
+            _over_datasets(one) | {"difference": one.difference, "ratio": None if math.isnan(one.ratio) else one.ratio}
             for one in evaluation.best_scores
         ],
     }
 
 
+def _over_datasets(one: OverDatasets) -> dict[str, Any]:
+    names = {"metric": one.metric, "figure": one.statistic, "predictor": one.model}
+    return {**names, "corpora": one.datasets, "n": one.n}
+
+
 def _result_json(one: Result) -> dict[str, Any]:
-    counts = {level: found.counts for level, found in one.levels.items()}
+    levels: dict[str, dict[str, Any]] = {}
+    for level, found in one.levels.items():
+        figures = {name: interval.as_json() for name, interval in found.intervals.items()}
+        for name, n in found.counts.items():
+            figures[name]["n"] = n
+        levels[level] = {"n": found.n, "resampled": found.clusters, "figures": figures}
+        if one.differences:
+            levels[level]["minus_first"] = {name: of.as_json() for name, of in one.differences[level].items()}
     return {
         "corpus": one.dataset,
         "metric": one.metric,
         "predictor": one.model,
         "kind": "pairs" if one.pairs else "utterances",
-        "n": one.n,
-        "missing": one.missing,
-        "references": one.references,
-        "systems": one.systems,
-        "levels": {
-            level: {
-                "n": found.n,
-                "resampled": found.clusters,
-                "figures": {
-                    name: interval.as_json() | ({"n": counts[level][name]} if name in counts[level] else {})
-                    for name, interval in found.intervals.items()
-                },
-                **(
-                    {"minus_first": {name: difference.as_json() for name, difference in one.differences[level].items()}}
-                    if one.differences
-                    else {}
-                ),
-            }
-            for level, found in one.levels.items()
-        },
+        **{name: getattr(one, name) for name in ("n", "missing", "references", "systems")},
+        "levels": levels,
         "warnings": list(one.warnings),
     }
 
@@ -163,7 +136,7 @@ def _rows(same: Sequence[Result]) -> Iterator[list[str]]:
             yield [f"system {title}" if level == "system" else title, *cells, *differences]
 
 
-def _by_statistic(items: Sequence[Any], models: Sequence[str], cell: Any) -> list[list[str]]:
+def _by_statistic(items: Sequence[Any], cell: Callable[[Any], str]) -> list[list[str]]:
     rows: dict[tuple[str, str], list[str]] = {}
     for one in items:
         name = one.statistic.removeprefix("system_")

@@ -7,19 +7,14 @@ import jax.numpy as jnp
 from flax import nnx
 
 from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ
+from urgentmos_jax.model.transformer import TransformerConfig
 from urgentmos_jax.model.urgentmos import EncoderConfig, ModelConfig, UrgentMOS
 from urgentmos_jax.nn.stack import stack_flops
 
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """Parameters of a part of a model.
-
-    Args:
-        name: `encoders.0`, `fusion`, `categories` and the like.
-        trained, frozen: Numbers of parameters.
-        bytes: Memory of their values.
-    """
+    """Parameters of a part of a model (`encoders.0`, `fusion`, `categories`, ...): numbers, and bytes of them all."""
 
     name: str
     trained: int
@@ -40,13 +35,7 @@ def parts(config: ModelConfig) -> list[Part]:
 
 
 def scoring_bytes(config: ModelConfig, rows: int, samples: int) -> float:
-    """Estimate of the memory of a device that scores: parameters, and the peak of the computation.
-
-    Args:
-        config: Architecture.
-        rows: Of a batch on the device.
-        samples: Of a row at 16 kHz.
-    """
+    """Estimate of the memory of a device that scores `rows` of `samples` at 16 kHz: parameters, and the peak."""
     return sum(part.bytes for part in parts(config)) + _features(config, rows, samples) + _peak(config, rows, samples)
 
 
@@ -58,17 +47,14 @@ def training_bytes(config: ModelConfig, rows: float, samples: int, *, shards: in
 
     Args:
         config: Architecture.
-        rows: Of a batch on the device.
-        samples: Of a row at 16 kHz.
+        rows, samples: Of a batch on the device, at 16 kHz.
         shards: Devices that parameters, gradients and moments are spread over.
     """
     clips = 2 * rows
     trained = sum(part.trained for part in parts(config))
     kept: float = sum(_encoder(one, clips, samples, kept=True) for one in config.encoders if not one.freeze)
     frames = _frames(config, samples)
-    stacks = [config.shared, *[config.category] * len(config.categories)]
-    stacks += [config.absolute.transformer] * len(config.metrics)
-    for stack in filter(None, stacks):
+    for stack in _stacks(config):
         kept += stack.layers * _layer(clips, frames, config.width, stack.feedforward, stack.heads, 4, kept=True)
     # A CMOS head attends both ways, with four heads.
     kept += len(config.comparative_metrics) * 2 * rows * (4 * 2 * 4 * frames**2 + 8 * 4 * frames * config.width)
@@ -77,18 +63,11 @@ def training_bytes(config: ModelConfig, rows: float, samples: int, *, shards: in
 
 
 def clip_flops(config: ModelConfig, samples: int) -> float:
-    """Operations for the scores of one clip, without padding: two a multiply-add; softmax and norms are left out.
-
-    Args:
-        config: Architecture.
-        samples: Length of the clip at 16 kHz.
-    """
+    """Operations for the scores of a clip at 16 kHz, unpadded: two a multiply-add; softmax and norms are left out."""
     total = sum(encoder.architecture.flops(samples) for encoder in config.encoders)
-    frames = max(encoder.architecture.frame_lengths(samples) for encoder in config.encoders)
+    frames = _frames(config, samples)
     total += 2 * frames * sum(config.encoder_widths) * config.width
-    stacks = [config.shared, *[config.category] * len(config.categories)]
-    stacks += [config.absolute.transformer] * len(config.metrics)
-    return total + sum(stack_flops(s.layers, config.width, s.feedforward, frames) for s in stacks if s is not None)
+    return total + sum(stack_flops(one.layers, config.width, one.feedforward, frames) for one in _stacks(config))
 
 
 def format_sizes(config: ModelConfig) -> list[str]:
@@ -104,6 +83,12 @@ def format_sizes(config: ModelConfig) -> list[str]:
 
 def _frames(config: ModelConfig, samples: int) -> int:
     return max(one.architecture.frame_lengths(samples) for one in config.encoders)
+
+
+def _stacks(config: ModelConfig) -> list[TransformerConfig]:
+    """Of one clip's scores."""
+    every = [config.shared, *[config.category] * len(config.categories)]
+    return [one for one in [*every, *[config.absolute.transformer] * len(config.metrics)] if one is not None]
 
 
 def _features(config: ModelConfig, clips: float, samples: int) -> float:
@@ -134,20 +119,11 @@ def _encoder(encoder: EncoderConfig, clips: float, samples: int, *, kept: bool) 
 
 
 def _layer(
-    clips: float,
-    frames: int,
-    width: int,
-    feedforward: int,
-    heads: int,
-    size: int,
-    *,
-    kept: bool,
-    attended: int | None = None,
+    clips: float, frames: int, width: int, feedforward: int, heads: int, size: int, *, kept: bool, attended: int = 0
 ) -> float:
     """Bytes of a transformer layer: what the backward pass needs, or what is alive at its peak."""
-    attended = frames if attended is None else attended
     # Scores and weights are float32 whatever the rest is.
-    attention = clips * heads * frames * attended * 4 * 2
+    attention = clips * heads * frames * (attended or frames) * 4 * 2
     if kept:
         return attention + clips * frames * size * (10 * width + 2 * feedforward)
     return max(attention + clips * frames * size * 4 * width, clips * frames * size * (2 * width + 2 * feedforward))

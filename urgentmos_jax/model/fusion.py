@@ -27,11 +27,8 @@ def resample_time(x: jax.Array, lengths: jax.Array, targets: jax.Array, size: in
     low = jnp.floor(position).astype(jnp.int32)
     high = jnp.minimum(low + 1, top)
     part = (position - low).astype(x.dtype)[..., None]
-
-    def take(index: jax.Array) -> jax.Array:
-        return jnp.take_along_axis(x, index[..., None], axis=1)
-
-    return take(low) * (1 - part) + take(high) * part
+    before, after = (jnp.take_along_axis(x, index[..., None], axis=1) for index in (low, high))
+    return before * (1 - part) + after * part
 
 
 class Fusion(nnx.Module):
@@ -42,19 +39,14 @@ class Fusion(nnx.Module):
         self.norm = layer_norm(width, rngs=rngs)
 
     def __call__(self, features: list[jax.Array], lengths: list[jax.Array]) -> tuple[jax.Array, jax.Array]:
-        """Fuses the encoders' features.
-
-        Args:
-            features: One [B, L_i, D_i] an encoder.
-            lengths: One [B] an encoder, valid frames.
+        """Fuses [B, L_i, D_i] and their valid frames [B] of each encoder.
 
         Returns:
             [B, L, D] with L the largest L_i, and the length of each clip's longest features [B].
         """
+        longest = lengths[0]
         if len(features) > 1:
             size = max(x.shape[1] for x in features)
             longest = jnp.stack(lengths).max(0)
             features = [resample_time(x, n, longest, size) for x, n in zip(features, lengths, strict=True)]
-        else:
-            (longest,) = lengths
         return self.norm(self.project(jnp.concatenate(features, -1))), longest

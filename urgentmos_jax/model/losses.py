@@ -36,7 +36,7 @@ class LossConfig:
 
 
 def metric_weights(counts: jax.Array, categories: Iterable[Iterable[int]]) -> jax.Array:
-    """Weight of one labelled item in each metric.
+    """Weight [K] float32 of one labelled item in each metric.
 
     Mean over the labelled items of a metric, over the labelled metrics of a category, over the categories that have
     any: the weight of an item is the product of the three inverse counts, 0 for a metric without labels.
@@ -44,9 +44,6 @@ def metric_weights(counts: jax.Array, categories: Iterable[Iterable[int]]) -> ja
     Args:
         counts: [K] labelled items of each metric in the global batch.
         categories: Indices of the metrics of each category.
-
-    Returns:
-        [K] float32.
     """
     counts = jnp.asarray(counts)
     present = (counts > 0).astype(jnp.float32)

@@ -1,6 +1,7 @@
 """Transformer encoder with the layers of `torch.nn.TransformerEncoderLayer` at its defaults: post-norm, ReLU."""
 
 import dataclasses
+import functools
 
 import jax
 from flax import nnx
@@ -22,7 +23,7 @@ class TransformerConfig:
 
 def transformer(width: int, config: TransformerConfig, *, rngs: nnx.Rngs) -> LayerStack:
     """Stack of layers, called as `stack(h [B, L, D], mask [B, L], dropout_key=None)`."""
-    return LayerStack(lambda rngs: TransformerLayer(width, config, rngs=rngs), config.layers, rngs=rngs)
+    return LayerStack(functools.partial(TransformerLayer, width, config), config.layers, rngs=rngs)
 
 
 class TransformerLayer(nnx.Module):

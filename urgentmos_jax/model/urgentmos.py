@@ -74,9 +74,8 @@ class ModelConfig:
     def __post_init__(self) -> None:
         names = [name for metrics in self.categories.values() for name in metrics]
         if not self.encoders or not names or not all(self.categories.values()) or len(set(names)) < len(names):
-            raise ValueError(
-                "a model has at least one encoder, each category a metric, and no metric is in two of them"
-            )
+            text = "a model has at least one encoder, each category a metric, and no metric is in two of them"
+            raise ValueError(text)
 
     @property
     def encoder_widths(self) -> list[int]:
@@ -125,33 +124,25 @@ class Absolute:
 
 
 class UrgentMOS(nnx.Module):
-    """Speech quality model.
+    """Speech quality model, initialised from the stream `params` of `rngs`.
 
     `encode` once, then `absolute` and `compare` on its features. All three are pure; a clip's results do not depend
     on the other clips of the batch or on padding.
-
-    Args:
-        config: Architecture.
-        rngs: Stream `params` of the initialisation.
     """
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         self.config = config
         width = config.width
-        self.encoders = nnx.List(
-            make_encoder(encoder.architecture, encoder.dtype, rngs=rngs) for encoder in config.encoders
-        )
+        self.encoders = nnx.List(make_encoder(one.architecture, one.dtype, rngs=rngs) for one in config.encoders)
         self.layer_weights = nnx.List(
-            nnx.Param(jnp.zeros(encoder.architecture.state_count)) if encoder.layer_aggregation else None
-            for encoder in config.encoders
+            nnx.Param(jnp.zeros(one.architecture.state_count)) if one.layer_aggregation else None
+            for one in config.encoders
         )
         self.fusion = Fusion(config.encoder_widths, width, rngs=rngs)
         self.shared = transformer(width, config.shared, rngs=rngs) if config.shared else None
+        stack = config.category
         self.categories = nnx.Dict(
-            {
-                category: transformer(width, config.category, rngs=rngs) if config.category else None
-                for category in config.categories
-            }
+            {name: transformer(width, stack, rngs=rngs) if stack else None for name in config.categories}
         )
         self.absolute_heads = nnx.Dict(
             {name: AbsoluteHead(width, metric, config.absolute, rngs=rngs) for name, metric in config.metrics.items()}
@@ -161,12 +152,7 @@ class UrgentMOS(nnx.Module):
         )
 
     def frozen_states(self, waveform: jax.Array, lengths: jax.Array) -> list[jax.Array]:
-        """What the model takes of each frozen encoder, in evaluation: [B, L, D], or all hidden states [B, S, L, D].
-
-        Args:
-            waveform: [B, T] float32, 16 kHz.
-            lengths: [B] samples.
-        """
+        """What the model takes of each frozen encoder, in evaluation: [B, L, D], or all hidden states [B, S, L, D]."""
         found = []
         for encoder, weights, setting in zip(self.encoders, self.layer_weights, self.config.encoders, strict=True):
             if setting.freeze:
@@ -224,15 +210,11 @@ class UrgentMOS(nnx.Module):
 
     def absolute(self, features: Features, *, dropout_key: jax.Array | None = None) -> dict[str, Absolute]:
         """Scores by metric, in the order of the config."""
-        keys = split_key(dropout_key, len(self.config.metrics))
-        return {
-            name: Absolute(
-                *self.absolute_heads[name](
-                    features.by_category[self.config.category_of(name)], features.mask, dropout_key=key
-                )
-            )
-            for name, key in zip(self.config.metrics, keys, strict=True)
-        }
+        found = {}
+        for name, key in zip(self.config.metrics, split_key(dropout_key, len(self.config.metrics)), strict=True):
+            x = features.by_category[self.config.category_of(name)]
+            found[name] = Absolute(*self.absolute_heads[name](x, features.mask, dropout_key=key))
+        return found
 
     def compare(
         self, a: Features, b: Features, *, dropout_key: jax.Array | None = None
@@ -241,8 +223,6 @@ class UrgentMOS(nnx.Module):
         names = self.config.comparative_metrics
         found = {}
         for name, key in zip(names, split_key(dropout_key, len(names)), strict=True):
-            category = self.config.category_of(name)
-            found[name] = self.cmos_heads[name](
-                a.by_category[category], a.mask, b.by_category[category], b.mask, dropout_key=key
-            )
+            sides = [x for one in (a, b) for x in (one.by_category[self.config.category_of(name)], one.mask)]
+            found[name] = self.cmos_heads[name](*sides, dropout_key=key)
         return found

@@ -59,8 +59,7 @@ class Attention(nnx.Module):
 
         # In this order of axes the batched matmuls and their gradients are fastest on CPUs.
         q, k, v = split(self.query(queries), 2, 1, 3), split(self.key(keys), 2, 3, 1), split(self.value(keys), 2, 1, 3)
-        scores = jnp.einsum("bhqd,bhdk->bhqk", q * q.shape[-1] ** -0.5, k)
-        scores = scores.astype(jnp.float32)
+        scores = jnp.einsum("bhqd,bhdk->bhqk", q * q.shape[-1] ** -0.5, k).astype(jnp.float32)
         if bias is not None:
             scores = scores + bias
         if mask is not None:
@@ -76,15 +75,7 @@ class Attention(nnx.Module):
 
 
 class PreNormLayer(nnx.Module):
-    """Attention and feed-forward (exact GELU), each behind its norm and added to its input.
-
-    Args:
-        width: Features.
-        heads: Of the attention.
-        feedforward: Inner features of the feed-forward.
-        dropout: Rate behind attention and feed-forward, in training.
-        key_bias: Whether the key projection has a bias.
-    """
+    """Attention and feed-forward (exact GELU), each behind its norm and added to its input; dropout behind both."""
 
     def __init__(
         self, width: int, heads: int, feedforward: int, *, dropout: float = 0.0, key_bias: bool = True, rngs: nnx.Rngs

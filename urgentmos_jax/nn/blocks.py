@@ -27,8 +27,7 @@ def linear(inputs: int, outputs: int, *, bias: bool = True, rngs: nnx.Rngs) -> n
     """Linear layer with torch's default initialisation: weights and bias uniform in +-1/sqrt(inputs)."""
 
     def bias_init(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
-        bound = inputs**-0.5
-        return jax.random.uniform(key, shape, dtype, -bound, bound)
+        return jax.random.uniform(key, shape, dtype, -(inputs**-0.5), inputs**-0.5)
 
     kernel_init = nnx.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
     return nnx.Linear(inputs, outputs, use_bias=bias, kernel_init=kernel_init, bias_init=bias_init, rngs=rngs)
@@ -73,16 +72,7 @@ def sinusoids(frames: int, width: int) -> np.ndarray:
 
 
 class Conv1d(nnx.Module):
-    """Convolution over time, channels last, with torch's explicit padding.
-
-    Args:
-        inputs, outputs: Channels.
-        width: Taps.
-        stride: Step in frames.
-        padding: Zero frames before and after.
-        groups: Feature groups.
-        bias: Whether a bias is added.
-    """
+    """Convolution over time, channels last, with torch's explicit padding: zero frames before and after."""
 
     def __init__(
         self,
@@ -104,12 +94,6 @@ class Conv1d(nnx.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """[B, L, inputs] -> [B, L', outputs], L' = (L + padding - width) // stride + 1."""
         kernel = self.kernel[...]
-        y = jax.lax.conv_general_dilated(
-            x.astype(kernel.dtype),
-            kernel,
-            (self.stride,),
-            (self.padding,),
-            dimension_numbers=("NWC", "WIO", "NWC"),
-            feature_group_count=self.groups,
-        )
+        shapes = {"dimension_numbers": ("NWC", "WIO", "NWC"), "feature_group_count": self.groups}
+        y = jax.lax.conv_general_dilated(x.astype(kernel.dtype), kernel, (self.stride,), (self.padding,), **shapes)
         return y if self.bias is None else y + self.bias[...]

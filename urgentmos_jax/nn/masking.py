@@ -27,14 +27,6 @@ def length_mask(lengths: jax.Array, size: int) -> jax.Array:
 
 
 def masked_mean(x: jax.Array, mask: jax.Array) -> jax.Array:
-    """Mean over time of the valid frames, in float32; 0 where there is none.
-
-    Args:
-        x: [B, L, D].
-        mask: [B, L].
-
-    Returns:
-        [B, D].
-    """
+    """Mean [B, D] over time of the valid frames of [B, L, D], in float32; 0 where there is none."""
     valid = jnp.where(mask[..., None], x, 0).astype(jnp.float32)
     return valid.sum(1) / jnp.maximum(mask.sum(1), 1)[:, None]

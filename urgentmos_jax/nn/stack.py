@@ -17,16 +17,16 @@ class LayerStack(nnx.Module):
     """Equal layers with parameters stacked on a first axis, run by one `lax.scan`.
 
     Args:
-        build: Makes one layer from its random streams. A layer is called as `layer(h, *context, dropout_key=key)`
-            and returns the next h.
+        build: Makes one layer, called as `build(rngs=rngs)`. A layer is called as `layer(h, *context,
+            dropout_key=key)` and returns the next h.
         count: Number of layers.
     """
 
-    def __init__(self, build: Callable[[nnx.Rngs], nnx.Module], count: int, *, rngs: nnx.Rngs):
+    def __init__(self, build: Callable[..., nnx.Module], count: int, *, rngs: nnx.Rngs):
         self.count = count
         # Whether each layer is computed again in the backward pass instead of keeping its activations.
         self.remat = False
-        self.stacked = nnx.vmap(build)(rngs.split(count))
+        self.stacked = nnx.vmap(lambda rngs: build(rngs=rngs))(rngs.split(count))
 
     def __call__(
         self,
@@ -58,7 +58,7 @@ class LayerStack(nnx.Module):
             [B, L, D], or [count + 1, B, L, D] for "all"; L as `pool` makes it.
         """
         graph, params = nnx.split(self.stacked)
-        pool, final = pool or _same, final or _same
+        pool, final = pool or (lambda x: x), final or (lambda x: x)
         keys = None if dropout_key is None else jax.random.split(dropout_key, self.count)
         mix = None if isinstance(states, str) else states.astype(h.dtype)
 
@@ -85,19 +85,10 @@ class LayerStack(nnx.Module):
         return final(last)
 
 
-def _same(x: jax.Array) -> jax.Array:
-    return x
-
-
 def stack_flops(layers: int, width: int, feedforward: int, frames: int, *, attended: int | None = None) -> float:
     """Operations of transformer layers for one clip, two a multiply-add; softmax, norms and biases are left out.
 
-    Args:
-        layers: Their number.
-        width: Features.
-        feedforward: Inner features of the feed-forward.
-        frames: Of the clip.
-        attended: Frames that each frame attends to; None = all.
+    Each frame attends to `attended` frames, or to all.
     """
     attended = frames if attended is None else attended
     return 2.0 * layers * frames * (4 * width**2 + 2 * width * feedforward + 2 * attended * width)

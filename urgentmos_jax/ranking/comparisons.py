@@ -64,9 +64,8 @@ def compare_by_model(
         recordings: Of systems.
         metric: Of scores and comparisons.
         by_scores: Compare scores even if there is a CMOS head.
-        max_pairs: Greatest number of comparisons, sampled where there are more; None: 100,000 by CMOS heads, 5,000,000
-            by scores.
-        seed: Of the sample.
+        max_pairs: Greatest number of comparisons, sampled with the seed where there are more; None: 100,000 by CMOS
+            heads, 5,000,000 by scores.
     """
     by_scores = by_scores or metric not in model.comparative_metrics or not higher_is_better(metric)
     pairs = np.empty((0, 2), np.int64)
@@ -100,14 +99,7 @@ def compare_by_predictions(
     max_pairs: int | None = None,
     seed: int = 0,
 ) -> Comparisons:
-    """Compares recordings by predictions of their scores, found by uid, else by the path of the recording.
-
-    Args:
-        predictions: Of scores.
-        recordings: Of systems; one without a prediction failed.
-        metric: Name of the scores.
-        max_pairs: Greatest number of comparisons by scores, sampled where there are more; None: 5,000,000.
-        seed: Of the sample.
+    """`compare_by_model` by predictions of scores, found by uid, else by path; a recording without one failed.
 
     Raises:
         PredictionsError: There is none at all.

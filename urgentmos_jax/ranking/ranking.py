@@ -13,13 +13,14 @@ from urgentmos_jax.ranking.system_table import SystemTable
 from urgentmos_jax.statistics.bootstrap import RESAMPLES, Interval, expanded_interval, resampled_counts
 from urgentmos_jax.statistics.grouping import MIN_REFERENCES, compact_letters, significantly_different
 
+_STATISTICS = ("mean", "strength", "win_rate")
+
 
 @dataclass(frozen=True)
 class RankedSystem:
     """One system of a ranking.
 
     Attributes:
-        name: Of the system.
         clips: Recordings of it that have a score.
         mean: Mean score.
         strength: Of Bradley and Terry, natural logarithm, centred at 0 over the systems; NaN where it is not defined.
@@ -41,7 +42,6 @@ class Ranking:
     """Systems in order, and what the order rests on.
 
     Attributes:
-        metric: Name of the score.
         systems: Best first.
         wins: [S, S] share of the shared references where the system of the row beats that of the column, ties half;
             NaN on the diagonal and without a shared reference. In the order of `systems`, as all below.
@@ -76,15 +76,8 @@ class Ranking:
             "decided_by": self.decided_by,
             "references": self.references,
             "systems": [
-                {
-                    "name": system.name,
-                    "group": system.group,
-                    "clips": system.clips,
-                    "place_by_mean": place,
-                    "mean": system.mean.as_json(),
-                    "strength": system.strength.as_json(),
-                    "win_rate": system.win_rate.as_json(),
-                }
+                {"name": system.name, "group": system.group, "clips": system.clips, "place_by_mean": place}
+                | {name: getattr(system, name).as_json() for name in _STATISTICS}
                 for system, place in zip(self.systems, self.places_by_mean, strict=True)
             ],
             "wins": [[None if math.isnan(share) else share for share in row] for row in self.wins.tolist()],
@@ -167,19 +160,13 @@ def rank(
         value = float(sample[name][number])
         return expanded_interval(value, resampled[name][:, number], int(rests_on[name][number]))
 
+    def ranked(number: int) -> RankedSystem:
+        intervals = {name: interval(name, number) for name in _STATISTICS}
+        return RankedSystem(table.names[number], int(table.clips[number]), **intervals, group=groups.get(number, ""))
+
     return Ranking(
         metric=metric,
-        systems=tuple(
-            RankedSystem(
-                name=table.names[number],
-                clips=int(table.clips[number]),
-                mean=interval("mean", number),
-                strength=interval("strength", number),
-                win_rate=interval("win_rate", number),
-                group=groups.get(number, ""),
-            )
-            for number in order.tolist()
-        ),
+        systems=tuple(map(ranked, order.tolist())),
         wins=table.wins[np.ix_(order, order)],
         shared=table.shared[np.ix_(order, order)],
         missing=table.missing(),

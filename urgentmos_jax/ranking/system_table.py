@@ -69,10 +69,8 @@ class SystemTable:
         met.data[:] = 1
         self._won, self._met = _held(won), _held(met)
 
-        of_pair = np.arange(shape[1])
-        takes_part = csr_array(
-            (np.ones(2 * shape[1]), (np.r_[of_pair, of_pair], np.concatenate(self._upper))), shape=(shape[1], count)
-        )
+        members = np.tile(np.arange(shape[1]), 2), np.concatenate(self._upper)
+        takes_part = csr_array((np.ones(2 * shape[1]), members), shape=(shape[1], count))
         self.compared_references = ((met @ takes_part) > 0).sum(0).astype(int)
         table, meetings = self._tables(np.ones((1, self.references)))
         self.shared = meetings[0].astype(int)

@@ -7,6 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,14 +19,7 @@ from urgentmos_jax.manifests.records import ManifestError, Utterance
 logger = logging.getLogger(__name__)
 
 
-def read_systems(
-    sources: Sequence[Path],
-    *,
-    audio_root: str | os.PathLike | None = None,
-    check_files: bool = True,
-    allow_outside: bool = False,
-    systems_needed: bool = True,
-) -> list[Utterance]:
+def read_systems(sources: Sequence[Path], **options: Any) -> list[Utterance]:
     """Recordings of systems: of folders, one a system, or of one manifest of utterances.
 
     Raises:
@@ -37,13 +31,7 @@ def read_systems(
             _tell_of_folders_within(*next(iter(found.items())))
         return systems_of_folders(found)
     if len(sources) == 1 and sources[0].suffix == ".jsonl":
-        return systems_of_manifest(
-            sources[0],
-            audio_root=audio_root,
-            check_files=check_files,
-            allow_outside=allow_outside,
-            systems_needed=systems_needed,
-        )
+        return systems_of_manifest(sources[0], **options)
     other = next(source for source in sources if not source.is_dir())
     what = "not a folder" if other.exists() else "no such folder"
     raise ManifestError([f"{other}: {what}; give a folder for each system, or one manifest that ends in .jsonl"])
@@ -75,16 +63,14 @@ def systems_of_folders(folders: Mapping[Path, Sequence[Path]]) -> list[Utterance
     for folder, paths in folders.items():
         name = folder.resolve().name
         if (other := named.setdefault(name, folder)) != folder:
-            faults.append(
-                f"{other} and {folder}: two systems named {name!r}; rename a folder, or list both in a manifest"
-            )
+            text = f"two systems named {name!r}; rename a folder, or list both in a manifest"
+            faults.append(f"{other} and {folder}: {text}")
             continue
         for path in paths:
             # One name may be spelt with composed or with decomposed letters.
             reference = unicodedata.normalize("NFC", path.relative_to(folder).with_suffix("").as_posix())
-            one = found.setdefault(
-                f"{name}/{reference}", Utterance(f"{name}/{reference}", str(path), math.nan, name, reference)
-            )
+            uid = f"{name}/{reference}"
+            one = found.setdefault(uid, Utterance(uid, str(path), math.nan, name, reference))
             if one.audio_path != str(path):
                 faults.append(f"{one.audio_path} and {path}: of the same name; leave one of them")
     if faults:

@@ -51,13 +51,10 @@ def _aligned(intervals: list[Interval], sign: str = "") -> list[str]:
     values = [_number(one.value, sign) for one in intervals]
     sides = [[_number(side, sign) for side in (one.low, one.high)] for one in intervals]
     widths = [max(len(pair[place]) for pair in sides) for place in (0, 1)]
-    known = any(not math.isnan(one.low) for one in intervals)
+    if not any(not math.isnan(one.low) for one in intervals):
+        return values
     return [
-        value
-        if not known
-        else value + " " * (sum(widths) + 5)
-        if math.isnan(one.low)
-        else f"{value} [{low:>{widths[0]}}, {high:>{widths[1]}}]"
+        value + (" " * (sum(widths) + 5) if math.isnan(one.low) else f" [{low:>{widths[0]}}, {high:>{widths[1]}}]")
         for one, value, (low, high) in zip(intervals, values, sides, strict=True)
     ]
 
@@ -67,9 +64,8 @@ def _ranges(group: str) -> str:
     letters = re.findall(r"[A-Z]\d*", group)
     places = [26 * int(letter[1:] or 1) + ord(letter[0]) for letter in letters]
     text = ""
-    for _, run in itertools.groupby(
-        zip(places, letters, strict=True), key=lambda pair: pair[0] - places.index(pair[0])
-    ):
+    pairs = zip(places, letters, strict=True)
+    for _, run in itertools.groupby(pairs, key=lambda pair: pair[0] - places.index(pair[0])):
         names = [letter for _, letter in run]
         text += "".join(names) if len(names) < 4 else f"{names[0]}-{names[-1]}"
     return text

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import Any
 
 from urgentmos_jax.evaluation.datasets import Dataset
 from urgentmos_jax.evaluation.predictions import Values
@@ -36,22 +37,16 @@ def agreement_tables(evaluation: Evaluation) -> list[Table]:
     """A table for each dataset, a line for each metric, model and level; averages over datasets; models compared."""
     found = []
     several = len(evaluation.models) > 1
+    head = ["Metric", *(["Model"] if several else []), "By", "n", "Missing"]
     for dataset, group in groupby(evaluation.results, lambda one: one.dataset):
         results = list(group)
         statistics = list(dict.fromkeys(name for one in results for of in one.levels.values() for name in of.intervals))
-        rows = [
-            [
-                one.metric,
-                *([one.model] if several else []),
-                _LEVELS[level],
-                of.n,
-                one.missing if level != "system" else None,
-                *(of.intervals.get(name) for name in statistics),
-            ]
-            for one in results
-            for level, of in one.levels.items()
-        ]
-        head = ["Metric", *(["Model"] if several else []), "By", "n", "Missing"]
+        rows: list[list[Any]] = []
+        for one in results:
+            names = [one.metric, one.model] if several else [one.metric]
+            for level, of in one.levels.items():
+                counts = of.n, one.missing if level != "system" else None
+                rows.append([*names, _LEVELS[level], *counts, *map(of.intervals.get, statistics)])
         notes = [f"{one.metric}, {one.model}: {', '.join(one.warnings)}." for one in results if one.warnings]
         found.append(Table(dataset, [*head, *(TITLES.get(name, name) for name in statistics)], rows, notes))
     if found:

@@ -135,13 +135,10 @@ class Distribution:
 def distribution(name: str, values: Sequence[float] | np.ndarray, axis: Axis) -> Distribution:
     """How values [N] lie on an axis."""
     values = np.sort(np.asarray(values, np.float64))
-    shown = values
-    if len(values) > _MAX_TICKS:
-        shown = np.quantile(values, np.linspace(0, 1, _MAX_TICKS))
+    shown = values if len(values) <= _MAX_TICKS else np.quantile(values, np.linspace(0, 1, _MAX_TICKS))
     first, second, third = (axis.at(float(value)) for value in np.quantile(values, [0.25, 0.5, 0.75]))
-    return Distribution(
-        name, len(values), tuple(map(axis.at, shown.tolist())), (first, second, third), float(values.mean())
-    )
+    ticks = tuple(map(axis.at, shown.tolist()))
+    return Distribution(name, len(values), ticks, (first, second, third), float(values.mean()))
 
 
 def envelope(waveform: np.ndarray, *, width: int = 300) -> str:

@@ -26,12 +26,9 @@ class Clip:
 
     Attributes:
         place: Among the utterances.
-        score: Prediction of the metric that counts.
-        label: Of the same metric.
-        others: Predictions and labels of the other metrics, in the order of the columns.
+        score, label: Of the metric that counts; `others` in the order of the columns.
         failure: Why there is no score.
-        path: Of the recording.
-        sound: The recording on the page, where there is one.
+        path, sound: The recording, and where it is on the page.
     """
 
     place: int
@@ -53,15 +50,7 @@ class Clip:
 
 @dataclass
 class Card:
-    """A clip to look at.
-
-    Attributes:
-        clip: The clip.
-        wave: Its waveform as an SVG path, empty with a fault.
-        curve: Scores of its frames as points of an SVG line, empty where there are none.
-        seconds: Its length.
-        fault: Why the recording cannot be read.
-    """
+    """A clip to look at: SVG path of its waveform, SVG points of its frame scores; `fault` where it cannot be read."""
 
     clip: Clip
     wave: str = ""

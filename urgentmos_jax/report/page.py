@@ -100,6 +100,8 @@ def write_report(
     systems += sorted({clip.system for clip in clips if clip.system is not None} - set(systems))
     scores = [clip.score for clip in clips if clip.score is not None]
     axis = Axis.over(scores) if scores else None
+    title_of = {corpus: corpus if len(corpora) > 1 else "" for corpus in corpora}
+    panels = [_panels(name, part, known, title_of[one]) for name in labelled for one, part in corpora.items()]
     page = template.render(
         title=title,
         metric=metric,
@@ -112,12 +114,7 @@ def write_report(
         ranking=ranking,
         ranking_axis=_ranking_axis(ranking),
         tables=agreement_tables(evaluation) if evaluation else [],
-        panels=[
-            panels
-            for name in labelled
-            for corpus, part in corpora.items()
-            if (panels := _panels(name, part, known, corpus if len(corpora) > 1 else ""))
-        ],
+        panels=list(filter(None, panels)),
         axis=axis,
         distributions=_distributions(clips, axis, metric, ranking) if axis else [],
         level_with_first=_level_with_first(ranking),

@@ -23,13 +23,8 @@ def page_template() -> "jinja2.Template":
         import jinja2
     except ImportError as error:
         raise ImportError('reports need jinja2: pip install "urgentmos_jax[report]"') from error
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader(__package__, "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    blocks: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True, "undefined": jinja2.StrictUndefined}
+    environment = jinja2.Environment(loader=jinja2.PackageLoader(__package__, "."), autoescape=True, **blocks)
     environment.filters |= {"number": _number, "key": _key, "interval": _interval, "share": _share}
     environment.tests |= {"text": lambda value: isinstance(value, str), "defined_number": _is_number}
     return environment.get_template("page.html.j2")

@@ -5,7 +5,7 @@ Shapes: R resamples, C clusters (references, systems, or items by themselves), w
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,8 +28,7 @@ class Interval:
 
     def as_json(self) -> dict[str, Any]:
         """With null for what is not defined."""
-        sides = {"value": self.value, "low": self.low, "high": self.high}
-        return {name: None if math.isnan(side) else side for name, side in sides.items()}
+        return {name: None if math.isnan(side) else side for name, side in asdict(self).items()}
 
     def __str__(self) -> str:
         if math.isnan(self.value):
@@ -59,11 +58,9 @@ class Difference:
 
 @dataclass(frozen=True)
 class Estimates:
-    """Statistics of one model's predictions of a set of items.
+    """Statistics of one model's predictions of a set of n items in so many clusters.
 
     Attributes:
-        n: Items.
-        clusters: Number of clusters that were resampled.
         intervals: {statistic: value and interval}.
         counts: {statistic: items it is computed from}, where that is not all of them.
         warnings: Names of what makes statistics undefined.
@@ -80,17 +77,7 @@ class Estimates:
     influence: dict[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
 
 
-def percentile_interval(value: float, resampled: np.ndarray) -> Interval:
-    """Interval between the percentiles of a statistic over resamples.
-
-    Args:
-        value: Of the sample itself.
-        resampled: [R] values on the resamples; those not defined (NaN) are left out.
-    """
-    return bca_interval(value, resampled, None)
-
-
-def bca_interval(value: float, resampled: np.ndarray, influence: np.ndarray | None) -> Interval:
+def bca_interval(value: float, resampled: np.ndarray, influence: np.ndarray | None = None) -> Interval:
     """Bias-corrected and accelerated interval (Efron 1987): percentiles moved by the statistic's bias and skewness.
 
     The percentiles start from Student's t in place of the normal distribution, for small samples (Hesterberg 2015).
@@ -122,8 +109,7 @@ def expanded_interval(value: float, resampled: np.ndarray, clusters: int) -> Int
     """Expanded percentile interval (Hesterberg 2015, Am. Stat. 69): as wide as Student's for few clusters.
 
     Args:
-        value: Of the sample itself.
-        resampled: [R] values on the resamples; those not defined (NaN) are left out.
+        value, resampled: As `bca_interval`.
         clusters: Number of clusters that the value is computed from; there is no interval for fewer than two.
     """
     from scipy import stats  # Slow to import.
@@ -157,9 +143,7 @@ def estimates(
 def average(parts: Sequence[Estimates], statistic: str) -> Interval:
     """Mean of a statistic over independent sets of items, each weighted alike, with its interval.
 
-    Args:
-        parts: Sets of items, in each of which the statistic is defined, resampled with different seeds.
-        statistic: Name.
+    The statistic is defined in each of the sets, which were resampled with different seeds.
     """
     value = float(np.mean([part.intervals[statistic].value for part in parts]))
     if any(statistic not in part.resamples for part in parts):
@@ -194,7 +178,7 @@ def paired_differences(first: Estimates, other: Estimates) -> dict[str, Differen
         moved = moved[np.isfinite(moved)]
         # The sample itself counts as a resample, so that p is never 0.
         least = min(int(np.sum(moved <= 0)), int(np.sum(moved >= 0)))
-        found[name] = Difference(percentile_interval(value, moved), min(1.0, 2 * (least + 1) / (len(moved) + 1)))
+        found[name] = Difference(bca_interval(value, moved), min(1.0, 2 * (least + 1) / (len(moved) + 1)))
     return found
 
 

@@ -67,7 +67,7 @@ def agreement_with_intervals(
     point = _all_but_ktau(x, y)
     count = int(cluster.max()) + 1 if len(x) else 0
     faults = faults_of_sides(x, y)
-    warnings = [*faults, *(["one_cluster"] if count == 1 else [])]
+    warnings = faults + ["one_cluster"] * (count == 1)
     values = {name: point[name] for name in STATISTICS}
     if not faults:
         ranked = {"srcc": resampled_spearman(x, y, cluster), "ktau": resampled_kendall(x, y, cluster)}

@@ -56,11 +56,9 @@ def preference_with_intervals(
     that there are none.
 
     Args:
-        predicted: [P] CMOS or differences of scores, positive = A better.
-        true: [P] labels.
+        predicted, true: As `sign_accuracy`.
         references: [P] those of A and B. None: no pair has any.
-        resamples: R.
-        seed: Of the resamples.
+        resamples, seed: R, and of the resamples.
 
     Returns:
         Of `PAIR_STATISTICS`. Warnings: `no_clear_pairs` (no label of at least 0.5), and as
@@ -80,11 +78,7 @@ def preference_with_intervals(
     values = {name: float(_quotient(right.sum(), counts[name])) for name, (_, right) in of_statistic.items()}
     faults = faults_of_sides(x, y)
     values["pair_srcc"] = math.nan if faults else spearman(x, y)
-    warnings = [
-        *faults,
-        *(["one_cluster"] if clusters == 1 else []),
-        *([] if counts["sign_acc@0.5"] else ["no_clear_pairs"]),
-    ]
+    warnings = faults + ["one_cluster"] * (clusters == 1) + ["no_clear_pairs"] * (not counts["sign_acc@0.5"])
     if clusters < 2:
         return estimates(len(x), clusters, values, {}, counts=counts, warnings=warnings)
     influence = {

@@ -31,11 +31,7 @@ class Ranks:
     def centred(self, weights: np.ndarray) -> np.ndarray:
         """Ranks less their mean, where an item of weight 3 stands for three tied items.
 
-        Args:
-            weights: [..., N].
-
-        Returns:
-            [..., N]: half of (weight of all lower items - weight of all higher items).
+        For weights [..., N] as many: half of (weight of all lower items - weight of all higher items).
         """
         groups = self._sums(weights)
         below = np.cumsum(groups, axis=-1)

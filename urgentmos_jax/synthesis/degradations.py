@@ -49,17 +49,7 @@ class Degradation:
     def __call__(
         self, waveform: np.ndarray, strength: float, rng: np.random.Generator, talkers: Sequence[np.ndarray] = ()
     ) -> np.ndarray:
-        """Degrades a waveform.
-
-        Args:
-            waveform: [T] float32, 16 kHz.
-            strength: In `unit`; one of `strengths` or between them.
-            rng: Source of all randomness.
-            talkers: Other speech, each [T'] float32 at 16 kHz, for babble.
-
-        Returns:
-            [T] float32.
-        """
+        """Degrades [T] float32 at 16 kHz, by a strength in `unit`; `talkers` is other speech, for babble."""
         others = (talkers,) if self.kind == "babble" else ()
         return self.function(waveform, strength, rng, *others).astype(np.float32)
 
@@ -204,15 +194,8 @@ def _coded(
 ) -> np.ndarray:
     """Encodes and decodes in memory, and removes the codec's delay."""
     file = io.BytesIO()
-    soundfile.write(
-        file,
-        waveform,
-        SAMPLE_RATE_HZ,
-        format=container,
-        subtype=codec,
-        compression_level=compression_level,
-        bitrate_mode=bitrate_mode,
-    )
+    how = {"compression_level": compression_level, "bitrate_mode": bitrate_mode}
+    soundfile.write(file, waveform, SAMPLE_RATE_HZ, format=container, subtype=codec, **how)
     file.seek(0)
     decoded, _ = soundfile.read(file, dtype="float32")
     lags = np.arange(1 - len(waveform), len(decoded))

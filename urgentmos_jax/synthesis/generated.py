@@ -15,7 +15,6 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import soundfile
@@ -25,6 +24,8 @@ from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ, load_audio
 from urgentmos_jax.labels import intrusive
 from urgentmos_jax.labels.workers import one_thread_each
 from urgentmos_jax.manifests.lists import find_recordings
+from urgentmos_jax.manifests.records import LABEL_DECIMALS, Utterance
+from urgentmos_jax.manifests.writing import write_utterances
 from urgentmos_jax.synthesis import espeak
 from urgentmos_jax.synthesis.degradations import DEGRADATIONS
 from urgentmos_jax.synthesis.plans import Plan, System
@@ -101,13 +102,12 @@ def generate(
         return manifest
     for system in plan.systems:
         (folder / "audio" / system.id).mkdir(parents=True, exist_ok=True)
-    rows = []
+    rows: list[Utterance] = []
     with files.progress(None, sum(len(task.systems) for task in tasks), "clip", hidden=not progress) as bar:
         for made in _run(tasks, folder, plan, clean, processes or os.cpu_count() or 1):
             rows += made
             bar.update(len(made))
-    rows.sort(key=lambda row: row["uid"])
-    files.write_text(manifest, "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows))
+    write_utterances(manifest, rows)
     return manifest
 
 
@@ -163,9 +163,7 @@ def _tasks(plan: Plan, references: list[Reference]) -> list[_Task]:
     return tasks
 
 
-def _run(
-    tasks: list[_Task], folder: Path, plan: Plan, clean: Path | None, processes: int
-) -> Iterator[list[dict[str, Any]]]:
+def _run(tasks: list[_Task], folder: Path, plan: Plan, clean: Path | None, processes: int) -> Iterator[list[Utterance]]:
     """Yields the rows of each task, in any order."""
     # Not forked: the caller may hold threads of jax. A single worker too is a new process, so that it behaves alike.
     context = multiprocessing.get_context("spawn")
@@ -179,7 +177,7 @@ def _run(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _make(task: _Task, folder: Path, plan: Plan, clean: Path | None) -> list[dict[str, Any]]:
+def _make(task: _Task, folder: Path, plan: Plan, clean: Path | None) -> list[Utterance]:
     """Writes and labels the clips of one reference, and returns their rows."""
     reference = _clean_waveform(task.reference, plan.seed, clean)
     rows = []
@@ -197,24 +195,12 @@ def _make(task: _Task, folder: Path, plan: Plan, clean: Path | None) -> list[dic
         withheld = [name for name in plan.labels if rng.random() < plan.withheld]
         wanted = [name for name in plan.labels if name not in withheld]
         values = intrusive.measure(samples / 2**15, reference, wanted)
+        labels = {name: round(value, LABEL_DECIMALS) for name, value in values.items()}
         origin = {"source": task.reference.source} if clean is not None else {"voice": task.reference.voice}
-        rows.append(
-            {
-                "uid": uid,
-                "audio_path": path.as_posix(),
-                "duration": len(samples) / SAMPLE_RATE_HZ,
-                "system_id": system.id,
-                "reference_id": task.reference.id,
-                "metrics": {name: round(value, 4) for name, value in values.items()},
-                "meta": {
-                    "kind": system.kind,
-                    "degradation": system.degradation,
-                    "strength": system.strength,
-                    **origin,
-                    "withheld": withheld,
-                },
-            }
-        )
+        made = {"kind": system.kind, "degradation": system.degradation, "strength": system.strength}
+        meta = {**made, **origin, "withheld": withheld}
+        duration = len(samples) / SAMPLE_RATE_HZ
+        rows.append(Utterance(uid, path.as_posix(), duration, system.id, task.reference.id, labels, meta))
     return rows
 
 

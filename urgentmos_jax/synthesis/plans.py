@@ -7,6 +7,7 @@ from urgentmos_jax.synthesis.degradations import DEGRADATIONS
 from urgentmos_jax.synthesis.sentences import SENTENCES, Sentence
 
 LABELS = ("estoi", "si_sdr", "lsd", "pesq")
+_CODES = ("en-us", "en-gb", "de", "fr", "es", "it")
 
 
 @dataclass(frozen=True)
@@ -67,10 +68,11 @@ class Plan:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 1 <= self.systems_per_reference <= len(set(self.systems)):
+        count = len(set(self.systems))
+        if not 1 <= self.systems_per_reference <= count:
             text = f"systems_per_reference={self.systems_per_reference}"
-            raise ValueError(f"{text}: must be from 1 to the number of systems, {len(set(self.systems))}")
-        if len(set(self.systems)) < len(self.systems):
+            raise ValueError(f"{text}: must be from 1 to the number of systems, {count}")
+        if count < len(self.systems):
             raise ValueError("systems lists a system twice")
         if self.references < 1:
             raise ValueError(f"references={self.references}: must be 1 or more")
@@ -83,16 +85,9 @@ class Plan:
 def default_splits(seed: int = 0) -> dict[str, Plan]:
     """Returns plans for `train`, `dev` and `test` that share no voice and no sentence: 500, 60 and 150 clips."""
     variants = {
-        "train": {
-            "en-us": "f1 f3 m1 m3 m8",
-            "en-gb": "f5 m2 m7",
-            "de": "f1 m3",
-            "fr": "f3 m1",
-            "es": "f1 m7",
-            "it": "f3 m2",
-        },
-        "dev": {"en-us": "f4", "en-gb": "m6", "de": "m6", "fr": "f4", "es": "m6", "it": "f4"},
-        "test": {"en-us": "f2 m4", "en-gb": "m5", "de": "f2 m4", "fr": "f2 m5", "es": "m4 f2", "it": "m5 f2"},
+        "train": ("f1 f3 m1 m3 m8", "f5 m2 m7", "f1 m3", "f3 m1", "f1 m7", "f3 m2"),
+        "dev": ("f4", "m6", "m6", "f4", "m6", "f4"),
+        "test": ("f2 m4", "m5", "f2 m4", "f2 m5", "m4 f2", "m5 f2"),
     }
     parts: dict[str, list[Sentence]] = {"train": [], "dev": [], "test": []}
     for language, texts in SENTENCES.items():
@@ -103,11 +98,11 @@ def default_splits(seed: int = 0) -> dict[str, Plan]:
     references = {"train": 100, "dev": 12, "test": 30}
     return {
         name: Plan(
-            voices=tuple(f"{code}+{variant}" for code, names in codes.items() for variant in names.split()),
+            voices=tuple(f"{code}+{one}" for code, names in zip(_CODES, every, strict=True) for one in names.split()),
             sentences=tuple(parts[name]),
             references=references[name],
             withheld=0.2 if name == "train" else 0.0,
             seed=seed + number,
         )
-        for number, (name, codes) in enumerate(variants.items())
+        for number, (name, every) in enumerate(variants.items())
     }

@@ -1,4 +1,4 @@
-"""Short sentences to be spoken, written for this package; two to four seconds each."""
+"""Short sentences to be spoken, by language, written for this package; two to four seconds each."""
 
 from typing import NamedTuple
 
@@ -83,9 +83,3 @@ SENTENCES: dict[str, tuple[str, ...]] = {
         "Domani portiamo i libri alla biblioteca.",
     ),
 }
-
-
-def sentences(language: str | None = None) -> tuple[Sentence, ...]:
-    """Returns the sentences of one language, or of all."""
-    chosen = SENTENCES if language is None else {language: SENTENCES[language]}
-    return tuple(Sentence(code, text) for code, texts in chosen.items() for text in texts)

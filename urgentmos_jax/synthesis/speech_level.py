@@ -11,16 +11,10 @@ _MARGIN_DB = 15.9
 
 
 def active_speech_level(waveform: np.ndarray) -> float:
-    """Measures the active speech level by ITU-T P.56, method B.
+    """Measures the active speech level of [T] at 16 kHz by ITU-T P.56, method B, in dB relative to an RMS of 1.
 
     Thresholds lie 6 dB apart as in the recommendation, but follow the level of the waveform, so that a gain of
     x dB raises the result by exactly x dB.
-
-    Args:
-        waveform: [T] float, 16 kHz.
-
-    Returns:
-        dB relative to an RMS of 1.
 
     Raises:
         ValueError: The waveform is all zeros or empty.

@@ -13,8 +13,6 @@ from urgentmos_jax.manifests.tables import CsvFile, split_cell
 
 _SCALES = {"OVRL": "mos_overall", "SIG": "mos_signal", "BAK": "mos_background"}
 _COLUMNS = ("condition", "sample", "scale", "rating_list")
-_NAME = "CHiME-7-UDASE-evaluation-data.zip"
-_MD5 = "37b97f9f4ba95152725548fa2a1893ac"
 
 
 def read(tree: Tree, split: Split) -> None:
@@ -34,15 +32,9 @@ def read(tree: Tree, split: Split) -> None:
             split.dropped["no rating"] += 1
             continue
         found = [split.value(position, metric, text) for text in texts]
-        stem = PurePosixPath(sample).stem
-        split.add(
-            position,
-            f"{condition}/{sample}",
-            tree.audio(f"listening_test/data/{condition}/{sample}"),
-            system=condition,
-            reference=stem,
-            ratings={metric: [("", rating) for rating in found if rating is not None]},
-        )
+        ratings = {metric: [("", rating) for rating in found if rating is not None]}
+        path, stem = tree.audio(f"listening_test/data/{condition}/{sample}"), PurePosixPath(sample).stem
+        split.add(position, f"{condition}/{sample}", path, system=condition, reference=stem, ratings=ratings)
 
 
 CORPUS = Corpus(
@@ -54,6 +46,6 @@ CORPUS = Corpus(
     home="https://zenodo.org/records/10418311",
     splits={"test": 640},
     read=read,
-    downloads=(Archive(addresses=(f"https://zenodo.org/records/10418311/files/{_NAME}",), name=_NAME, md5=_MD5),),
+    downloads=(Archive.zenodo(10418311, "CHiME-7-UDASE-evaluation-data.zip", md5="37b97f9f4ba95152725548fa2a1893ac"),),
     top_folders=("CHiME-7-UDASE-evaluation-data",),
 )

@@ -5,6 +5,7 @@ authors': `<condition>:<name>`, and for recordings whose name begins with `book`
 """
 
 from pathlib import PurePosixPath
+from typing import Any
 
 from urgentmos_jax.corpora.corpus import Corpus, Tree
 from urgentmos_jax.corpora.downloads import Archive
@@ -37,43 +38,29 @@ def read(tree: Tree, split: Split) -> None:
             if condition is None or condition != int(condition):
                 split.fault(position, f"con {row['con']!r} is not a condition number")
                 continue
-            labels = {
-                metric: value for metric in _LABELS if (value := _value(split, position, row, metric)) is not None
-            }
+            cells = {metric: row[column] for metric, column in _LABELS.items() if column in row}
+            values = {metric: split.value(position, metric, cell) for metric, cell in cells.items()}
+            labels = {metric: value for metric, value in values.items() if value is not None}
             if not labels:
                 split.dropped["no rating"] += 1
                 continue
-            uid, system, reference = _ids(split, part, str(int(condition)), row)
-            path = tree.audio(f"{folder}/deg/{row['filename_deg']}")
-            split.add(
-                position,
-                row["filename_deg"],
-                path,
-                uid=uid,
-                system=system,
-                reference=reference,
-                labels=labels,
-                meta=_meta(split, position, row),
-            )
+            ids, name = _ids(split, part, str(int(condition)), row), row["filename_deg"]
+            meta = _meta(split, position, row)
+            split.add(position, name, tree.audio(f"{folder}/deg/{name}"), **ids, labels=labels, meta=meta)
 
 
-def _ids(split: Split, part: str, condition: str, row: dict[str, str]) -> tuple[str, str, str | None]:
+def _ids(split: Split, part: str, condition: str, row: dict[str, str]) -> dict[str, Any]:
     degraded, clean = (PurePosixPath(row[name]).stem for name in ("filename_deg", "filename_ref"))
     if part.startswith("TEST"):
         reference = degraded.partition("_")[2]
-        return make_uid(condition, reference), f"{part}-{condition}", reference
+        return {"uid": make_uid(condition, reference), "system": f"{part}-{condition}", "reference": reference}
     if degraded.startswith("book"):
         rest = degraded.removeprefix(clean)
         if clean and rest != degraded and len(rest) > 1:
-            return make_uid(rest[1:], clean), f"{part}-{rest[1:]}", clean
+            return {"uid": make_uid(rest[1:], clean), "system": f"{part}-{rest[1:]}", "reference": clean}
         split.notes["names that begin with book, but not with their reference"] += 1
     # No other recording says the same, so there is no reference to share.
-    return make_uid(condition, degraded), f"{part}-{condition}", None
-
-
-def _value(split: Split, position: Position, row: dict[str, str], metric: str) -> float | None:
-    column = _LABELS[metric]
-    return split.value(position, metric, row[column]) if column in row else None
+    return {"uid": make_uid(condition, degraded), "system": f"{part}-{condition}"}
 
 
 def _meta(split: Split, position: Position, row: dict[str, str]) -> dict[str, float]:

@@ -20,14 +20,9 @@ def read(tree: Tree, split: Split) -> None:
             continue
         std = split.value(position, "std", row["std"]) if row["std"] else None
         name = PurePosixPath(row["filename"]).stem.split("_")[0]
-        split.add(
-            position,
-            row["filename"],
-            tree.audio(row["filename"]),
-            uid=make_uid(name, name),
-            labels={"mos_overall": label},
-            meta={} if std is None else {"mos_overall_std": std},
-        )
+        labels, meta = {"mos_overall": label}, {} if std is None else {"mos_overall_std": std}
+        audio = row["filename"]
+        split.add(position, audio, tree.audio(audio), uid=make_uid(name, name), labels=labels, meta=meta)
 
 
 CORPUS = Corpus(

@@ -20,14 +20,8 @@ def read(tree: Tree, split: Split) -> None:
         if not system or not underscore:
             split.fault(position, f"{system!r}, {name!r}: give a systemId and an utteranceId TEXT_SYSTEM.wav")
             continue
-        split.add(
-            position,
-            name,
-            tree.audio(f"audios/{name}"),
-            system=system,
-            reference=reference,
-            ratings={"mos_overall": [(row["listenerId"], rating)]},
-        )
+        ratings = {"mos_overall": [(row["listenerId"], rating)]}
+        split.add(position, name, tree.audio(f"audios/{name}"), system=system, reference=reference, ratings=ratings)
 
 
 CORPUS = Corpus(
@@ -39,10 +33,6 @@ CORPUS = Corpus(
     home="https://zenodo.org/records/7378801",
     splits={"train": 14100, "dev": 3000, "test": 3000},
     read=read,
-    downloads=(
-        Archive(
-            addresses=("https://zenodo.org/records/7378801/files/somos.zip",), name="somos.zip", nested=("audios.zip",)
-        ),
-    ),
+    downloads=(Archive.zenodo(7378801, "somos.zip", nested=("audios.zip",)),),
     top_folders=("somos",),
 )

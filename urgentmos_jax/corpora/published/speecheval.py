@@ -36,14 +36,9 @@ def read(tree: Tree, split: Split) -> None:
         if preference not in _LABELS:
             split.dropped[f"preference {preference!r}"] += 1
             continue
-        paths = (row["path"], row["path_B"])
-        split.add_pair(
-            position,
-            (escape_id(row["path"]), escape_id(row["path_B"])),
-            [tree.audio(f"rawdata/{path}") for path in paths],
-            _LABELS[preference],
-            {"key": row["key"]},
-        )
+        uids = escape_id(row["path"]), escape_id(row["path_B"])
+        paths = [tree.audio(f"rawdata/{row[column]}") for column in ("path", "path_B")]
+        split.add_pair(position, uids, paths, _LABELS[preference], {"key": row["key"]})
     if left:
         split.notes["preferences without a row in SpeechEval"] += len(left)
 

@@ -20,9 +20,8 @@ def read(tree: Tree, split: Split) -> None:
         # Splits may number their rows alike; ids must differ.
         stem = f"{split.name}-{escape_id(str(row['index']))}"
         paths = [extract(row[f"audio{side}"], tree.extracted, f"{row['index']}_{side.lower()}") for side in "AB"]
-        split.add_pair(
-            position, (f"{stem}_a", f"{stem}_b"), paths, _LABELS[row["naturalness_label"]], {"index": row["index"]}
-        )
+        label = _LABELS[row["naturalness_label"]]
+        split.add_pair(position, (f"{stem}_a", f"{stem}_b"), paths, label, {"index": row["index"]})
 
 
 CORPUS = Corpus(

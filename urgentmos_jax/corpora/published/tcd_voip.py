@@ -29,16 +29,12 @@ def read(tree: Tree, split: Split) -> None:
         heard = [listener for listener in _LISTENERS if listener in row]
         if not heard:
             raise ManifestError([f"{position.path}: no listener columns, 1 to 24; the columns are {list(row)}"])
-        ratings = [(listener, split.value(position, "mos_overall", row[listener])) for listener in heard]
-        split.add(
-            position,
-            name,
-            recordings.get(name) or tree.audio(f"wav/{name}"),
-            uid=make_uid(condition.zfill(3), "_".join(rest)),
-            system=f"{rest[0]}-{condition.zfill(3)}",
-            reference="_".join(rest),
-            ratings={"mos_overall": [(listener, rating) for listener, rating in ratings if rating is not None]},
-        )
+        values = {listener: split.value(position, "mos_overall", row[listener]) for listener in heard}
+        ratings = {"mos_overall": [(listener, value) for listener, value in values.items() if value is not None]}
+        reference, condition = "_".join(rest), condition.zfill(3)
+        uid, path = make_uid(condition, reference), recordings.get(name) or tree.audio(f"wav/{name}")
+        system = f"{rest[0]}-{condition}"
+        split.add(position, name, path, uid=uid, system=system, reference=reference, ratings=ratings)
 
 
 def _table(tree: Tree) -> Path:
@@ -47,10 +43,8 @@ def _table(tree: Tree) -> Path:
         return found
     tables = sorted(path for path in tree.root.rglob("*.xlsx") if not path.name.startswith("~"))
     if len(tables) != 1:
-        listed = ", ".join(map(str, tables)) or "none"
-        raise ManifestError(
-            [f"{tree.root}: not the folder of this corpus: expected one .xlsx of ratings, found {listed}"]
-        )
+        text = f"expected one .xlsx of ratings, found {', '.join(map(str, tables)) or 'none'}"
+        raise ManifestError([f"{tree.root}: not the folder of this corpus: {text}"])
     return tables[0]
 
 

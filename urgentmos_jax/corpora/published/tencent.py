@@ -17,9 +17,8 @@ def read(tree: Tree, split: Split) -> None:
                 continue
             audio = row["deg_wav"].removeprefix("./")
             key = audio.removesuffix(".wav").replace("/", "_")
-            split.add(
-                position, audio, tree.audio(audio), uid=make_uid(key, key), labels={"mos_overall": label}
-            )  # fmt: skip
+            labels = {"mos_overall": label}
+            split.add(position, audio, tree.audio(audio), uid=make_uid(key, key), labels=labels)
 
 
 CORPUS = Corpus(

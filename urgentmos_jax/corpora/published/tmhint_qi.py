@@ -1,7 +1,5 @@
 """TMHINT-QI: noisy and enhanced Mandarin sentences, ratings of quality. One list serves both splits."""
 
-from pathlib import Path
-
 from urgentmos_jax.corpora.corpus import MIRROR, Corpus, Tree
 from urgentmos_jax.corpora.downloads import HubFile
 from urgentmos_jax.corpora.split import Split
@@ -14,7 +12,7 @@ def read(tree: Tree, split: Split) -> None:
     """Reads the rows whose recording lies in the split's folder; recordings in neither folder are missing in train."""
     file = CsvFile(tree.find("raw_data.csv"), _COLUMNS)
     folders = {name: tree.find(name) for name in ("train", "test")}
-    names = {name: _stems(folder) for name, folder in folders.items()}
+    names = {name: {path.stem for path in folder.glob("*.wav")} for name, folder in folders.items()}
     other = "test" if split.name == "train" else "train"
     for position, row in split.table(file):
         name = row["file_name"]
@@ -29,18 +27,8 @@ def read(tree: Tree, split: Split) -> None:
             split.fault(position, f"file_name {name!r} has no sentence, TMHINT...")
             continue
         system = f"{row['method']}-SNR{row['snr']}-{row['noise']}"
-        split.add(
-            position,
-            name,
-            str(folders[split.name] / f"{name}.wav"),
-            system=system,
-            reference=f"TMHINT{after}",
-            ratings={"mos_overall": [("", rating)]},
-        )
-
-
-def _stems(folder: Path) -> set[str]:
-    return {path.stem for path in folder.iterdir() if path.suffix == ".wav"}
+        path, ratings = folders[split.name] / f"{name}.wav", {"mos_overall": [("", rating)]}
+        split.add(position, name, path, system=system, reference=f"TMHINT{after}", ratings=ratings)
 
 
 CORPUS = Corpus(

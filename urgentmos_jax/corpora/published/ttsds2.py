@@ -19,16 +19,10 @@ def read(tree: Tree, split: Split) -> None:
         rating = split.value(position, "mos_overall", row["value"])
         if rating is None:
             continue
-        system = f"{row['dataset']}-{row['system']}"
-        reference = PurePosixPath(row["audio"]).name.removesuffix(".wav")
-        split.add(
-            position,
-            row["audio"],
-            tree.audio(row["audio"]),
-            system=system,
-            reference=reference,
-            ratings={"mos_overall": [(row["annotator"], rating)]},
-        )
+        audio, system = row["audio"], f"{row['dataset']}-{row['system']}"
+        reference = PurePosixPath(audio).name.removesuffix(".wav")
+        ratings = {"mos_overall": [(row["annotator"], rating)]}
+        split.add(position, audio, tree.audio(audio), system=system, reference=reference, ratings=ratings)
 
 
 CORPUS = Corpus(
