@@ -1,17 +1,14 @@
 """VMC 2026, track 1: each recording encoded once, and predictions that stay in their range."""
 
-import io
 from pathlib import Path
 
 import pytest
-import soundfile
 
 from tests.helpers.counting import count_encoded
-from tests.helpers.vmc2026 import COMPARED, SCORED, SECONDS, TOLERANCE, build, recording, sounds
+from tests.helpers.vmc2026 import SECONDS, TOLERANCE, build, expected_predictions, sounds
 from urgentmos_jax.challenges import vmc2026 as submission
 from urgentmos_jax.challenges.vmc2026 import ACR, CCR, Item, predict, read_items
 from urgentmos_jax.scoring.loading import load_model
-from urgentmos_jax.scoring.model import Model
 from urgentmos_jax.scoring.rows import Compared, Scored
 
 
@@ -21,22 +18,8 @@ def source(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def model(model_folder) -> Model:
-    return load_model(model_folder, compile_cache=False)
-
-
-@pytest.fixture(scope="module")
-def expected(model) -> dict[str, dict[str, float]]:
-    """{order: {sample_id: prediction}} by the interface of Python, on arrays."""
-    clips = [soundfile.read(io.BytesIO(recording(number)), dtype="float32")[0] for number in range(len(SECONDS))]
-    alone = [row["scores"]["mos_overall"] for row in model.score(clips, sample_rate=16000)]
-    found = {}
-    for order in ("both", "ab"):
-        rows = model.compare([(clips[a], clips[b]) for a, b in COMPARED.values()], sample_rate=16000, order=order)
-        pairs = [row["comparison"]["mos_overall"]["cmos"] for row in rows]
-        scored = {name: alone[number] for name, number in SCORED.items()}
-        found[order] = scored | dict(zip(COMPARED, pairs, strict=True))
-    return found
+def expected(model_folder) -> dict[str, dict[str, float]]:
+    return expected_predictions(load_model(model_folder, compile_cache=False))
 
 
 @pytest.mark.parametrize("max_feature_bytes", [1 << 30, 10_000, 0])

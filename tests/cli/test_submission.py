@@ -1,14 +1,23 @@
 """`urgentmos submission vmc2026-track1`: predictions of small local parts against `Model.score` and `compare`."""
 
-import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 
-from tests.helpers.vmc2026 import COMPARED, SCORED, SECONDS, TOLERANCE, build, parquet, read, recording, sounds
+from tests.helpers.vmc2026 import (
+    COMPARED,
+    SCORED,
+    SECONDS,
+    TOLERANCE,
+    build,
+    expected_predictions,
+    parquet,
+    read,
+    recording,
+    sounds,
+)
 from urgentmos_jax.cli import main
 from urgentmos_jax.scoring.loading import load_model
 from urgentmos_jax.scoring.model import Model
@@ -20,22 +29,8 @@ def source(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def model(model_folder) -> Model:
-    return load_model(model_folder, compile_cache=False)
-
-
-@pytest.fixture(scope="module")
-def expected(model) -> dict[str, dict[str, float]]:
-    """{order: {sample_id: prediction}} by the interface of Python, on arrays."""
-    clips = [soundfile.read(io.BytesIO(recording(number)), dtype="float32")[0] for number in range(len(SECONDS))]
-    alone = [row["scores"]["mos_overall"] for row in model.score(clips, sample_rate=16000)]
-    found = {}
-    for order in ("both", "ab"):
-        rows = model.compare([(clips[a], clips[b]) for a, b in COMPARED.values()], sample_rate=16000, order=order)
-        pairs = [row["comparison"]["mos_overall"]["cmos"] for row in rows]
-        scored = {name: alone[number] for name, number in SCORED.items()}
-        found[order] = scored | dict(zip(COMPARED, pairs, strict=True))
-    return found
+def expected(model_folder) -> dict[str, dict[str, float]]:
+    return expected_predictions(load_model(model_folder, compile_cache=False))
 
 
 def run(source: Path, output: Path, model_folder: Path, *flags: str) -> int:

@@ -8,6 +8,7 @@ import pytest
 import soundfile
 
 from tests.helpers.corpus import speech_like
+from urgentmos_jax.scoring.model import Model
 
 datasets = pytest.importorskip("datasets")
 
@@ -67,3 +68,16 @@ def read(path: Path) -> dict[str, float]:
     assert all(len(text.partition(".")[2]) == 4 for _, text in rows)
     assert len({name for name, _ in rows}) == len(rows)
     return {name: float(text) for name, text in rows}
+
+
+def expected_predictions(model: Model) -> dict[str, dict[str, float]]:
+    """{order: {sample_id: prediction}} by the interface of Python, on arrays."""
+    clips = [soundfile.read(io.BytesIO(recording(number)), dtype="float32")[0] for number in range(len(SECONDS))]
+    alone = [row["scores"]["mos_overall"] for row in model.score(clips, sample_rate=16000)]
+    found = {}
+    for order in ("both", "ab"):
+        rows = model.compare([(clips[a], clips[b]) for a, b in COMPARED.values()], sample_rate=16000, order=order)
+        pairs = [row["comparison"]["mos_overall"]["cmos"] for row in rows]
+        scored = {name: alone[number] for name, number in SCORED.items()}
+        found[order] = scored | dict(zip(COMPARED, pairs, strict=True))
+    return found

@@ -10,7 +10,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,13 +52,7 @@ PARTS = ACR, CCR = (
 
 @dataclass(frozen=True)
 class Item:
-    """A row of a part.
-
-    Attributes:
-        sample_id: Unique in both parts.
-        part: Which.
-        recordings: Their files, None where a row has none; the same file for the same content.
-    """
+    """A row of a part, with an id unique in both; recordings are None where it has none, one file for one content."""
 
     sample_id: str
     part: Part
@@ -159,9 +153,7 @@ def write(path: Path, predictions: Sequence[Prediction]) -> None:
 def check(path: Path, items: Sequence[Item]) -> list[str]:
     """Everything that is wrong with a file of predictions, with its lines.
 
-    Args:
-        path: The file.
-        items: What `read_items` gave, with or without recordings.
+    The `items` are what `read_items` gave, with or without recordings.
 
     Raises:
         ManifestError: It cannot be read as a table.
@@ -286,8 +278,5 @@ def _predictions(items: Sequence[Item], outcomes: Sequence[float | str]) -> list
         # Adding 0 makes -0 a 0.
         predictions.append(Prediction(item, round(value, DECIMALS) + 0.0, value != outcome))
     known = [one.value for one in predictions if one.item.part is ACR and one.error is None]
-    middle = {"acr": round(math.fsum(known) / len(known), DECIMALS) if known else 3.0, "ccr": 0.0}
-    return [
-        one if one.error is None else Prediction(one.item, middle[one.item.part.name], error=one.error)
-        for one in predictions
-    ]
+    middle = round(math.fsum(known) / len(known), DECIMALS) if known else 3.0
+    return [replace(one, value=middle) if one.error and one.item.part is ACR else one for one in predictions]

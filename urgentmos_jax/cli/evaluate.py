@@ -59,10 +59,10 @@ def run(arguments: argparse.Namespace) -> int:
     check_output("--markdown", arguments.markdown)
     try:
         datasets, predicted, evaluation = _evaluated(arguments, metrics)
-    except MissingPredictions as error:
-        raise UsageError(f"{error}\n--allow-missing leaves them out and counts them") from None
     except EvaluationError as error:
-        raise UsageError(str(error)) from None
+        missing = isinstance(error, MissingPredictions)
+        advice = "\n--allow-missing leaves them out and counts them" if missing else ""
+        raise UsageError(f"{error}{advice}") from None
     if arguments.json:
         write_json("--json", arguments.json, as_json(evaluation))
     if arguments.markdown:

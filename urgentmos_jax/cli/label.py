@@ -107,9 +107,7 @@ def _rule(arguments: argparse.Namespace) -> "Rule | None":
     from urgentmos_jax.labels.references import Rule
 
     found = {name: getattr(arguments, f"reference_{name}") for name in ("system", "column", "path")}
-    if all(value is None for value in found.values()):
-        return None
     try:
-        return Rule(**found)
+        return Rule(**found) if any(value is not None for value in found.values()) else None
     except ValueError as error:
         raise UsageError(f"--reference-{error}") from None

@@ -43,7 +43,6 @@ class Scale:
 
     @property
     def slope(self) -> float:
-        """Units of the label scale per unit of the rating scale."""
         return (self.to_greatest - self.to_least) / (self.greatest - self.least)
 
     def __call__(self, rating: float) -> float:
@@ -111,9 +110,8 @@ def prepare_table(
     relative to it, others absolute. Ids are those of `split.make_uid`, with the audio path for a missing reference.
 
     Args:
-        source: A table with a header, UTF-8.
+        source, columns: A table with a header, UTF-8, and its columns.
         output: Folder; created if missing.
-        columns: The columns of the table.
         delimiter: Between cells; by default whichever of comma, tab, semicolon and | finds the columns.
         audio_root: Where audio paths are looked for that are not found relative to the table.
         max_bad_fraction: Fraction of the recordings that may be missing or undecodable; they are left out and listed.
@@ -180,12 +178,10 @@ class _Reading:
         ratings = []
         for listener, text in zip(self._listeners(position, len(texts), row), texts, strict=True):
             rating = self.split.value(position, metric, text)
-            if rating is None:
-                continue
-            if scale and not scale.least <= rating <= scale.greatest:
+            if rating is not None and scale and not scale.least <= rating <= scale.greatest:
                 text = f"{metric} {rating:g} is outside its scale, {scale.least:g} to {scale.greatest:g}"
                 self.split.fault(position, text)
-            else:
+            elif rating is not None:
                 ratings.append((listener, scale(rating) if scale else rating))
         return ratings
 
@@ -206,12 +202,11 @@ class _Reading:
             column = self.columns.std.get(metric) or self.columns.std.get("")
             if column is None or is_blank(row[column]):
                 continue
-            std = number(row[column])
+            std, scale = number(row[column]), self._scale(metric)
             if std is None or std < 0:
                 self.split.fault(position, f"{column} {row[column]!r} is not a standard deviation")
-                continue
-            scale = self._scale(metric)
-            found[f"{metric}_std"] = round(std * abs(scale.slope) if scale else std, LABEL_DECIMALS)
+            else:
+                found[f"{metric}_std"] = round(std * abs(scale.slope) if scale else std, LABEL_DECIMALS)
         return found
 
     def _scale(self, metric: str) -> Scale | None:

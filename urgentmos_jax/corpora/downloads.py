@@ -13,7 +13,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,14 +76,10 @@ class HubDataset:
 Download = Archive | HubFile | HubDataset
 
 
-def download(wanted: Iterable[Download], folder: Path) -> list[dict[str, Any]]:
+def download(wanted: Sequence[Download], folder: Path) -> list[dict[str, Any]]:
     """Downloads and unpacks what is not there yet; prints sizes and checksums on standard error.
 
     An archive that is already in the folder is used, if its checksum is right.
-
-    Args:
-        wanted: What to download.
-        folder: Where to; created if missing.
 
     Returns:
         The records, as in `downloads.json`.
@@ -94,18 +90,14 @@ def download(wanted: Iterable[Download], folder: Path) -> list[dict[str, Any]]:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / RECORD
     records = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    found = []
-    for one in wanted:
-        key = one.repo if isinstance(one, HubDataset) else one.name
-        record = records.get(key)
-        if record and all((folder / name).exists() for name in record["holds"]):
-            _tell(f"{key}: already here since {record['date']}")
+    keys = [one.repo if isinstance(one, HubDataset) else one.name for one in wanted]
+    for key, one in zip(keys, wanted, strict=True):
+        if key in records and all((folder / name).exists() for name in records[key]["holds"]):
+            _tell(f"{key}: already here since {records[key]['date']}")
         else:
-            record = _fetch(one, folder)
-            records[key] = record
+            records[key] = _fetch(one, folder)
             write_json(path, records)
-        found.append(record)
-    return found
+    return [records[key] for key in keys]
 
 
 def _fetch(one: Download, folder: Path) -> dict[str, Any]:
@@ -196,19 +188,15 @@ def _get_rest(address: str, part: Path, state: Path) -> None:
         etag = reply.headers.get("ETag", "")
         validator = etag if etag and not etag.startswith("W/") else reply.headers.get("Last-Modified", "")
         state.write_text(json.dumps({"address": address, "validator": validator}))
-        require_space(part.parent, 2 * (total or 0) - start, f"{part.name.removesuffix('.part')}, unpacked,")
-        _copy(reply, part, start, total)
+        name = part.name.removesuffix(".part")
+        require_space(part.parent, 2 * (total or 0) - start, f"{name}, unpacked,")
+        with progress(None, total, "B", name, start=start) as bar, part.open("r+b" if start else "wb") as file:
+            file.seek(start)
+            while block := reply.read(_BLOCK_BYTES):
+                file.write(block)
+                bar.update(len(block))
     if total is not None and part.stat().st_size != total:
         raise ConnectionError(f"the connection ended at {part.stat().st_size:,} of {total:,} bytes")
-
-
-def _copy(reply: http.client.HTTPResponse, part: Path, start: int, total: int | None) -> None:
-    bar = progress(None, total, "B", part.name.removesuffix(".part"), start=start)
-    with bar, part.open("r+b" if start else "wb") as file:
-        file.seek(start)
-        while block := reply.read(_BLOCK_BYTES):
-            file.write(block)
-            bar.update(len(block))
 
 
 def _digests(path: Path) -> dict[str, str]:

@@ -22,8 +22,7 @@ def hub_rows(
     Args:
         folder: Local copy of the dataset, as `hf download --repo-type dataset` creates it.
         split: Its name on the hub; None for all splits.
-        columns: Names that it must have.
-        audio: Those of them that hold recordings.
+        columns: Names that it must have; those of `audio` hold recordings.
         config: Name of the configuration, for a dataset with several.
 
     Raises:
@@ -84,13 +83,10 @@ def _as_manifest_error(where: str) -> Iterator[None]:
 
 
 def extract(recording: dict[str, Any] | None, folder: Path, *names: str) -> Path:
-    """Writes an embedded recording, byte for byte, unless it is there already.
+    """Writes an embedded recording of `hub_rows`, byte for byte, unless it is there already.
 
-    Args:
-        recording: {"bytes", "path"}, as `hub_rows` gives it.
-        folder: Where to.
-        names: Of folders below it, and of the file without its suffix, which is that of the content. Characters that
-            would lead elsewhere are percent-escaped.
+    The `names` are of folders below the folder, and of the file without its suffix, which is that of the content;
+    characters that would lead elsewhere are percent-escaped.
 
     Returns:
         The file; a path that does not exist, if there is no recording.

@@ -39,8 +39,7 @@ def prepare_corpus(
     Each split without faults is written, whatever is wrong with the others.
 
     Args:
-        corpus: The corpus.
-        source: Its folder, as its archive unpacks.
+        corpus, source: And its folder, as its archive unpacks.
         output: Folder of the manifests.
         splits: Some of its splits; by default all.
         audio_root: Where recordings are looked for that are not below `source`.
@@ -75,14 +74,9 @@ def prepare_corpus(
             for part, recordings in _held_out(split, hold_out if name == "train" else 0.0).items():
                 # What is held out has the side files of `train`; comparisons have none.
                 side = SideFiles(side_files, corpus.name, name) if side_files and not corpus.pairs else None
-                reports[part] = write_split(
-                    split,
-                    output / part,
-                    recordings=recordings,
-                    side_files=side,
-                    max_bad_fraction=max_bad_fraction,
-                    about=about | {"split": part, "published": None if hold_out else corpus.splits[name]},
-                )
+                card = about | {"split": part, "published": None if hold_out else corpus.splits[name]}
+                options = {"side_files": side, "max_bad_fraction": max_bad_fraction, "about": card}
+                reports[part] = write_split(split, output / part, recordings=recordings, **options)
         except ManifestError as error:
             faults += error.faults
     if faults:

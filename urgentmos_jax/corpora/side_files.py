@@ -20,12 +20,7 @@ _MIN_MATCHED = 0.5
 
 
 class SideFiles:
-    """Side files of one split.
-
-    Args:
-        folder: Holds `<corpus>/<split>/`, `<split>/`, or the files themselves.
-        corpus: Its name.
-        split: Its name.
+    """Side files of a split of a corpus; the folder holds `<corpus>/<split>/`, `<split>/` or the files themselves.
 
     Raises:
         ManifestError: There are no side files.
@@ -39,11 +34,7 @@ class SideFiles:
         self.folder = found
 
     def join(self, utterances: Sequence[Utterance], split: Split) -> dict[str, dict[str, int]]:
-        """Adds labels and `meta` that the utterances do not have, in position.
-
-        Args:
-            utterances: Those of the split, or some of them.
-            split: Holds all its recordings; receives faults and notes.
+        """Adds labels and `meta` that utterances of the split do not have, in place; it receives faults and notes.
 
         Returns:
             {file: {"matched", "not_in_corpus", "without"}}: number of ids among the utterances, of ids not in the

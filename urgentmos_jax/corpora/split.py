@@ -5,6 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -20,9 +21,7 @@ class Recording:
 
     Attributes:
         position: Where it is first listed.
-        audio: Its path as listed.
-        path: Its file.
-        uid: Its id.
+        audio: Its path as listed; `path` is its file.
         system: What produced it.
         reference: What it says; shared by systems that processed the same source.
         ratings: {metric: ratings}, which are averaged.
@@ -55,10 +54,7 @@ class RatedPair:
 
 
 class Split(RowChecks):
-    """What a corpus's reader fills.
-
-    Args:
-        name: train, dev, test, ...
+    """What a corpus's reader fills, of a name such as train.
 
     Attributes:
         dropped: Rows left out on purpose, by reason.
@@ -108,19 +104,14 @@ class Split(RowChecks):
                     self.fault(position, f"{name} {value} differs from that of an earlier row of {audio!r}, {first}")
 
     def add_pair(
-        self,
-        position: Position,
-        uids: tuple[str, str],
-        paths: Sequence[str | os.PathLike],
-        label: float,
-        meta: Mapping[str, Any],
+        self, position: Position, uids: tuple[str, str], paths: Sequence[str | Path], label: float, meta: dict[str, Any]
     ) -> None:
         """Adds a comparison of two recordings; `meta` is its key in the corpus, which must be unique."""
         if (first := self._keys.setdefault(tuple(meta.items()), position)) is not position:
             key = ", ".join(f"{name} {key!r}" for name, key in meta.items())
             self.fault(position, f"{key} is already used at {first}")
         a, b = (self.real_folder(os.fspath(path)) for path in paths)
-        self.pairs.append(RatedPair(position, uids, (a, b), label, dict(meta)))
+        self.pairs.append(RatedPair(position, uids, (a, b), label, meta))
 
     def real_folder(self, path: str) -> str:
         """The absolute path, with links of folders and `..` resolved; the file itself may be a link."""

@@ -27,10 +27,7 @@ def unpack(archive: Path, folder: Path, *, nested: Sequence[str] = ()) -> list[s
     Everything is unpacked into a hidden folder and then moved, so a killed process leaves no partial files under their
     own names. Files of macOS (`__MACOSX`, `.DS_Store`, `._*`) are left out.
 
-    Args:
-        archive: The file.
-        folder: Where to.
-        nested: Names of archives inside it, which are unpacked where they are and removed.
+    Archives inside it that `nested` names are unpacked where they are and removed.
 
     Returns:
         Names of the files and folders at the top.
@@ -60,16 +57,7 @@ def unpack(archive: Path, folder: Path, *, nested: Sequence[str] = ()) -> list[s
 
 
 def require_space(folder: Path, size: int, what: str) -> None:
-    """Checks that something fits on the disk.
-
-    Args:
-        folder: An existing folder.
-        size: Bytes.
-        what: What needs them, for the message.
-
-    Raises:
-        DownloadError: It does not fit.
-    """
+    """Raises `DownloadError` if so many bytes do not fit on the disk of a folder; `what` needs them."""
     free = shutil.disk_usage(folder).free
     if size + _SPARE_BYTES > free:
         text = f"{what} takes {size / 1e9:.2f} GB, but {free / 1e9:.2f} GB are free"
@@ -86,9 +74,9 @@ def _extract(archive: Path, folder: Path) -> None:
             with archive.open("rb") as file:
                 start = file.read(32)
             raise DownloadError(f"{archive}: neither zip nor tar: it starts with {start!r}; remove it and try again")
+    except DownloadError:
+        raise
     except _BROKEN as error:
-        if isinstance(error, DownloadError):
-            raise
         raise DownloadError(f"{archive}: damaged ({error}); remove it and try again") from None
 
 

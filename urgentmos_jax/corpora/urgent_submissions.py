@@ -45,25 +45,15 @@ def read_splits(tree: Tree, split: Split, *, hub_splits: dict[str, tuple[str, ..
 def _labels(
     split: Split, position: Position, row: dict[str, Any]
 ) -> tuple[dict[str, list[Rating]], dict[str, float], dict[str, float]]:
-    labels = {}
-    for name in CATALOGUE:
-        if row.get(name) is None:
-            continue
-        value = number(str(row[name]))
-        if value is None:  # NaN: no speech was found, for example.
-            split.blank[name] += 1
-        else:
-            labels[name] = value
-    given = [_score(split, position, rating) for rating in row.get("raw_ratings") or ()]
+    found = {name: number(str(row[name])) for name in CATALOGUE if row.get(name) is not None}
+    labels = {name: value for name, value in found.items() if value is not None}
+    split.blank.update(found.keys() - labels.keys())  # NaN: no speech was found, for example.
+    given = [split.value(position, "mos_overall", str(rating)) for rating in row.get("raw_ratings") or ()]
     heard = [("", rating) for rating in given if rating is not None]
-    mean = None if row.get("mos") is None else _score(split, position, row["mos"])
+    mean = None if row.get("mos") is None else split.value(position, "mos_overall", str(row["mos"]))
     if not heard:
         return {}, labels | ({} if mean is None else {"mos_overall": mean}), {}
     if mean is not None and abs(mean - sum(rating for _, rating in heard) / len(heard)) > _TOLERANCE:
         split.notes["published mos is not the mean of its ratings; the mean is used"] += 1
         return {"mos_overall": heard}, labels, {"published_mos": mean}
     return {"mos_overall": heard}, labels, {}
-
-
-def _score(split: Split, position: Position, value: Any) -> float | None:
-    return split.value(position, "mos_overall", str(value))

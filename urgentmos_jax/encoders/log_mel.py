@@ -15,12 +15,8 @@ HOP_SAMPLES = 160
 def log_mel(waveform: jax.Array, bins: int) -> jax.Array:
     """Log-mel frames without padding at the ends, so that frame l depends on samples 160 l .. 160 l + 399 alone.
 
-    Args:
-        waveform: [B, T] float32, 16 kHz, T >= 400.
-        bins: Mel bins between 0 and 8 kHz.
-
-    Returns:
-        [B, L, bins] float32, L = (T - 400) // 160 + 1: (log10(power) + 4) / 4, power at least 1e-10.
+    Of [B, T] float32, 16 kHz, T >= 400, gives [B, L, bins] float32, L = (T - 400) // 160 + 1, for bins between 0 and
+    8 kHz: (log10(power) + 4) / 4, power at least 1e-10.
     """
     return (_log_power(waveform, bins) + 4) / 4
 

@@ -23,10 +23,7 @@ ENCODERS: dict[str, type[Encoder]] = {
 def make_encoder(config: Architecture, dtype: str = "float32", *, rngs: nnx.Rngs) -> Encoder:
     """The encoder of a config, randomly initialised.
 
-    Args:
-        config: Of a family in `ENCODERS`.
-        dtype: Of the weights, and with them of the computation; norms, softmax and the log-mel front end stay float32.
-        rngs: Stream `params`.
+    The dtype is that of the weights, and with them of the computation; norms, softmax and log-mel stay float32.
     """
     encoder = ENCODERS[config.model_type](config, rngs=rngs)
     if dtype != "float32":

@@ -7,15 +7,9 @@ from flax import nnx
 
 
 def relative_bias(table: jax.Array, frames: int, *, max_distance: int) -> jax.Array:
-    """Position bias before gating: entry (h, i, j) depends on j - i alone.
+    """Position bias [H, F, F] float32 before gating: entry (h, i, j) depends on j - i alone.
 
-    Args:
-        table: [buckets, H], the bias of each bucket of distances.
-        frames: F.
-        max_distance: Distance in frames from which on all fall into the last bucket.
-
-    Returns:
-        [H, F, F] float32.
+    The table [buckets, H] has that of each bucket of distances; from `max_distance` frames on all fall into the last.
     """
     # One row of the bias for distances 0 .. F-1, one filler, -(F-1) .. -1; row i is this row rolled by i, which
     # a reshape with rows one element shorter than the period does without a gather over F x F.
@@ -27,16 +21,12 @@ def relative_bias(table: jax.Array, frames: int, *, max_distance: int) -> jax.Ar
 
 
 def gated_bias(gate: nnx.Linear, scale: jax.Array, queries: jax.Array, bias: jax.Array) -> jax.Array:
-    """The bias with the gate of each query.
+    """The bias [H, F, F] of `relative_bias` with the gate of each query: [B, H, F, F] float32.
 
     Args:
         gate: Linear layer from the features of a head to 8.
         scale: [H].
         queries: [B, F, D], input of the attention.
-        bias: [H, F, F] of `relative_bias`.
-
-    Returns:
-        [B, H, F, F] float32.
     """
     u = gate(queries.reshape(*queries.shape[:-1], len(scale), -1)).astype(jnp.float32)
     u = jax.nn.sigmoid(u.reshape(*u.shape[:-1], 2, 4).sum(-1))

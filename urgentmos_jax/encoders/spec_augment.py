@@ -11,8 +11,7 @@ def sample_spans(
 
     Args:
         key: Random key.
-        lengths: [B], positions of each row that spans may cover.
-        size: Positions of a row.
+        lengths, size: [B], positions of each row that spans may cover, and all of its positions.
         probability: Part of the positions that the spans would cover if none overlapped.
         span: Positions of a span.
         min_spans: Spans at least, where they fit side by side.

@@ -12,13 +12,7 @@ from urgentmos_jax.manifests.records import ManifestError, Pair, Utterance
 
 @dataclass(frozen=True)
 class Dataset:
-    """Records that are evaluated together.
-
-    Attributes:
-        name: `corpus/split`, with ` (pairs)` for pairs, or a value of a column.
-        pairs: Whether the records are pairs.
-        records: Utterances or pairs.
-    """
+    """Utterances or pairs that are evaluated together; named `corpus/split`, with ` (pairs)`, or by a column."""
 
     name: str
     pairs: bool
@@ -83,7 +77,5 @@ def some_names(names: Sequence[str]) -> str:
 
 
 def _two_names(found: Any) -> tuple[str | None, str | None]:
-    if not isinstance(found, list) or len(found) != 2:
-        return None, None
-    a, b = (one if isinstance(one, str) and one else None for one in found)
-    return a, b
+    a, b = found if isinstance(found, list) and len(found) == 2 else (None, None)
+    return a if isinstance(a, str) and a else None, b if isinstance(b, str) and b else None

@@ -10,13 +10,7 @@ import numpy as np
 def predicted_against_true(
     path: Path, panels: Mapping[str, tuple[Sequence[float], Sequence[float]]], groups: Sequence[Sequence[str]]
 ) -> None:
-    """Scatter plots side by side, one a metric.
-
-    Args:
-        path: PNG to write.
-        panels: {title: (true [N], predicted [N])}.
-        groups: For each panel the N names that colour its points.
-    """
+    """Scatter plots side by side as PNG: {title: (true [N], predicted [N])}, N names that colour the points of each."""
     plt = _pyplot()
     names = sorted({name for group in groups for name in group})
     figure, axes = plt.subplots(1, len(panels), figsize=(3.6 * len(panels), 3.9), squeeze=False, layout="constrained")
@@ -38,14 +32,7 @@ def predicted_against_true(
 def frame_scores(
     path: Path, clips: Mapping[str, tuple[np.ndarray, Sequence[float]]], *, sample_rate_hz: int, metric: str
 ) -> None:
-    """Waveforms with the score of each frame over time, one row a clip.
-
-    Args:
-        path: PNG to write.
-        clips: {title: (waveform [T], frame scores [L])}.
-        sample_rate_hz: Of the waveforms.
-        metric: Name of the score.
-    """
+    """Waveforms with the score of each frame over time as PNG, a row a clip: {title: (waveform [T], scores [L])}."""
     plt = _pyplot()
     figure, axes = plt.subplots(len(clips), 1, figsize=(7, 2.2 * len(clips)), squeeze=False, layout="constrained")
     low = min(min(scores) for _, scores in clips.values())
@@ -66,11 +53,9 @@ def frame_scores(
 
 
 def label_coverage(path: Path, manifests: Mapping[str, Mapping[str, tuple[float, np.ndarray]]]) -> None:
-    """What labels there are: the share of rows that carry each metric, and the histogram of each metric.
+    """What labels there are, as PNG: the share of rows that carry each metric, and the histogram of each metric.
 
-    Args:
-        path: PNG to write.
-        manifests: {manifest: {metric: (share, labels [N])}}, the same metrics for all.
+    Of {manifest: {metric: (share, labels [N])}}, the same metrics for all.
 
     Raises:
         ValueError: There is no label at all.

@@ -45,17 +45,12 @@ def available() -> tuple[str, ...]:
 def measure(
     degraded: np.ndarray, reference: np.ndarray, metrics: Iterable[str], *, narrow_band: bool = False
 ) -> dict[str, float]:
-    """Computes metrics of a degraded waveform.
+    """Computes metrics, names of `METRICS`; one that has no value for this clip is missing.
 
     Args:
-        degraded: [T] float, 16 kHz.
-        reference: [T] float, 16 kHz: the same speech, clean and aligned. Of two lengths up to 20 ms apart the
-            excess is left out.
-        metrics: Names, of `METRICS`.
+        degraded, reference: [T] float, 16 kHz, aligned. Of two lengths up to 20 ms apart the excess is left out.
+        metrics: Names.
         narrow_band: Whether PESQ is that of telephone bandwidth, at 8 kHz. The other metrics are the same.
-
-    Returns:
-        Name -> value. A metric that has no value for this clip (too little speech, silence) is missing.
 
     Raises:
         NotAligned: Lengths more than 20 ms apart.
@@ -65,14 +60,13 @@ def measure(
     metrics = tuple(metrics)
     if unknown := sorted(set(metrics) - set(METRICS)):
         raise ValueError(f"no metric {', '.join(unknown)}; there are {', '.join(METRICS)}")
-    sides = {"degraded": degraded, "reference": reference}
-    for side, waveform in sides.items():
-        sides[side] = np.asarray(waveform, np.float64)
-        if sides[side].ndim != 1:
-            raise ValueError(f"{side}: its shape is {sides[side].shape}; give [T]")
-        if not np.isfinite(sides[side]).all():
+    degraded, reference = np.asarray(degraded, np.float64), np.asarray(reference, np.float64)
+    for side, waveform in (("degraded", degraded), ("reference", reference)):
+        if waveform.ndim != 1:
+            raise ValueError(f"{side}: its shape is {waveform.shape}; give [T]")
+        if not np.isfinite(waveform).all():
             raise ValueError(f"{side}: it holds NaN or infinity; make it again")
-    degraded, reference = same_length(sides["degraded"], sides["reference"])
+    degraded, reference = same_length(degraded, reference)
     functions = {**METRICS, "pesq": _narrow_band_pesq} if narrow_band else METRICS
     values = {name: functions[name](degraded, reference) for name in metrics}
     return {name: value for name, value in values.items() if value is not None}

@@ -33,12 +33,9 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Labelled:
-    """What a labelling did.
+    """What a labelling did: numbers of utterances, of clips measured now, and of those measured before.
 
     Attributes:
-        utterances: Number of them.
-        computed: Clips measured now.
-        reused: Clips measured before.
         errors: {uid: {"code", "message"}} of the clips that could not be measured; codes are those of `AudioError`,
             and outside, no_reference, not_aligned, crashed (its process died) and failed (a library's error).
         delays_ms: By how much each of the others is late against its reference; None where that is not clear.
@@ -95,8 +92,7 @@ def label_manifest(
     The manifest is written at the end, failed clips included, with `output.meta.json` beside it.
 
     Args:
-        manifest: Of utterances.
-        output: The labelled manifest; may be `manifest`.
+        manifest, output: Of utterances; they may be the same.
         metrics: Names, of `intrusive.available()`.
         reference: Where references are; needed with metrics.
         scores: Ready-made scores, which join first.
@@ -121,7 +117,7 @@ def label_manifest(
         if reference is None:
             raise ValueError("reference is None; say where the references of the metrics are")
         usable = [utterance for utterance in utterances if utterance.uid not in unusable]
-        references = References(reference, usable, manifest, audio_root=audio_root, allow_outside=allow_outside)
+        references = References(reference, usable, manifest, audio_root, allow_outside)
         with ResultsFile(results_path(output)) as results:
             of, tasks, failed = _planned(utterances, unusable, references, results, metrics, align)
             reused = len(utterances) - len(tasks) - len(failed)
@@ -141,9 +137,11 @@ def label_manifest(
         metrics={name: join(utterances, name, values[name], overwrite=overwrite) for name in metrics},
         scores=joined,
     )
-    folder = os.path.realpath(output.parent)
-    outside = {uid for uid, (code, _) in unusable.items() if code == "outside"}
-    written = (replace(one, audio_path=_path(one, folder, one.uid in outside)) for one in utterances)
+    folder, written = os.path.realpath(output.parent), []
+    for one in utterances:
+        # What leads outside stays relative, so that it stays refused.
+        path = os.path.relpath if unusable.get(one.uid, ("",))[0] == "outside" else written_path
+        written.append(replace(one, audio_path=path(os.path.abspath(one.audio_path), folder)))
     with json_beside(f"{output}.meta.json", _meta(manifest, labelled, reference, align)):
         write_utterances(output, written)
     return labelled
@@ -192,12 +190,6 @@ def _read(
         if number in faults
     }
     return [utterance for _, utterance in scan.records], unusable
-
-
-def _path(utterance: Utterance, folder: str, outside: bool) -> str:
-    """Path as the manifest in a folder has it; what leads outside stays relative, so that it stays refused."""
-    audio = os.path.abspath(utterance.audio_path)
-    return os.path.relpath(audio, folder) if outside else written_path(audio, folder)
 
 
 def _join_file(manifest: Path, utterances: Sequence[Utterance], file: ScoreFile, overwrite: bool) -> Row:
@@ -290,8 +282,6 @@ def _meta(manifest: Path, labelled: Labelled, reference: Rule | None, align: boo
         "sample_rate_hz": SAMPLE_RATE_HZ,
         "resampler": RESAMPLER,
         "packages": {package: importlib.metadata.version(package) for package in sorted(packages)},
-        "utterances": labelled.utterances,
         "failed": dict(Counter(error["code"] for error in labelled.errors.values())),
-        "metrics": labelled.metrics,
-        "scores": labelled.scores,
+        **{name: getattr(labelled, name) for name in ("utterances", "metrics", "scores")},
     }

@@ -42,33 +42,21 @@ class Rule:
                 wanted = ", ".join(f"{{{name}}}" for name in FIELDS)
                 raise ValueError(f"path {self.path!r}: {{{unknown[0]}}} is none of {wanted}")
             if not names:
-                raise ValueError(
-                    f"path {self.path!r}: names the same file for all; put in {{reference_id}} or the like"
-                )
+                text = "names the same file for all; put in {reference_id} or the like"
+                raise ValueError(f"path {self.path!r}: {text}")
 
 
 class References:
-    """References of the utterances of a manifest.
+    """References of all utterances of a manifest, as a rule finds them.
 
-    Args:
-        rule: How they are found.
-        utterances: All of the manifest.
-        manifest: Its path; relative paths are relative to its folder, else to `audio_root`.
-        audio_root: See `manifests.reading.read_utterances`.
-        allow_outside: Whether relative paths may lead out of both folders.
+    Relative paths are relative to the manifest's folder, else to `audio_root`; see `manifests.reading.read_utterances`.
 
     Raises:
         ManifestError: The rule fits none of the utterances, or two recordings could be one's reference.
     """
 
     def __init__(
-        self,
-        rule: Rule,
-        utterances: Sequence[Utterance],
-        manifest: Path,
-        *,
-        audio_root: Path | None = None,
-        allow_outside: bool = False,
+        self, rule: Rule, utterances: Sequence[Utterance], manifest: Path, audio_root: Path | None, allow_outside: bool
     ):
         self._rule, self._manifest, self._audio_root = rule, manifest, audio_root
         roots = [manifest.parent, *([audio_root] if audio_root is not None else [])]
@@ -92,7 +80,14 @@ class References:
             if utterance.reference_id not in self._by_reference:
                 raise NoReference(f"{rule.system!r} has no recording of its reference_id {utterance.reference_id!r}")
             return self._by_reference[utterance.reference_id].audio_path
-        return self._located(self._named(utterance))
+        path = self._named(utterance)
+        located = locate(path, self._manifest, self._audio_root)
+        if self._roots and not os.path.isabs(path):
+            real = os.path.realpath(located)
+            if not any(real.startswith(root) for root in self._roots):
+                text = f"its reference {path!r} leads to {real!r}, out of the manifest's folder and the root"
+                raise NoReference(text)
+        return located
 
     def _named(self, utterance: Utterance) -> str:
         if self._rule.column is not None:
@@ -107,34 +102,22 @@ class References:
             raise NoReference(f"it has no {missing[0]}, which the path of its reference is made of")
         return pattern.format(**values)
 
-    def _located(self, path: str) -> str:
-        located = locate(path, self._manifest, self._audio_root)
-        if self._roots and not os.path.isabs(path):
-            real = os.path.realpath(located)
-            if not any(real.startswith(root) for root in self._roots):
-                raise NoReference(
-                    f"its reference {path!r} leads to {real!r}, out of the manifest's folder and the root"
-                )
-        return located
-
     def _of_system(self, utterances: Sequence[Utterance]) -> dict[str, Utterance]:
         clean: dict[str, Utterance] = {}
-        faults, systems = [], set()
+        faults = []
         for utterance in utterances:
-            systems.add(utterance.system_id)
             if utterance.system_id != self._rule.system or utterance.reference_id is None:
                 continue
             other = clean.setdefault(utterance.reference_id, utterance)
             if other is not utterance:
-                which = f"{other.uid!r} and {utterance.uid!r}"
-                faults.append(
-                    f"{self._manifest}: {which} of {self._rule.system!r} both have the reference_id "
-                    f"{utterance.reference_id!r}; which one is the reference cannot be told"
-                )
+                which = f"{other.uid!r} and {utterance.uid!r} of {self._rule.system!r}"
+                text = f"{which} both have the reference_id {utterance.reference_id!r}"
+                faults.append(f"{self._manifest}: {text}; which one is the reference cannot be told")
         if faults:
             raise ManifestError(faults)
         if not clean:
-            known = ", ".join(sorted(repr(system) for system in systems if system is not None)) or "none"
+            systems = {repr(utterance.system_id) for utterance in utterances if utterance.system_id is not None}
+            known = ", ".join(sorted(systems)) or "none"
             text = f"no recording with a reference_id is by the system {self._rule.system!r}; the systems are {known}"
             raise ManifestError([f"{self._manifest}: {text}"])
         return clean

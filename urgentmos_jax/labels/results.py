@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +37,6 @@ class ResultsFile:
                 raise ManifestError([f"{path}: another process is writing it: {error}"]) from None
             stack.callback(lock.release)
             self._file = stack.enter_context(path.open("a+b"))
-            self._drop_torn_line()
             self._read()
             self._held = stack.pop_all()
 
@@ -65,14 +63,9 @@ class ResultsFile:
             known = self.row(row["uid"], row["of"]) or {"values": {}}
             self._known[row["uid"]] = {**row, "values": known["values"] | row["values"]}
 
-    def _drop_torn_line(self) -> None:
-        self._file.seek(0)
-        content = self._file.read()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            os.truncate(self._file.fileno(), whole)
-
     def _read(self) -> None:
+        self._file.seek(0)
+        self._file.truncate(self._file.read().rfind(b"\n") + 1)
         for number, row in json_lines(self.path):
             if isinstance(row, str) or not row.keys() >= {"uid", "of", "values", "error"}:
                 why = row if isinstance(row, str) else "not a line of results"

@@ -17,13 +17,7 @@ _ID = "uid"
 
 @dataclass(frozen=True)
 class ScoreFile:
-    """Scores of one file.
-
-    Attributes:
-        path: The file.
-        values: {metric: {uid: value}}.
-        notes: What else should be told: values and columns left out.
-    """
+    """Scores of one file, {metric: {uid: value}}; `notes` is what else should be told: values and columns left out."""
 
     path: Path
     values: Mapping[str, Mapping[str, float]]
@@ -33,9 +27,7 @@ class ScoreFile:
     def read(cls, path: Path, metric: str | None = None) -> "ScoreFile":
         """Reads a `.csv` or `.tsv` table with a column `uid` and one a metric, or lines of `uid number`.
 
-        Args:
-            path: The file.
-            metric: Name of the numbers; without it, that of the file.
+        Without the name of a metric, that of the file is it.
 
         Raises:
             ManifestError: With all faults.

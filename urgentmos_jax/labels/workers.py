@@ -26,7 +26,7 @@ def in_processes(
     Args:
         function: Importable, as its items and results are picklable. What it raises is raised here.
         items: Any number; few are in flight at a time.
-        processes: How many.
+        processes: Number of them.
 
     Yields:
         (item, result), in any order; a result of None where the process died of the item.
@@ -61,16 +61,14 @@ def in_processes(
 def one_thread_each() -> Iterator[None]:
     """Lets processes started here use one BLAS thread: a pool of threads in each takes twice the CPU time."""
     names = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
+    before = {name: os.environ[name] for name in names if name in os.environ}
     os.environ.update(dict.fromkeys(names, "1"))
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        for name in names:
+            del os.environ[name]
+        os.environ.update(before)
 
 
 @contextmanager
@@ -89,11 +87,10 @@ def _without_interrupts() -> Iterator[None]:
 def _begin() -> None:
     """Leaves Ctrl-C to the parent, and ends with it: otherwise it would wait for the queue for ever."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
 
+    def end_with_parent() -> None:
+        if parent := multiprocessing.parent_process():
+            parent.join()
+        os._exit(1)
 
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-    os._exit(1)
+    threading.Thread(target=end_with_parent, daemon=True).start()

@@ -12,8 +12,7 @@ def resample_time(x: jax.Array, lengths: jax.Array, targets: jax.Array, size: in
 
     Args:
         x: [B, L, D].
-        lengths: [B], valid frames of `x`.
-        targets: [B], frames wanted.
+        lengths, targets: [B], valid frames of `x`, and frames wanted.
         size: Frames of the result, at least the largest target.
 
     Returns:

@@ -47,16 +47,7 @@ class AbsoluteHead(nnx.Module):
     def __call__(
         self, x: jax.Array, mask: jax.Array, *, dropout_key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Scores a batch.
-
-        Args:
-            x: [B, L, D], features of the metric's category.
-            mask: [B, L].
-            dropout_key: Random key, or None.
-
-        Returns:
-            Scores [B], frame scores [B, L], weights of the frames [B, L], float32.
-        """
+        """Scores [B], frame scores [B, L] and weights of the frames [B, L], float32, of features [B, L, D]."""
         if self.encoder is not None:
             x = self.encoder(x, mask, dropout_key=dropout_key)
         pooled, frames, weights = self.pool(x, mask)
@@ -82,12 +73,7 @@ class CMOSHead(nnx.Module):
     def __call__(
         self, a: jax.Array, mask_a: jax.Array, b: jax.Array, mask_b: jax.Array, *, dropout_key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
-        """Compares pairs.
-
-        Args:
-            a, b: [P, L_a, D] and [P, L_b, D], features of the metric's category.
-            mask_a, mask_b: [P, L_a], [P, L_b].
-            dropout_key: Random key, or None.
+        """Compares features [P, L_a, D] and [P, L_b, D] of the metric's category.
 
         Returns:
             CMOS [P] (positive: A better) and logits [P, 3] (A better, B better, tie), float32.

@@ -46,8 +46,7 @@ class Attention(nnx.Module):
             keys: [B, L, D], projected to keys and to values.
             mask: [B, L] or any shape that broadcasts to [B, H, Q, L]; True = may be attended.
             bias: Added to the scaled scores, broadcasts to [B, H, Q, L].
-            dropout_rate: Rate on the attention weights, where `dropout_key` is given.
-            dropout_key: Random key, or None.
+            dropout_rate, dropout_key: Of the attention weights.
 
         Returns:
             The output [B, Q, D] and the weights [B, H, Q, L] (float32). A row without any valid key has finite,

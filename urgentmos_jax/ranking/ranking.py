@@ -39,7 +39,7 @@ class RankedSystem:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Systems in order, and what the order rests on.
+    """Systems in order by a metric, and what the order rests on.
 
     Attributes:
         systems: Best first.
@@ -97,11 +97,7 @@ def wins_by_score(
 ) -> np.ndarray:
     """Share of a win of the first of each pair [P]: 1 with the better score, 0.5 with an equal one, NaN without.
 
-    Args:
-        recordings: N.
-        scores: {uid: score}.
-        pairs: [P, 2] numbers of recordings.
-        metric: Whose direction counts.
+    The pairs [P, 2] are numbers of recordings, the scores {uid: score}; the metric's direction counts.
     """
     values = _values(recordings, scores) * (1 if higher_is_better(metric) else -1)
     return (np.sign(values[pairs[:, 0]] - values[pairs[:, 1]]) + 1) / 2
@@ -129,8 +125,7 @@ def rank(
         pairs: [P, 2] numbers of recordings that share a reference, of different systems.
         shares: [P] how much of a win each is for the first: 1, 0.5 for a tie, 0, or between; NaN where it failed.
         metric: Name of the score.
-        resamples: Number of them.
-        seed: Of the resamples.
+        resamples, seed: Of the references.
         notes: On where scores and comparisons come from.
     """
     table = SystemTable(recordings, _values(recordings, scores), pairs, shares)

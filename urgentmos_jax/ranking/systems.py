@@ -45,14 +45,10 @@ def _tell_of_folders_within(folder: Path, paths: Sequence[Path]) -> None:
 
 
 def systems_of_folders(folders: Mapping[Path, Sequence[Path]]) -> list[Utterance]:
-    """Recordings of systems, one folder a system.
+    """Recordings of systems, {folder of a system: its recordings}, in order.
 
-    Args:
-        folders: {folder: its recordings}.
-
-    Returns:
-        Recordings, in order: the system is the name of the folder, the reference the relative name without suffix, the
-        uid both. Durations are not known, NaN.
+    The system is the name of the folder, the reference the relative name without suffix, the uid both. Durations are
+    not known, NaN.
 
     Raises:
         ManifestError: Two folders of the same name, or two recordings that differ in their suffix alone.
@@ -93,27 +89,18 @@ def systems_of_manifest(
     """
     scan = scan_utterances(path, audio_root=audio_root, check_files=check_files, allow_outside=allow_outside)
     wanted = "no system_id, give the name of the system that made the recording"
-    faults = [
-        f"{os.fspath(path)}:{number}: {wanted}"
-        for number, recording in scan.records
-        if systems_needed and recording.system_id is None
-    ]
+    unnamed = [number for number, recording in scan.records if systems_needed and recording.system_id is None]
+    faults = [f"{os.fspath(path)}:{number}: {wanted}" for number in unnamed]
     if faults or scan.faults:
         raise ManifestError([*scan.faults, *faults])
     return [recording for _, recording in scan.records]
 
 
 def shared_pairs(recordings: Sequence[Utterance], max_pairs: int, seed: int = 0) -> np.ndarray:
-    """Pairs of recordings with the same reference, of different systems.
+    """[P, 2] numbers of recordings with the same reference, of different systems, ordered by reference.
 
-    Args:
-        recordings: N.
-        max_pairs: Greatest number of pairs; of more, so many are sampled as `manifests.pairs` does: each reference and
-            each recording as often as the others.
-        seed: Of the sample.
-
-    Returns:
-        [P, 2] numbers of recordings, ordered by reference.
+    Of more than `max_pairs`, so many are sampled as `manifests.pairs` does: each reference and each recording as often
+    as the others.
     """
     groups = [np.array(group) for group in _by_reference(recordings).values() if len(group) > 1]
     pairs = sample_pairs(groups, max_pairs, seed)

@@ -18,14 +18,7 @@ _LEVELS = {"utterance": "clips", "system": "systems", "pair": "pairs"}
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the page.
-
-    Attributes:
-        title: What it says.
-        head: Names of the columns.
-        rows: Cells: text, numbers, or intervals; None and NaN for what is not defined.
-        notes: What a reader must know, a sentence each.
-    """
+    """A table of the page; None and NaN in its rows are not defined, and the notes are what a reader must know."""
 
     title: str
     head: Sequence[str]

@@ -54,13 +54,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Scatter:
-    """Predictions over labels, both on the same range, in a square of `SIDE`.
-
-    Attributes:
-        axis: Of both.
-        points: As many as are drawn.
-        left_out: Further ones that are not.
-    """
+    """Predictions over labels, both on the same range, in a square of `SIDE`; `left_out` points are not drawn."""
 
     axis: Axis
     points: tuple[Point, ...]
@@ -101,7 +95,7 @@ def _labels(places: Sequence[tuple[float, float]], names: Sequence[str]) -> list
         for anchor, (left, base) in tries.items():
             start = left - {"start": 0, "end": width}.get(anchor, width / 2)
             box = (start, base - height + 2, start + width, base + 2)
-            inside = box[0] > 0 and box[2] < Scatter.SIDE and box[1] > 0 and box[3] < Scatter.SIDE
+            inside = min(box[:2]) > 0 and max(box[2:]) < Scatter.SIDE
             if inside and not any(_overlap(box, other) for other in taken):
                 taken.append(box)
                 found.append((name, left, base, anchor.strip()))
@@ -117,13 +111,7 @@ def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
 
 @dataclass(frozen=True)
 class Distribution:
-    """Values of one group on an axis, all places as shares of it.
-
-    Attributes:
-        ticks: Of single values; of many, their quantiles.
-        quartiles: First, second and third.
-        mean: Mean value itself.
-    """
+    """Values of one group, as shares of an axis but for the mean; the ticks of many values are their quantiles."""
 
     name: str
     count: int

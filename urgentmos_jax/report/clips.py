@@ -66,11 +66,9 @@ def best_first(
     others: Sequence[tuple[str, str]],
     failures: Mapping[str, str],
 ) -> list[Clip]:
-    """Lines of the table, the best first, those without a score last.
+    """Lines of the table, the best first, those without a score last; see `page.write_report`.
 
-    Args:
-        utterances, predictions, metric, failures: See `page.write_report`.
-        others: (metric, "" or "label") of the further columns.
+    The further columns are `others`: (metric, "" or "label").
     """
     clips = []
     for place, one in enumerate(utterances):

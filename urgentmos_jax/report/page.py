@@ -60,11 +60,9 @@ def write_report(
         path: HTML file to write. All it needs is in it, but for recordings there is no room for.
         utterances: Clips, or {corpus: clips}, with the labels they have; a duration that is NaN is read from the
             recording. Uids are unique over all.
-        predictions: {uid: {metric: value}}.
+        predictions, failures: {uid: {metric: value}}, and {uid: why the clip has none}.
         metric: The one that systems and clips are ordered by; others are shown beside it.
-        title: Heading.
-        facts: {name: text} for the head of the page: the model, the data.
-        failures: {uid: why the clip has no prediction}.
+        title, facts: Heading, and {name: text} below it: the model, the data.
         ranking: Of the systems, if there is one.
         evaluation: Agreement with the labels; None: that of `predictions` is found, if there are labels.
         model: Gives the frame scores of the few clips that are shown large; None: their waveforms alone.
@@ -132,10 +130,8 @@ def write_report(
 
 def _level_with_first(ranking: Ranking | None) -> list[str]:
     """Systems that do not differ significantly from the first."""
-    if ranking is None:
-        return []
-    first, *others = ranking.systems
-    return [other.name for other in others if set(other.group) & set(first.group)]
+    first, *others = ranking.systems if ranking else [None]
+    return [other.name for other in others if first and set(other.group) & set(first.group)]
 
 
 def _once(groups: Mapping[str, Sequence[Clip]], cards: Mapping[int, Card]) -> dict[str, list[tuple[Card, bool]]]:

@@ -22,12 +22,7 @@ class Sound:
 
 
 class SoundStore:
-    """Recordings of a page, embedded while there is room.
-
-    Args:
-        folder: Of the page; links are relative to it.
-        room_bytes: Most that embedded recordings may take in the page, in all.
-    """
+    """Recordings of a page in a folder, embedded while they take `room_bytes` at most in all, else linked."""
 
     def __init__(self, folder: Path, room_bytes: int):
         self._folder = folder
@@ -36,16 +31,13 @@ class SoundStore:
         self.embedded_bytes = 0
 
     def put(self, path: str | os.PathLike, *, link: bool = False) -> Sound:
-        """A recording, embedded if it fits; FLAC, Ogg and MP3 as they are, all else as FLAC, which loses nothing.
-
-        Args:
-            path: Of a recording.
-            link: Don't try to embed it.
-        """
+        """A recording, embedded if it fits and unless `link`; FLAC, Ogg and MP3 as they are, all else as FLAC."""
         source = None if link else self._embedded(os.fsdecode(path))
         if source is None:
             self.linked += 1
-            return Sound(self._link(path), embedded=False)
+            relative = os.path.relpath(os.path.abspath(path), os.path.abspath(self._folder))
+            # A name with a colon would read as an address of its own.
+            return Sound("./" + quote(os.fsencode(relative)), embedded=False)
         self.embedded += 1
         self.embedded_bytes += len(source)
         self.left_bytes -= len(source)
@@ -68,11 +60,6 @@ class SoundStore:
             return None
         source = f"data:{kind};base64,{base64.b64encode(data).decode()}"
         return source if len(source) <= self.left_bytes else None
-
-    def _link(self, path: str | os.PathLike) -> str:
-        relative = os.path.relpath(os.path.abspath(path), os.path.abspath(self._folder))
-        # A name with a colon would read as an address of its own.
-        return "./" + quote(os.fsencode(relative))
 
 
 def _as_flac(file: soundfile.SoundFile) -> bytes:

@@ -55,8 +55,7 @@ def agreement_with_intervals(
         predicted, true: [N] scores of the same items, finite.
         clusters: [N] names of what is resampled, the reference of each item; an item without a name is resampled by
             itself. None: all are.
-        resamples: R.
-        seed: Of the resamples. Two models with the same clusters and seed meet the same resamples.
+        resamples, seed: Two models with the same clusters and seed meet the same resamples.
 
     Returns:
         Of `STATISTICS`. Warnings: `few_items` (fewer than three), `constant_predictions`, `constant_labels`, each with
@@ -116,11 +115,10 @@ def system_means(predicted: Numbers, true: Numbers, systems: Sequence[str | None
     """
     known = np.array([index for index, system in enumerate(systems) if system is not None], np.int64)
     names, group = np.unique([systems[index] for index in known], return_inverse=True)
+    sums = (np.bincount(group, np.asarray(side, np.float64)[known], len(names)) for side in (predicted, true))
     # Rounded, so that means that differ by the order of summing alone are tied.
-    both = (np.bincount(group, np.asarray(side, np.float64)[known], len(names)) for side in (predicted, true))
-    sizes = np.bincount(group, minlength=len(names))
-    predicted_means, true_means = (np.round(sums / sizes, _DIGITS) for sums in both)
-    return predicted_means, true_means
+    a, b = (np.round(one / np.bincount(group, minlength=len(names)), _DIGITS) for one in sums)
+    return a, b
 
 
 def _sides(predicted: Numbers, true: Numbers) -> tuple[np.ndarray, np.ndarray]:

@@ -22,8 +22,7 @@ def significantly_different(values: np.ndarray, resampled: np.ndarray, reference
     for 50 systems its first bound is 0.05 / 1225, below 1 of 1,000.
 
     Args:
-        values: [S] of the sample, NaN where there is none.
-        resampled: [R, S] on the resamples.
+        values, resampled: [S] of the sample, NaN where there is none, and [R, S] on the resamples.
         references: [S] on how many each value rests.
 
     Returns:

@@ -29,11 +29,9 @@ _MAX_CODEC_DELAY = SAMPLE_RATE_HZ // 5
 
 @dataclass(frozen=True)
 class Degradation:
-    """A degradation and the strengths at which it is used.
+    """A degradation of one of `KINDS` and the strengths at which it is used.
 
     Attributes:
-        name: As in `DEGRADATIONS`.
-        kind: One of `KINDS`.
         function: (waveform, strength, rng) -> waveform; of the kind "babble" with a fourth argument, the other
             talkers.
         strengths: From the weakest to the strongest.

@@ -79,8 +79,7 @@ def generate(
     faster if it imports little at its top.
 
     Args:
-        folder: Where the corpus goes.
-        plan: What it is made of.
+        folder, plan: Where the corpus goes, and what it is made of.
         clean: Folder of clean recordings to use in place of eSpeak, read by `load_audio`; of those longer than 5 s,
             a random 5 s are used.
         processes: Worker processes; by default one a core.

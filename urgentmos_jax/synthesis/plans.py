@@ -12,12 +12,7 @@ _CODES = ("en-us", "en-gb", "de", "fr", "es", "it")
 
 @dataclass(frozen=True)
 class System:
-    """A degradation at one strength; by default the clean system, without one.
-
-    Attributes:
-        degradation: A name of `DEGRADATIONS`, or "clean".
-        strength: In the degradation's unit.
-    """
+    """A degradation of `DEGRADATIONS` at one strength, in its unit; by default the system "clean", without one."""
 
     degradation: str = "clean"
     strength: float = 0.0

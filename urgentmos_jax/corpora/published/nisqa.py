@@ -12,26 +12,15 @@ from urgentmos_jax.corpora.downloads import Archive
 from urgentmos_jax.corpora.split import Split, make_uid
 from urgentmos_jax.manifests.tables import CsvFile, Position, is_blank, number
 
-_PARTS = {
-    "train": ("TRAIN_SIM", "TRAIN_LIVE"),
-    "dev": ("VAL_SIM", "VAL_LIVE"),
-    "LIVETALK": ("TEST_LIVETALK",),
-    "FOR": ("TEST_FOR",),
-    "P501": ("TEST_P501",),
-}
-_LABELS = {
-    "mos_overall": "mos",
-    "mos_noisiness": "noi",
-    "mos_coloration": "col",
-    "mos_discontinuity": "dis",
-    "mos_loudness": "loud",
-}
+_PARTS = {"train": ("TRAIN_SIM", "TRAIN_LIVE"), "dev": ("VAL_SIM", "VAL_LIVE")}
+_ASPECTS = {"noisiness": "noi", "coloration": "col", "discontinuity": "dis", "loudness": "loud"}
+_LABELS = {"mos_overall": "mos"} | {f"mos_{name}": column for name, column in _ASPECTS.items()}
 _NEEDED = ("con", "filename_deg", "filename_ref", "mos")
 
 
 def read(tree: Tree, split: Split) -> None:
     """Reads a split, of one or two parts."""
-    for part in _PARTS[split.name]:
+    for part in _PARTS.get(split.name, (f"TEST_{split.name}",)):
         folder = f"NISQA_{part}"
         for position, row in split.table(CsvFile(tree.find(f"{folder}/{folder}_file.csv"), _NEEDED)):
             condition = number(row["con"])
