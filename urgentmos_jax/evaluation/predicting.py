@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from urgentmos_jax.evaluation.datasets import Dataset
 from urgentmos_jax.evaluation.predictions import Values
 from urgentmos_jax.files import progress
-from urgentmos_jax.manifests.records import Pair
+from urgentmos_jax.manifests.records import Pair, Utterance
 from urgentmos_jax.scoring.rows import Scored, failure
 
 if TYPE_CHECKING:
@@ -28,32 +28,28 @@ def predict(
     heads = [name for name in metrics if name in model.comparative_metrics]
     own = [name for name in metrics if name in model.metrics]
     by_difference = [name for name in own if name not in heads]
-    labelled = [[any(name in record.metrics for name in own) for record in dataset.records] for dataset in datasets]
     recordings: dict[str, str] = {}
     pairs: dict[tuple[str, str], None] = {}
-    for dataset, known in zip(datasets, labelled, strict=True):
-        for record, has_label in zip(dataset.records, known, strict=True):
-            if not has_label:
-                continue
-            if isinstance(record, Pair):
-                for path, uid in zip(record.audio_paths, record.uids, strict=True):
-                    recordings.setdefault(path, uid)
-                if heads:
-                    pairs[record.audio_paths] = None
-            else:
-                recordings[record.audio_path] = record.uid
+
+    def labelled(record: Utterance | Pair) -> bool:
+        return any(name in record.metrics for name in own)
+
+    for record in (record for dataset in datasets for record in dataset.records if labelled(record)):
+        if isinstance(record, Utterance):
+            recordings[record.audio_path] = record.uid
+            continue
+        for path, uid in zip(record.audio_paths, record.uids, strict=True):
+            recordings.setdefault(path, uid)
+        if heads:
+            pairs[record.audio_paths] = None
     paths, sides = list(recordings), list(pairs)
     numbers = {path: number for number, path in enumerate(paths)}
     scores: dict[str, Values] = {}
     comparisons: dict[tuple[str, str], Values] = {}
+    indices = [(numbers[a], numbers[b]) for a, b in sides]
+    chosen = {"metrics": own, "comparative_metrics": heads or None}
     with progress(None, len(paths), "clip") as bar:
-        for result in model.assess(
-            paths,
-            [(numbers[a], numbers[b]) for a, b in sides],
-            uids=recordings.values(),
-            metrics=own,
-            comparative_metrics=heads or None,
-        ):
+        for result in model.assess(paths, indices, uids=recordings.values(), **chosen):
             if isinstance(result, Scored):
                 bar.update()
                 scores[paths[result.index]] = result.row["scores"] or {}
@@ -63,16 +59,13 @@ def predict(
                 compared = result.row["comparison"] or {}
                 comparisons[sides[result.index]] = {name: value["cmos"] for name, value in compared.items()}
 
-    def of_pair(record: Pair) -> Values:
+    def prediction(record: Utterance | Pair) -> Values:
+        if not labelled(record):
+            return {}
+        if isinstance(record, Utterance):
+            return scores[record.audio_path]
         a, b = (scores.get(path, {}) for path in record.audio_paths)
         differences = {name: a[name] - b[name] for name in by_difference if name in a and name in b}
         return differences | comparisons.get(record.audio_paths, {})
 
-    found = [
-        [
-            {} if not has_label else of_pair(record) if isinstance(record, Pair) else scores[record.audio_path]
-            for record, has_label in zip(dataset.records, known, strict=True)
-        ]
-        for dataset, known in zip(datasets, labelled, strict=True)
-    ]
-    return found, failed
+    return [[prediction(record) for record in dataset.records] for dataset in datasets], failed

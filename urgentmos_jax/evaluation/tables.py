@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
@@ -15,12 +15,12 @@ TITLES = {"mse": "MSE", "lcc": "LCC", "srcc": "SRCC", "ktau": "KTAU", "rmse_mapp
 
 @dataclass(frozen=True)
 class Section:
-    """A table with its title, and what a reader must know below it."""
+    """A table with its title, and what a reader must know below it; its cells are texts, or what the reader formats."""
 
     title: str
     header: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    notes: Sequence[str] = ()
+    rows: Sequence[Sequence[Any]]
+    notes: list[str] = field(default_factory=list)
 
 
 def sections(evaluation: Evaluation) -> list[Section]:

@@ -2,32 +2,24 @@
 
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
 from urgentmos_jax.evaluation.datasets import Dataset
 from urgentmos_jax.evaluation.predictions import Values
 from urgentmos_jax.evaluation.results import Evaluation
-from urgentmos_jax.evaluation.tables import TITLES, sections
+from urgentmos_jax.evaluation.tables import TITLES, Section, sections
 from urgentmos_jax.manifests.records import Utterance
-from urgentmos_jax.statistics.bootstrap import CONFIDENCE, Interval
+from urgentmos_jax.statistics.bootstrap import CONFIDENCE
 
 _LEVELS = {"utterance": "clips", "system": "systems", "pair": "pairs"}
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table of the page; None and NaN in its rows are not defined, and the notes are what a reader must know."""
+def agreement_tables(evaluation: Evaluation) -> list[Section]:
+    """A table for each dataset, a line for each metric, model and level; averages over datasets; models compared.
 
-    title: str
-    head: Sequence[str]
-    rows: Sequence[Sequence[str | int | float | Interval | None]]
-    notes: list[str] = field(default_factory=list)
-
-
-def agreement_tables(evaluation: Evaluation) -> list[Table]:
-    """A table for each dataset, a line for each metric, model and level; averages over datasets; models compared."""
+    Cells are texts, numbers, or intervals; None and NaN are not defined.
+    """
     found = []
     several = len(evaluation.models) > 1
     head = ["Metric", *(["Model"] if several else []), "By", "n", "Missing"]
@@ -41,13 +33,11 @@ def agreement_tables(evaluation: Evaluation) -> list[Table]:
                 counts = of.n, one.missing if level != "system" else None
                 rows.append([*names, _LEVELS[level], *counts, *map(of.intervals.get, statistics)])
         notes = [f"{one.metric}, {one.model}: {', '.join(one.warnings)}." for one in results if one.warnings]
-        found.append(Table(dataset, [*head, *(TITLES.get(name, name) for name in statistics)], rows, notes))
+        found.append(Section(dataset, [*head, *(TITLES.get(name, name) for name in statistics)], rows, notes))
     if found:
         percent, resamples = f"{100 * CONFIDENCE:.0f}", f"{evaluation.resamples:,}"
         found[-1].notes.append(f"In brackets {percent} % bootstrap intervals, {resamples} resamples.")
-    datasets = len(found)
-    found += [Table(one.title, one.header, one.rows, list(one.notes)) for one in sections(evaluation)[datasets:]]
-    return found
+    return found + sections(evaluation)[len(found) :]
 
 
 def clips_of(

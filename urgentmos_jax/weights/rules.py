@@ -17,10 +17,6 @@ class WeightsError(ValueError):
     """Checkpoint and architecture disagree; the message lists every key concerned."""
 
 
-def _same(x: np.ndarray) -> np.ndarray:
-    return x
-
-
 class Rule:
     """keys -> target.
 
@@ -36,7 +32,7 @@ class Rule:
         self,
         keys: str | tuple[str, ...],
         target: str | tuple[str, ...] | None,
-        transform: Callable[..., Any] = _same,
+        transform: Callable[..., Any] = lambda x: x,
         layer: int | None = None,
     ):
         self.keys = (keys,) if isinstance(keys, str) else keys
@@ -128,9 +124,7 @@ def assemble(
             else:
                 stack = made.setdefault(path, np.empty(shapes[path], array.dtype))
                 stack[rule.layer] = array
-    if faults:
-        listed = "\n  ".join(faults)
-        raise WeightsError(f"{origin}: {len(faults)} faults in the weights\n  {listed}")
+    _refuse(faults, origin)
     if unfilled := shapes.keys() - made.keys():
         raise WeightsError(f"{origin}: no rule fills {sorted(unfilled)}")
     return made
@@ -159,15 +153,15 @@ def fill(module: nnx.Module, arrays: Mapping[str, np.ndarray], *, origin: str) -
         if arrays[path].shape != state[path].shape
     ]
     faults += [f"{fault} in {path}" for path in sorted(arrays) if (fault := _value_fault(arrays[path]))]
-    if faults:
-        listed = "\n  ".join(faults)
-        raise WeightsError(f"{origin}: {len(faults)} faults in the weights\n  {listed}")
-    flat = [
-        (tuple(_step(s) for s in path.split(".")), nnx.Param(array.astype(state[path].dtype, copy=False)))
-        for path, array in arrays.items()
-    ]
+    _refuse(faults, origin)
+    flat = []
+    for path, array in arrays.items():
+        steps = tuple(int(step) if step.isdigit() else step for step in path.split("."))
+        flat.append((steps, nnx.Param(array.astype(state[path].dtype, copy=False))))
     nnx.update(module, nnx.from_flat_state(flat))
 
 
-def _step(name: str) -> str | int:
-    return int(name) if name.isdigit() else name
+def _refuse(faults: list[str], origin: str) -> None:
+    if faults:
+        listed = "\n  ".join(faults)
+        raise WeightsError(f"{origin}: {len(faults)} faults in the weights\n  {listed}")

@@ -31,11 +31,9 @@ from urgentmos_jax.weights.torch_zip import read_torch_file
 # The sizes published for these were read from their own config.json, so that it need not be downloaded.
 _EXACT = ("microsoft/wavlm-base-plus",)
 
-_POOLINGS: dict[str, Pooling] = {
-    "MeanPooling": "mean",
-    "AttentivePooling": "attentive",
-    "MetricTokenPooling": "metric_token",
-}
+_POOLINGS: dict[str, Pooling] = dict(
+    MeanPooling="mean", AttentivePooling="attentive", MetricTokenPooling="metric_token"
+)
 _CRITERIA = {"mse": "squared", "huber": "huber"}
 
 
@@ -43,10 +41,8 @@ _CRITERIA = {"mse": "squared", "huber": "huber"}
 class Checkpoint:
     """A converted checkpoint.
 
-    Args:
-        module: The model with its weights (numpy arrays).
-        criterion: Absolute loss it was trained with: "squared" or "huber".
-        origin: Where it came from, for the model folder.
+    The model with its weights (numpy arrays), the criterion it was trained with ("squared" or "huber"), and where it
+    came from, for the model folder.
     """
 
     module: UrgentMOS
@@ -78,7 +74,6 @@ def read_checkpoint(path: str | Path, encoders: Sequence[str | Path] = ()) -> Ch
         raise ValueError(f"{path}: not tensors: {others}")
     config, criterion = _read_model_config(content["config"], list(encoders), path)
     module = nnx.eval_shape(lambda: UrgentMOS(config, rngs=nnx.Rngs(0)))
-    rules = checkpoint_rules(module)
     shapes = {key: value.shape for key, value in flat_state(module).items()}
     tensors = _by_rule_key(tensors, module)
     ignored = [
@@ -86,16 +81,11 @@ def read_checkpoint(path: str | Path, encoders: Sequence[str | Path] = ()) -> Ch
         for i, family in enumerate(_families(module))
         for pattern in family.ignored
     ]
-    arrays = assemble(tensors, rules, shapes, ignored=ignored, origin=str(path))
+    arrays = assemble(tensors, checkpoint_rules(module), shapes, ignored=ignored, origin=str(path))
     _check_ranges(tensors, config, str(path))
     fill(module, arrays, origin=str(path))
-    origin = {
-        "kind": "authors' checkpoint",
-        "sha256": file_hash(path),
-        "update": content.get("update"),
-        "criterion": criterion,
-    }
-    return Checkpoint(module, criterion, origin)
+    origin = {"kind": "authors' checkpoint", "sha256": file_hash(path), "update": content.get("update")}
+    return Checkpoint(module, criterion, origin | {"criterion": criterion})
 
 
 def checkpoint_rules(module: UrgentMOS) -> list[Rule]:
@@ -133,22 +123,13 @@ def _families(module: UrgentMOS) -> list[Family]:
 
 def _attention(key: str, target: str, layer: int | None = None) -> list[Rule]:
     """torch.nn.MultiheadAttention, whose three input projections are one tensor."""
-    parts = ("query", "key", "value")
-    return [
-        Rule(
-            f"{key}.in_proj_weight",
-            tuple(f"{target}.{part}.kernel" for part in parts),
-            lambda w: tuple(part.T for part in np.split(w, 3)),
-            layer,
-        ),
-        Rule(
-            f"{key}.in_proj_bias",
-            tuple(f"{target}.{part}.bias" for part in parts),
-            lambda b: tuple(np.split(b, 3)),
-            layer,
-        ),
-        *dense(f"{key}.out_proj", f"{target}.out", layer=layer),
-    ]
+    rules = dense(f"{key}.out_proj", f"{target}.out", layer=layer)
+    for theirs, ours in (("weight", "kernel"), ("bias", "bias")):
+        targets = tuple(f"{target}.{part}.{ours}" for part in ("query", "key", "value"))
+        rules.append(
+            Rule(f"{key}.in_proj_{theirs}", targets, lambda x: tuple(part.T for part in np.split(x, 3)), layer)
+        )
+    return rules
 
 
 def _transformer(key: str, target: str, config: TransformerConfig | None) -> list[Rule]:
@@ -166,17 +147,12 @@ def _transformer(key: str, target: str, config: TransformerConfig | None) -> lis
 
 def _pooling(key: str, target: str, kind: str) -> list[Rule]:
     if kind == "attentive":
-        return [
-            *dense(f"{key}.score.0", f"{target}.score_in"),
-            *dense(f"{key}.score.3", f"{target}.score_out", bias=False),
-        ]
+        scores = dense(f"{key}.score.3", f"{target}.score_out", bias=False)
+        return dense(f"{key}.score.0", f"{target}.score_in") + scores
     if kind == "metric_token":
-        return [
-            Rule(f"{key}.metric_token", f"{target}.token"),
-            *norm(f"{key}.norm_q", f"{target}.token_norm"),
-            *norm(f"{key}.norm_x", f"{target}.frame_norm"),
-            *_attention(f"{key}.attn", f"{target}.attention"),
-        ]
+        norms = norm(f"{key}.norm_q", f"{target}.token_norm") + norm(f"{key}.norm_x", f"{target}.frame_norm")
+        attention = _attention(f"{key}.attn", f"{target}.attention")
+        return [Rule(f"{key}.metric_token", f"{target}.token"), *norms, *attention]
     return []
 
 
@@ -233,14 +209,7 @@ def _parse_model_config(config: dict[str, Any], folders: list[str | Path], besid
         for i, setting in enumerate(settings)
     )
     categories = {
-        category: {
-            name: Metric(
-                float(values.get("min", -math.inf)),
-                float(values.get("max", math.inf)),
-                bool(values.get("comparative_score", False)),
-            )
-            for name, values in metrics.items()
-        }
+        category: {name: _metric(values) for name, values in metrics.items()}
         for category, metrics in model["category2metrics"].items()
     }
     criterion = absolute.get("criterion", "mse")
@@ -256,6 +225,11 @@ def _parse_model_config(config: dict[str, Any], folders: list[str | Path], besid
         absolute=_head_config(absolute),
         comparative=_head_config(comparative),
     ), _CRITERIA[criterion]
+
+
+def _metric(values: dict[str, Any]) -> Metric:
+    minimum, maximum = float(values.get("min", -math.inf)), float(values.get("max", math.inf))
+    return Metric(minimum, maximum, bool(values.get("comparative_score", False)))
 
 
 def _encoder_config(name: str, folder: str | Path | None, beside: Path) -> Architecture:
@@ -275,12 +249,8 @@ def _transformer_config(config: dict[str, Any] | None) -> TransformerConfig | No
     supported = {"activation": "relu", "norm_first": False, "layer_norm_eps": 1e-5, "bias": True}
     if other := {key: layer[key] for key, value in supported.items() if layer.get(key, value) != value}:
         raise ValueError(f"transformer layers with {other} are not supported")
-    return TransformerConfig(
-        layers=config["num_layers"],
-        heads=layer["nhead"],
-        feedforward=layer.get("dim_feedforward", 2048),
-        dropout=layer.get("dropout", 0.1),
-    )
+    sizes = config["num_layers"], layer["nhead"], layer.get("dim_feedforward", 2048)
+    return TransformerConfig(*sizes, dropout=layer.get("dropout", 0.1))
 
 
 def _head_config(config: dict[str, Any]) -> HeadConfig:

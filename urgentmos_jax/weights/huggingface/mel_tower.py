@@ -17,12 +17,7 @@ TOWER_KEYS = {
 
 
 def tower_sizes(config: dict[str, Any], names: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
-    """Sizes by our names, and the faults of the config.
-
-    Args:
-        config: Content of config.json.
-        names: Of the settings, ours to theirs.
-    """
+    """Sizes of config.json by our names, given {ours: theirs}, and the faults of the config."""
     activation = config.get("activation_function", "gelu")
     faults = [f"activation_function is {activation!r}, must be 'gelu'"] if activation != "gelu" else []
     return {ours: config[theirs] for ours, theirs in names.items()}, faults
@@ -30,14 +25,8 @@ def tower_sizes(config: dict[str, Any], names: Mapping[str, str]) -> tuple[dict[
 
 def mel_preprocessor_faults(preprocessor: dict[str, Any], mel_bins: int) -> list[str]:
     """Faults of preprocessor_config.json."""
-    wanted = {
-        "sampling_rate": 16000,
-        "n_fft": WINDOW_SAMPLES,
-        "hop_length": HOP_SAMPLES,
-        "padding_value": 0.0,
-        "dither": 0.0,
-        "feature_size": mel_bins,
-    }
+    wanted: dict[str, float] = {"sampling_rate": 16000, "n_fft": WINDOW_SAMPLES, "hop_length": HOP_SAMPLES}
+    wanted |= {"padding_value": 0.0, "dither": 0.0, "feature_size": mel_bins}
     preprocessor = {"feature_size": 80} | preprocessor
     return [
         f"{name} of the preprocessor is {preprocessor[name]}, must be {value}"

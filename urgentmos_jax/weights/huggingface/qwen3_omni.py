@@ -32,10 +32,8 @@ def _rules(encoder: Qwen3Omni) -> list[Rule]:
     rules = []
     for i in range(3):
         # Theirs are [out, in, bins, time].
-        rules += [
-            Rule(f"conv2d{i + 1}.weight", f"stem.{i}.kernel", lambda w: w.transpose(3, 2, 1, 0)),
-            Rule(f"conv2d{i + 1}.bias", f"stem.{i}.bias"),
-        ]
+        rules.append(Rule(f"conv2d{i + 1}.weight", f"stem.{i}.kernel", lambda w: w.transpose(3, 2, 1, 0)))
+        rules.append(Rule(f"conv2d{i + 1}.bias", f"stem.{i}.bias"))
     rules += dense("conv_out", "stem_out", bias=False)
     for i in range(encoder.config.num_hidden_layers):
         rules += pre_norm_rules(f"layers.{i}", "layers.stacked", i, key_bias=True)

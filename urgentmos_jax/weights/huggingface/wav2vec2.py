@@ -16,19 +16,14 @@ _SUPPORTED = {
     "add_adapter": False,
     "adapter_attn_dim": None,
     "conv_pos_batch_norm": False,
+    "sampling_rate": 16000,
 }
 
 
 def _config(config: dict[str, Any], preprocessor: dict[str, Any]) -> Wav2Vec2Config:
-    faults = [
-        f"{key} is {config[key]!r}, must be {value!r}"
-        for key, value in _SUPPORTED.items()
-        if config.get(key, value) != value
-    ]
-    rate = preprocessor.get("sampling_rate", 16000)
-    if rate != 16000:
-        faults.append(f"sampling_rate is {rate}, must be 16000")
-    if faults:
+    found = config | {"sampling_rate": preprocessor.get("sampling_rate", 16000)}
+    odd = {key: value for key, value in _SUPPORTED.items() if found.get(key, value) != value}
+    if faults := [f"{key} is {found[key]!r}, must be {value!r}" for key, value in odd.items()]:
         raise ValueError("; ".join(faults))
     if not config.get("apply_spec_augment", True):
         config = config | {"mask_time_prob": 0.0, "mask_feature_prob": 0.0}
@@ -51,17 +46,9 @@ def _rules(encoder: Wav2Vec2) -> list[Rule]:
     if config.feat_proj_layer_norm:
         rules += norm("feature_projection.layer_norm", "projection_norm")
     rules += dense("feature_projection.projection", "projection")
-    rules += [
-        Rule(
-            (
-                "encoder.pos_conv_embed.conv.parametrizations.weight.original0",
-                "encoder.pos_conv_embed.conv.parametrizations.weight.original1",
-            ),
-            "position.kernel",
-            _fold_weight_norm,
-        ),
-        Rule("encoder.pos_conv_embed.conv.bias", "position.bias"),
-    ]
+    key = "encoder.pos_conv_embed.conv"
+    folded = tuple(f"{key}.parametrizations.weight.original{part}" for part in (0, 1))
+    rules += [Rule(folded, "position.kernel", _fold_weight_norm), Rule(f"{key}.bias", "position.bias")]
     rules += norm("encoder.layer_norm", "norm")
     for i in range(config.num_hidden_layers):
         key, target = f"encoder.layers.{i}", "layers.stacked"
