@@ -169,7 +169,7 @@ def test_share_of_withheld_labels(tmp_path, monkeypatch):
         task = generated._Task(generated.Reference(f"r{number}", "en", ""), plan.systems, ())
         for row in generated._make(task, tmp_path, plan, None):
             withheld += [name in row.meta["withheld"] for name in plan.labels]
-            assert set(row["metrics"]) == set(plan.labels) - set(row["meta"]["withheld"])
+            assert set(row.metrics) == set(plan.labels) - set(row.meta["withheld"])
     deviation = math.sqrt(0.2 * 0.8 / len(withheld))
     assert np.mean(withheld) == pytest.approx(0.2, abs=4 * deviation)
 
