@@ -34,12 +34,8 @@ class Partners:
         eligible: np.ndarray,
     ):
         self._keys = keys
-        groups = {
-            "reference": references,
-            "corpus": corpora,
-            "any": np.zeros(len(keys), np.int64),
-            "none": np.full(len(keys), -1),
-        }[scope]
+        alike = {"any": np.zeros(len(keys), np.int64), "none": np.full(len(keys), -1)}
+        groups = (alike | {"reference": references, "corpus": corpora})[scope]
         members = np.flatnonzero(eligible & (groups >= 0))
         # By group, then by length: whoever a clip may meet stands in one block from the start of its group.
         self._order = members[np.lexsort((keys[members], lengths[members], groups[members]))]

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import threading
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -109,14 +110,10 @@ class Plan:
 
     def shapes(self, epochs: int = 1) -> dict[BatchShape, int]:
         """Shapes of the batches in the first epochs, and how many have that shape."""
-        found: dict[BatchShape, int] = {}
-        for epoch in range(epochs):
-            for batch in self.epoch(epoch):
-                found[batch.shape] = found.get(batch.shape, 0) + 1
-        return found
+        return Counter(batch.shape for epoch in range(epochs) for batch in self.epoch(epoch))
 
-    def padding_efficiency(self, sides: int, epoch: int = 0) -> float:
+    def padding_efficiency(self, sides: int) -> float:
         """Part of the computed samples that is audio, in the batches with one or two sides; NaN without any."""
-        batches = [batch for batch in self.epoch(epoch) if batch.shape.sides == sides]
+        batches = [batch for batch in self.epoch(0) if batch.shape.sides == sides]
         computed = sum(batch.rows * sides * batch.samples for batch in batches)
         return sum(int(self.lengths[b.clips].sum()) for b in batches) / computed if batches else float("nan")

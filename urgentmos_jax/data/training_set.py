@@ -17,13 +17,7 @@ from urgentmos_jax.metrics import Metric
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A manifest and what it is called in the config.
-
-    Args:
-        name: `corpus/split`, or the path of a manifest.
-        path: The manifest.
-        pairs: Whether it lists pairs.
-    """
+    """A manifest, of pairs or not, and what it is called in the config: `corpus/split`, or its path."""
 
     name: str
     path: Path
@@ -120,13 +114,7 @@ def read_training_set(
     audio_root: Path | None = None,
     every_metric: bool = True,
 ) -> TrainingSet:
-    """Reads manifests.
-
-    Args:
-        sources: Manifests; faults of all are gathered.
-        metrics: The model's metrics: names, ranges, which are comparative.
-        audio_root: Where relative paths are looked up that are not beside their manifest.
-        every_metric: Whether each metric must have a label.
+    """Reads manifests with labels of a model's metrics, each of which must have one if `every_metric`.
 
     Raises:
         ManifestError: naming the lines of all faults; or the metrics that no clip is labelled with.
@@ -162,23 +150,21 @@ def read_training_set(
     if faults:
         raise ManifestError(faults)
     indices = {key: index for index, key in enumerate(clips)}
-    references: dict[tuple[int, str], int] = {}
+    utterances = [clip for clip, _, _ in clips.values()]
+    labels = [[clip.metrics.get(name, np.nan) for name in names] for clip in utterances]
+    known: dict[tuple[int, str], int] = {}
+    references = [
+        -1 if clip.reference_id is None else known.setdefault((corpus, clip.reference_id), len(known))
+        for clip, corpus, _ in clips.values()
+    ]
     found = TrainingSet(
         uids=list(clips),
-        paths=[clip.audio_path for clip, _, _ in clips.values()],
-        seconds=np.array([clip.duration for clip, _, _ in clips.values()]),
-        labels=np.array(
-            [[clip.metrics.get(name, np.nan) for name in names] for clip, _, _ in clips.values()], np.float32
-        ).reshape(-1, len(names)),
+        paths=[clip.audio_path for clip in utterances],
+        seconds=np.array([clip.duration for clip in utterances]),
+        labels=np.array(labels, np.float32).reshape(-1, len(names)),
         corpora=np.array([corpus for _, corpus, _ in clips.values()], np.int64),
-        references=np.array(
-            [
-                -1 if clip.reference_id is None else references.setdefault((corpus, clip.reference_id), len(references))
-                for clip, corpus, _ in clips.values()
-            ],
-            np.int64,
-        ),
-        systems=[clip.system_id for clip, _, _ in clips.values()],
+        references=np.array(references, np.int64),
+        systems=[clip.system_id for clip in utterances],
         alone=np.array([alone for _, _, alone in clips.values()], bool),
         pairs=np.array([[indices[side] for side in pair] for pair in pairs], np.int64).reshape(-1, 2),
         cmos=np.array(cmos, np.float32).reshape(-1, len(comparative)),

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from urgentmos_jax.manifests.naming import corpus_name, lists_pairs
-from urgentmos_jax.manifests.reading import read_pairs, read_utterances
+from urgentmos_jax.manifests.reading import ReadOptions, read_pairs, read_utterances
 from urgentmos_jax.manifests.records import ManifestError, Pair, Utterance
 
 
@@ -20,19 +20,11 @@ class Dataset:
 
 
 def read_datasets(
-    manifests: Sequence[Path],
-    *,
-    column: str | None = None,
-    audio_root: Path | None = None,
-    allow_outside: bool = False,
-    check_files: bool = True,
+    manifests: Sequence[Path], *, column: str | None = None, **options: Unpack[ReadOptions]
 ) -> list[Dataset]:
-    """Reads manifests of utterances and of pairs.
+    """Reads manifests of utterances and of pairs, each a dataset, named after its folders by `corpus_name`.
 
-    Args:
-        manifests: Each a dataset, named after its folders by `corpus_name`.
-        column: Key of `meta` whose values name the datasets instead.
-        audio_root, allow_outside, check_files: See `read_utterances`.
+    If there is a `column`, values of this key of `meta` name the datasets instead.
 
     Raises:
         ManifestError: A manifest cannot be used, or a record has no such key.
@@ -44,8 +36,7 @@ def read_datasets(
         # Two datasets of one name are distinguished by their paths.
         folders = folders if names.count((folders, pairs)) == 1 else str(path)
         read = read_pairs if pairs else read_utterances
-        found_records, _ = read(path, audio_root=audio_root, allow_outside=allow_outside, check_files=check_files)
-        records: list[Utterance | Pair] = list(found_records)
+        records: list[Utterance | Pair] = list(read(path, **options)[0])
         values = [folders if column is None else record.meta.get(column) for record in records]
         lacking = [record_name(record) for record, value in zip(records, values, strict=True) if value in (None, "")]
         if lacking:

@@ -22,16 +22,12 @@ from urgentmos_jax.manifests.records import ManifestError, Pair, Report, Scan, U
 
 @dataclass
 class Summary:
-    """What one manifest holds.
+    """What one manifest holds, named `corpus/split` or by its path.
 
     Attributes:
-        name: `corpus/split`, or the path.
-        path: The manifest.
-        pairs: Whether it lists pairs.
         rows: Lines in order.
         hours: Of their recordings, each counted once.
-        systems: Number of them.
-        references: Number of them.
+        systems, references: Numbers of them.
         values: {metric: labels [N]}.
         clipped: Labels outside their metric's range, by metric.
         faults: All that is wrong, `path:line: fault`.
@@ -60,10 +56,7 @@ class Summary:
         return {
             "manifest": str(self.path),
             "kind": "pairs" if self.pairs else "utterances",
-            "rows": self.rows,
-            "hours": self.hours,
-            "systems": self.systems,
-            "references": self.references,
+            **{name: getattr(self, name) for name in ("rows", "hours", "systems", "references")},
             "labels": {metric: self.labels(metric) for metric in metrics},
             "clipped": self.clipped,
             "faults": self.faults,
@@ -73,13 +66,7 @@ class Summary:
 def check_manifests(
     manifests: Sequence[Path], *, audio_root: Path | None = None, allow_outside: bool = False, decode: bool = False
 ) -> tuple[list[Summary], list[str]]:
-    """Examines manifests, each and all together.
-
-    Args:
-        manifests: Of utterances or pairs.
-        audio_root: See `reading.read_utterances`.
-        allow_outside: See `reading.read_utterances`.
-        decode: Whether every recording is decoded; else its header is believed.
+    """Examines manifests, each and all together; decodes every recording, or else believes its header.
 
     Returns:
         One for each manifest, in order; and notes that are no faults: references that splits of a corpus share.

@@ -14,23 +14,30 @@ from urgentmos_jax.files import read_json_lines
 from urgentmos_jax.manifests.durations import measure_durations
 from urgentmos_jax.manifests.paths import locate
 from urgentmos_jax.manifests.records import ManifestError, Pair, Report, Utterance
+from urgentmos_jax.metrics import CATALOGUE
 
 Ranges = Mapping[str, tuple[float, float]]
 
+_CATALOGUE_RANGES = {name: (metric.minimum, metric.maximum) for name, metric in CATALOGUE.items()}
 _OVERSHOOT = 0.1
 
 
 class LineChecks:
     """Checks what the lines of one manifest hold, and gathers faults and counts.
 
-    Args:
-        path: The manifest.
-        audio_root, check_files, allow_outside: See `reading.read_utterances`.
+    Its options are `reading.ReadOptions`.
     """
 
     def __init__(
-        self, path: str | os.PathLike, audio_root: str | os.PathLike | None, *, check_files: bool, allow_outside: bool
+        self,
+        path: str | os.PathLike,
+        *,
+        audio_root: str | os.PathLike | None = None,
+        ranges: Ranges | None = None,
+        check_files: bool = True,
+        allow_outside: bool = False,
     ):
+        self.ranges = _CATALOGUE_RANGES if ranges is None else ranges
         self.path = os.fsdecode(path)
         self.audio_root = None if audio_root is None else os.fsdecode(audio_root)
         self.check_files, self.allow_outside = check_files, allow_outside

@@ -9,35 +9,35 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from urgentmos_jax.manifests.lines import LineChecks, Ranges, shown, two_strings
 from urgentmos_jax.manifests.records import Pair, Report, Scan, Utterance
-from urgentmos_jax.metrics import CATALOGUE
-
-_CATALOGUE_RANGES = {name: (metric.minimum, metric.maximum) for name, metric in CATALOGUE.items()}
 
 
-def read_utterances(
-    path: str | os.PathLike,
-    *,
-    audio_root: str | os.PathLike | None = None,
-    ranges: Ranges | None = None,
-    check_files: bool = True,
-    allow_outside: bool = False,
-) -> tuple[list[Utterance], Report]:
+class ReadOptions(TypedDict, total=False):
+    """How a manifest is read.
+
+    Attributes:
+        audio_root: Where relative audio paths are looked up that are not found relative to the manifest.
+        ranges: {metric: (least, greatest)}; others have none. Default: those of `metrics.CATALOGUE`. A label outside is
+            clipped and counted; by more than a tenth of a range with two ends, it is a fault.
+        check_files: Whether each recording is looked for, the default. If not, links are not followed to see where
+            they lead.
+        allow_outside: Whether `..` and links may lead a relative path out of both folders. Absolute paths always may.
+    """
+
+    audio_root: str | os.PathLike | None
+    ranges: Ranges | None
+    check_files: bool
+    allow_outside: bool
+
+
+def read_utterances(path: str | os.PathLike, **options: Unpack[ReadOptions]) -> tuple[list[Utterance], Report]:
     """Reads `data.jsonl`: one utterance a line, UTF-8; a byte-order mark, CRLF and blank lines do not matter.
 
     `uid` and `audio_path` are needed. `metrics` or a label may be missing or null. A missing or null `duration` is read
     from the recording. Other keys than those of `Utterance` go to `meta`.
-
-    Args:
-        path: The manifest.
-        audio_root: Where relative audio paths are looked up that are not found relative to the manifest.
-        ranges: {metric: (least, greatest)}; others have none. Default: those of `metrics.CATALOGUE`. A label outside is
-            clipped and counted; by more than a tenth of a range with two ends, it is a fault.
-        check_files: Whether each recording is looked for. If not, links are not followed to see where they lead.
-        allow_outside: Whether `..` and links may lead a relative path out of both folders. Absolute paths always may.
 
     Returns:
         Utterances in the order of the file, and what was counted.
@@ -45,23 +45,12 @@ def read_utterances(
     Raises:
         ManifestError: With every fault of every line.
     """
-    scan = scan_utterances(
-        path, audio_root=audio_root, ranges=ranges, check_files=check_files, allow_outside=allow_outside
-    )
-    return scan.unless_faulty()
+    return scan_utterances(path, **options).unless_faulty()
 
 
-def scan_utterances(
-    path: str | os.PathLike,
-    *,
-    audio_root: str | os.PathLike | None = None,
-    ranges: Ranges | None = None,
-    check_files: bool = True,
-    allow_outside: bool = False,
-) -> Scan[Utterance]:
+def scan_utterances(path: str | os.PathLike, **options: Unpack[ReadOptions]) -> Scan[Utterance]:
     """As `read_utterances`, but gives the lines that are in order as well as the faults of the others."""
-    checks = LineChecks(path, audio_root, check_files=check_files, allow_outside=allow_outside)
-    ranges = _CATALOGUE_RANGES if ranges is None else ranges
+    checks = LineChecks(path, **options)
     records: list[tuple[int, Utterance]] = []
     uids: dict[str, int] = {}
     paths: dict[str, int] = {}
@@ -81,7 +70,7 @@ def scan_utterances(
             checks.duration(number, "duration", entry.get("duration"), located),
             checks.optional_text(number, entry, "system_id"),
             checks.optional_text(number, entry, "reference_id"),
-            checks.labels(number, entry, ranges),
+            checks.labels(number, entry, checks.ranges),
             checks.meta(number, entry, Utterance),
         )
         records.append((number, record))
@@ -94,14 +83,7 @@ def scan_utterances(
     return Scan(records, checks.report(len(records)), checks.sorted_faults())
 
 
-def read_pairs(
-    path: str | os.PathLike,
-    *,
-    audio_root: str | os.PathLike | None = None,
-    ranges: Ranges | None = None,
-    check_files: bool = True,
-    allow_outside: bool = False,
-) -> tuple[list[Pair], Report]:
+def read_pairs(path: str | os.PathLike, **options: Unpack[ReadOptions]) -> tuple[list[Pair], Report]:
     """Reads `data_pairs.jsonl`: one pair a line, as `read_utterances` reads utterances.
 
     `audio_paths` is needed. Pairs without `uids` get their audio paths, as given, for uids. A difference may reach from
@@ -113,22 +95,13 @@ def read_pairs(
     Raises:
         ManifestError: With every fault of every line.
     """
-    scan = scan_pairs(path, audio_root=audio_root, ranges=ranges, check_files=check_files, allow_outside=allow_outside)
-    return scan.unless_faulty()
+    return scan_pairs(path, **options).unless_faulty()
 
 
-def scan_pairs(
-    path: str | os.PathLike,
-    *,
-    audio_root: str | os.PathLike | None = None,
-    ranges: Ranges | None = None,
-    check_files: bool = True,
-    allow_outside: bool = False,
-) -> Scan[Pair]:
+def scan_pairs(path: str | os.PathLike, **options: Unpack[ReadOptions]) -> Scan[Pair]:
     """As `read_pairs`, but gives the lines that are in order as well as the faults of the others."""
-    checks = LineChecks(path, audio_root, check_files=check_files, allow_outside=allow_outside)
-    ranges = _CATALOGUE_RANGES if ranges is None else ranges
-    differences = {name: (minimum - maximum, maximum - minimum) for name, (minimum, maximum) in ranges.items()}
+    checks = LineChecks(path, **options)
+    differences = {name: (minimum - maximum, maximum - minimum) for name, (minimum, maximum) in checks.ranges.items()}
     records: list[tuple[int, Pair]] = []
     for number, entry in checks.entries():
         if "audio_path" in entry:
@@ -148,13 +121,11 @@ def scan_pairs(
             seconds = None
         a, b = (side and checks.locate(number, side) for side in audio)
         duration_a, duration_b = seconds or (None, None)
-        durations = (
-            checks.duration(number, "durations[0]", duration_a, a),
-            checks.duration(number, "durations[1]", duration_b, b),
-        )
+        duration_a = checks.duration(number, "durations[0]", duration_a, a)
+        duration_b = checks.duration(number, "durations[1]", duration_b, b)
         labels, meta = checks.labels(number, entry, differences), checks.meta(number, entry, Pair)
         uid_a, uid_b = uids or audio
-        records.append((number, Pair((uid_a, uid_b), (a, b), durations, labels, meta)))
+        records.append((number, Pair((uid_a, uid_b), (a, b), (duration_a, duration_b), labels, meta)))
     measured = checks.measure()
     records = [(number, _with_durations(one, measured)) for number, one in records if number not in checks.faulty]
     return Scan(records, checks.report(len(records)), checks.sorted_faults())

@@ -7,19 +7,21 @@ import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 
 from urgentmos_jax.manifests.lists import find_recordings
 from urgentmos_jax.manifests.pairs import sample_pairs
-from urgentmos_jax.manifests.reading import scan_utterances
+from urgentmos_jax.manifests.reading import ReadOptions, scan_utterances
 from urgentmos_jax.manifests.records import ManifestError, Utterance
 
 logger = logging.getLogger(__name__)
 
 
-def read_systems(sources: Sequence[Path], **options: Any) -> list[Utterance]:
+def read_systems(
+    sources: Sequence[Path], *, systems_needed: bool = True, **options: Unpack[ReadOptions]
+) -> list[Utterance]:
     """Recordings of systems: of folders, one a system, or of one manifest of utterances.
 
     Raises:
@@ -31,7 +33,7 @@ def read_systems(sources: Sequence[Path], **options: Any) -> list[Utterance]:
             _tell_of_folders_within(*next(iter(found.items())))
         return systems_of_folders(found)
     if len(sources) == 1 and sources[0].suffix == ".jsonl":
-        return systems_of_manifest(sources[0], **options)
+        return systems_of_manifest(sources[0], systems_needed=systems_needed, **options)
     other = next(source for source in sources if not source.is_dir())
     what = "not a folder" if other.exists() else "no such folder"
     raise ManifestError([f"{other}: {what}; give a folder for each system, or one manifest that ends in .jsonl"])
@@ -75,19 +77,14 @@ def systems_of_folders(folders: Mapping[Path, Sequence[Path]]) -> list[Utterance
 
 
 def systems_of_manifest(
-    path: str | os.PathLike,
-    *,
-    audio_root: str | os.PathLike | None = None,
-    check_files: bool = True,
-    allow_outside: bool = False,
-    systems_needed: bool = True,
+    path: str | os.PathLike, *, systems_needed: bool = True, **options: Unpack[ReadOptions]
 ) -> list[Utterance]:
     """Recordings of a manifest of utterances; see `read_utterances`.
 
     Raises:
         ManifestError: With every fault; a line without `system_id` is one if `systems_needed`.
     """
-    scan = scan_utterances(path, audio_root=audio_root, check_files=check_files, allow_outside=allow_outside)
+    scan = scan_utterances(path, **options)
     wanted = "no system_id, give the name of the system that made the recording"
     unnamed = [number for number, recording in scan.records if systems_needed and recording.system_id is None]
     faults = [f"{os.fspath(path)}:{number}: {wanted}" for number in unnamed]
