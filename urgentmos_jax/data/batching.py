@@ -28,12 +28,7 @@ class BatchShape(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class HostRows:
-    """The rows of global batches that this host loads.
-
-    Args:
-        axis: Length of the mesh axis `data`.
-        positions: Positions on it that this host's devices have, ascending.
-    """
+    """The rows of global batches that this host loads: its devices' positions on the mesh axis `data`, ascending."""
 
     axis: int = 1
     positions: tuple[int, ...] = (0,)
@@ -115,12 +110,8 @@ def cut_batches(
     Args:
         lengths: Samples of the rows, at most `sizes[-1]`; of a pair the longer side counts.
         sizes: Buckets in samples, ascending.
-        budget: Rows times samples of a batch; one row is always allowed.
-        max_rows: Rows of a batch at most.
+        budget, max_rows: Rows times samples of a batch, and rows, at most; one row is always allowed.
         rng: For jitter and order.
-
-    Returns:
-        Batches that hold each row once.
     """
     lengths = np.asarray(lengths)
     order = np.argsort(-lengths * rng.uniform(1 - _JITTER, 1 + _JITTER, len(lengths)), kind="stable")

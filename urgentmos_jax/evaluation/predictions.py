@@ -88,11 +88,7 @@ def join(datasets: Sequence[Dataset], predictions: Predictions) -> list[list[Val
     """Finds the prediction of each record: by uid, else by path.
 
     The comparison of a pair is the prediction `A B` of its two uids (or paths), else the difference of the scores of A
-    and B, metric by metric: A less B, as `urgentmos pairs` makes labels.
-
-    Args:
-        datasets: All that the predictions are of.
-        predictions: Of scores or comparisons.
+    and B, metric by metric: A less B, as `urgentmos pairs` makes labels. The datasets are all that predictions are of.
 
     Returns:
         For each dataset [N] {metric: value}, empty where there is none.

@@ -15,12 +15,10 @@ class Result:
     """One model on the labels of one metric in one dataset.
 
     Attributes:
-        dataset, metric, model: Names.
         pairs: Whether the dataset lists pairs.
         n: Utterances or pairs with a label and a prediction.
         missing: Labels without a prediction.
-        references: Number of references among the n; 0 where there are none.
-        systems: Likewise.
+        references, systems: Numbers of them among the n; 0 where there are none.
         levels: {"utterance", "system" or "pair": estimates}; without "system" where no utterance has one.
         differences: {level: {statistic: this model minus the first}}, on what both predict; empty for the first.
         warnings: What makes statistics undefined, and `no_system`: how many utterances have none.

@@ -13,14 +13,11 @@ Row = dict[str, Any]
 
 
 class ResultsFile:
-    """An append-only file, held by one process at a time.
+    """An append-only file, made where it is missing, held by one process at a time.
 
     A line is `{"uid", "of", "values", "error", ...}`: `of` is what was measured, and values count only for the same
     again; a value of null is a metric that the clip has no value of. The last line of a killed run may be cut, and is
     dropped.
-
-    Args:
-        path: Made where it is missing.
 
     Raises:
         ManifestError: Another process holds it, or a line that is none of it.

@@ -71,13 +71,9 @@ def read_score_files(texts: Sequence[str], computed: Sequence[str] = ()) -> list
 def join(
     utterances: Sequence[Utterance], metric: str, values: Mapping[str, float | None], *, overwrite: bool = False
 ) -> dict[str, int]:
-    """Adds values of a metric to the labels of utterances, in place, with four decimals.
+    """Adds values {uid: value or None} of a metric to the labels of utterances, in place, with four decimals.
 
-    Args:
-        utterances: Labels that they have stay, unless `overwrite`.
-        metric: Name.
-        values: {uid: value}; None where there is none.
-        overwrite: Whether values replace labels.
+    Labels that they have stay, unless `overwrite`.
 
     Returns:
         How many labels were "added", "replaced", "kept" (and differ by more than 0.001), are the "same"; values "far

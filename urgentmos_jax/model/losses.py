@@ -63,8 +63,7 @@ def absolute_loss(
     """Loss of absolute scores.
 
     Args:
-        scores, labels: [N, K]; labels may hold anything where they are missing.
-        mask: [N, K], True where there is a label.
+        scores, labels, mask: [N, K]; labels may hold anything where the mask is False.
         weights: [K] of `metric_weights`.
         config: Criterion.
 
@@ -89,9 +88,8 @@ def comparative_loss(
     In training each pair appears in both orders, with its label negated in the second: give both here.
 
     Args:
-        cmos, labels: [P, C], positive = A better.
+        cmos, labels, mask: [P, C], positive = A better; True where there is a label.
         logits: [P, C, 3] for A better, B better, tie.
-        mask: [P, C], True where there is a label.
         weights: [C] of `metric_weights`.
         config: Weights of the two errors, and the tie rule.
 

@@ -28,8 +28,7 @@ class Comparisons:
     """Scores of recordings, and comparisons of those of different systems on a shared reference.
 
     Attributes:
-        scores: {uid: score}, of those that have one.
-        failed: {uid: why not}, of the others.
+        scores, failed: {uid: score} of those that have one, and {uid: why not} of the others.
         pairs: [P, 2] indices of recordings that share a reference, of different systems.
         shares: [P] share of a win of the first of each, NaN where a recording failed.
         notes: How they were compared, a sentence each.

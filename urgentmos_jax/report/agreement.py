@@ -49,8 +49,7 @@ def clips_of(
     """Recordings of an evaluation as `write_report` takes them.
 
     Args:
-        datasets: At least one of them of utterances.
-        predictions: For each dataset, for each record, {metric: value}.
+        datasets, predictions: At least one of utterances; for each dataset, for each record, {metric: value}.
         metrics: Those evaluated; a record without a label or a prediction of any was not asked for, and is left out.
         failed: {uid: why it has no score}.
 

@@ -194,13 +194,9 @@ def cluster_numbers(names: Sequence[str | None]) -> np.ndarray:
 def resampled_counts(
     clusters: int, *, resamples: int = RESAMPLES, seed: int | Sequence[int] = 0, width: int | None = None
 ) -> Iterator[np.ndarray]:
-    """How often each cluster comes in each resample of as many clusters, some resamples at a time.
+    """How often each of C clusters comes in each of R resamples of C clusters, some resamples at a time.
 
-    Args:
-        clusters: C, what is sampled with replacement.
-        resamples: R in all.
-        seed: Of the resamples, which do not depend on `width`.
-        width: Numbers that the caller needs for one resample, if more than `clusters`: pieces are the smaller.
+    Pieces are the smaller if the caller needs `width` numbers for one resample; the numbers do not depend on it.
 
     Yields:
         [part of R, C] float64; each row sums to C.

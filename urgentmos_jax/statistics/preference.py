@@ -26,8 +26,7 @@ def sign_accuracy(predicted: Numbers, true: Numbers, threshold: float = 0.0) -> 
     """Part of the pairs whose better recording is found.
 
     Args:
-        predicted: [P] CMOS or differences of scores, positive = A better.
-        true: [P] labels.
+        predicted, true: [P] CMOS or differences of scores, positive = A better, and labels.
         threshold: Pairs count where the label is not 0 and |label| is at least this: listeners disagree on the rest.
 
     Returns:

@@ -80,17 +80,12 @@ def concordance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def resampled_spearman(x: np.ndarray, y: np.ndarray, cluster: np.ndarray) -> OfCounts:
-    """Spearman's correlation of resampled clusters.
+    """Spearman's correlation of resampled clusters: [R] of counts [R, C], NaN where a side is constant.
 
     Exact for up to 1,000 clusters and 5,000 items; beyond, the first-order (Hoeffding) projection: the correlation plus
     the mean influence of the sampled items, whose error is small beside the width of the interval.
 
-    Args:
-        x, y: [N], neither constant.
-        cluster: [N] number of the cluster of each item, each from 0 on at least once.
-
-    Returns:
-        Function of counts [R, C] that gives [R], NaN where a side is constant.
+    Neither x [N] nor y [N] is constant; `cluster` [N] is the number of each item's, each from 0 on at least once.
     """
     ranks = Ranks(x), Ranks(y)
     if _is_exact(cluster):

@@ -43,8 +43,7 @@ def synthesize(text: str, voice: str, *, rate: int = 175, pitch: int = 50) -> tu
     Args:
         text: What to speak.
         voice: A language code of eSpeak, with a variant if wanted: `en-us`, `de+f2`.
-        rate: Words a minute, 80 to 450.
-        pitch: 0 (low) to 99 (high).
+        rate, pitch: Words a minute, 80 to 450; 0 (low) to 99 (high).
 
     Returns:
         The waveform [T] float32 in [-1, 1], and its sample rate, 16000 Hz.

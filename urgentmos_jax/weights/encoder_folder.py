@@ -48,12 +48,7 @@ def find_config(
 
 
 def read_config(folder: Path, preprocessor: Path | None = None, *, regularisation: bool = False) -> Architecture:
-    """The encoder's config (a dataclass of its family) from config.json and preprocessor_config.json.
-
-    Args:
-        folder: Holds both files.
-        preprocessor: Folder of preprocessor_config.json, where it is another.
-        regularisation: Whether the config has its rates of train-time regularisation.
+    """The encoder's config from config.json and preprocessor_config.json, which may be in a folder of its own.
 
     Raises:
         ValueError: naming all that is missing or not supported.
@@ -105,13 +100,11 @@ def load_encoder(
     Args:
         source: Folder or hub id with config.json, preprocessor_config.json and model.safetensors (also sharded) or
             pytorch_model.bin; the encoder alone or within a larger model.
-        revision: Of the hub repository.
         dtype: Of the weights and with them of the computation, float32 or bfloat16.
-        regularisation: Whether it has its train-time regularisation, which acts where a random key is given.
+        revision, regularisation: As `find_config`; regularisation acts where a random key is given.
 
     Raises:
-        ModelNotFound: no such folder or repository.
-        ValueError: the config is not supported.
+        ModelNotFound, ValueError: As `find_config`.
         WeightsError: weights and config disagree; all keys are listed.
     """
     folder, config = find_config(source, revision=revision, regularisation=regularisation)
