@@ -48,11 +48,7 @@ class BatchConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Pretrained(Architecture):
-    """Stands for the architecture of an encoder until its config is read (`start.with_sizes`).
-
-    Args:
-        source: Hugging Face folder or hub id.
-    """
+    """Stands for the architecture of an encoder, in a Hugging Face folder or on the hub, until it is read."""
 
     has_regularisation: ClassVar[bool] = True
 
@@ -98,11 +94,7 @@ _FREE = (
 
 
 def read_config(values: Mapping[str, Any], *, name: str = "config") -> TrainConfig:
-    """A config (`ml_collections.ConfigDict` or nested dicts) as checked dataclasses.
-
-    Args:
-        values: All keys.
-        name: Of the file, for messages.
+    """A config (`ml_collections.ConfigDict` or nested dicts) as checked dataclasses; `name` of the file for messages.
 
     Raises:
         ConfigError: naming every key that is unknown, missing, or of another type.

@@ -102,11 +102,8 @@ class RunLog:
             rate = float(self._schedule(update - 1))
             self.write(update, "train", {**report, "learning_rate": rate}, batch=_digest(uids))
         means = {name: _mean([report[name] for _, report, _ in reports]) for name in reports[0][1]}
-        speed = {
-            "audio_seconds_a_second": self._audio / seconds,
-            "padding_efficiency": self._audio / self._computed,
-            "waiting_for_data": self._waited / seconds,
-        }
+        speed = {"audio_seconds_a_second": self._audio / seconds, "padding_efficiency": self._audio / self._computed}
+        speed["waiting_for_data"] = self._waited / seconds
         self.write(reports[-1][0], "speed", speed)
         self._bar.set_postfix(loss=f"{means['loss']:.3f}")
         errors = " ".join(

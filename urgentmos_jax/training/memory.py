@@ -33,14 +33,8 @@ def check_largest(
 ) -> float:
     """Compiles the step for the largest batch of the first epoch and looks at the compiler's plan of its memory.
 
-    Args:
-        step: Compiled shapes are kept there, so nothing is compiled twice.
-        frozen: Parameters of frozen encoders, on the devices.
-        reader: Of the batches.
-        layout: Where arrays lie.
-        config: Architecture, to tell which batch is the largest.
-        accumulate: Batches an update.
-        limit: Bytes of a device, see `device_bytes`; None = unknown, nothing is refused.
+    The step keeps compiled shapes, so nothing is compiled twice. The config tells which batch is the largest; if the
+    limit, bytes of a device, is not known, nothing is refused.
 
     Returns:
         Bytes that a device needs: state, parameters, gradients and what the batch takes.

@@ -32,11 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 def check_same_config(workdir: Path, values: Mapping[str, Any]) -> None:
-    """Refuses to resume a run with a config that would train differently.
-
-    Args:
-        workdir: The run's folder, local or remote.
-        values: The config, as it comes back from JSON.
+    """Refuses to resume a run with a config, as it comes back from JSON, that would train differently.
 
     Raises:
         ConfigError: naming the keys that differ.
@@ -51,11 +47,7 @@ def check_same_config(workdir: Path, values: Mapping[str, Any]) -> None:
 
 
 def start_model(config: TrainConfig, workdir: Path) -> UrgentMOS:
-    """The model before the first update: that in the folder, else it is made and kept there.
-
-    Args:
-        config: Of the run.
-        workdir: The run's folder, local or remote.
+    """The model before the first update: that in the run's folder, local or remote, else it is made and kept there.
 
     Raises:
         ModelNotFound, ValueError, WeightsError: a pretrained encoder or the model of `start_from` cannot be loaded.
@@ -88,9 +80,7 @@ def _save_start(config: TrainConfig, folder: Path) -> None:
 def with_sizes(config: ModelConfig, *, offline: bool = False) -> ModelConfig:
     """The architecture with the sizes of pretrained encoders, which are read from their folders.
 
-    Args:
-        config: Of a run.
-        offline: Take the sizes of encoders of the published models as they are known, and download nothing for them.
+    If `offline`, those of encoders of the published models are taken as they are known, and nothing is downloaded.
 
     Raises:
         ModelNotFound: an encoder's folder or hub repository cannot be found.

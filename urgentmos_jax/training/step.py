@@ -91,9 +91,7 @@ class TrainState:
 def split_module(module: UrgentMOS, *, remat: bool = False) -> tuple[nnx.GraphDef, nnx.State, nnx.State]:
     """Graph, parameters that are trained, parameters of frozen encoders.
 
-    Args:
-        module: Model.
-        remat: Compute the layers of stacks again in the backward pass instead of keeping their activations.
+    With `remat` the layers of stacks are computed again in the backward pass instead of keeping their activations.
     """
     frozen = {str(i) for i, encoder in enumerate(module.config.encoders) if encoder.freeze}
 
@@ -111,12 +109,8 @@ class TrainStep:
     """Updates a state with batches.
 
     Args:
-        graph: Of `split_module`.
-        trained: Parameters that are trained, or their shapes.
-        config: Architecture.
-        optimizer: Optax transformation.
-        loss: Weights of the losses.
-        layout: Where parameters and batches lie.
+        graph, trained: Of `split_module`; shapes of the parameters are enough.
+        config, optimizer, loss, layout: Of the model and the run.
         seed: Of dropout.
         precision: "bfloat16" computes in it; parameters, norms, softmax, losses and updates are float32 all the same.
     """
@@ -152,11 +146,8 @@ class TrainStep:
     def _abstract(self, trained: nnx.State) -> TrainState:
         """Shapes, dtypes and shardings of a state."""
         shapes = jax.eval_shape(self._traced_init, trained)
-        return jax.tree.map(
-            lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
-            shapes,
-            self._layout.shardings(shapes),
-        )
+        shardings = self._layout.shardings(shapes)
+        return jax.tree.map(lambda x, at: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=at), shapes, shardings)
 
     def _traced_init(self, trained: nnx.State) -> TrainState:
         """State before the first update."""
@@ -188,12 +179,7 @@ class TrainStep:
         return self._apply(state, total, counts)
 
     def compiled(self, frozen: nnx.State, batch: BatchArrays) -> jax.stages.Compiled:
-        """Loss and gradients of batches of one shape, compiled at the first call.
-
-        Args:
-            frozen: Parameters of frozen encoders.
-            batch: BatchArrays, or their shapes with shardings.
-        """
+        """Loss and gradients of batches of one shape (arrays, or their shapes with shardings), compiled once."""
         leaves, structure = jax.tree.flatten(batch)
         shape = (structure, *((x.shape, str(x.dtype)) for x in leaves))
         if shape not in self._compiled:
@@ -254,14 +240,9 @@ class TrainStep:
             # Every pair in both orders, its label negated in the second.
             labels = jnp.stack([batch.cmos, -batch.cmos], 1).reshape(rows * 2, -1)
             weights = metric_weights(2 * counts[1], [range(len(found))])
-            comparative, pair_sums = comparative_loss(
-                jnp.stack([cmos for cmos, _ in found.values()], 1),
-                jnp.stack([logits for _, logits in found.values()], 1),
-                labels,
-                jnp.repeat(batch.cmos_mask, 2, axis=0),
-                weights,
-                self._loss,
-            )
+            cmos, logits = (jnp.stack(parts, 1) for parts in zip(*found.values(), strict=True))
+            mask = jnp.repeat(batch.cmos_mask, 2, axis=0)
+            comparative, pair_sums = comparative_loss(cmos, logits, labels, mask, weights, self._loss)
         return total_loss(absolute, comparative, self._loss), (absolute, comparative, sums, pair_sums)
 
     def _traced_apply(self, state: TrainState, total: Any, counts: Any) -> tuple[TrainState, dict[str, jax.Array]]:

@@ -21,10 +21,8 @@ class HostLost(RuntimeError):
 def connect(coordinator: str | None = None, hosts: int | None = None, host: int | None = None) -> None:
     """Joins the hosts of a run; before anything else uses a device.
 
-    Args:
-        coordinator: `address:port` on host 0; None = from the platform (TPU pods, Slurm, Open MPI, Kubernetes).
-        hosts: Their number; None = from the platform.
-        host: Number of this one; None = from the platform.
+    What is None comes from the platform (TPU pods, Slurm, Open MPI, Kubernetes): `address:port` of the coordinator on
+    host 0, the number of hosts, and the number of this one.
 
     Raises:
         ValueError: the platform does not say what was left out.
@@ -33,10 +31,8 @@ def connect(coordinator: str | None = None, hosts: int | None = None, host: int 
     try:
         jax.distributed.initialize(coordinator, hosts, host, heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
     except ValueError as error:
-        raise ValueError(
-            f"--distributed: {error}; this platform does not tell, so give --coordinator=ADDRESS:PORT, "
-            f"--hosts and --host"
-        ) from None
+        advice = "this platform does not tell, so give --coordinator=ADDRESS:PORT, --hosts and --host"
+        raise ValueError(f"--distributed: {error}; {advice}") from None
     except RuntimeError as error:
         raise HostLost(f"--distributed: the hosts did not meet ({_first_line(error)})") from error
     # Now, while all are here: hosts give each other 30 s for the first exchange, and reading manifests may take longer.
@@ -96,12 +92,7 @@ def broadcast_from_first(make: Callable[[], Any]) -> Any:
 
 
 def require_same(value: Any, differ: Callable[[Any, Any], Sequence[str]], what: str) -> None:
-    """Compares a JSON value between the hosts.
-
-    Args:
-        value: Of this host.
-        differ: Says in what two values differ, nothing if not at all.
-        what: For the message.
+    """Compares a JSON value between the hosts; `differ` says in what two differ, nothing if not at all.
 
     Raises:
         ValueError: on every host, naming the hosts that differ from host 0, and how.
