@@ -1,6 +1,7 @@
 """Metrics of speech quality: what a model predicts and what a label means."""
 
 import dataclasses
+import functools
 import math
 from types import MappingProxyType
 from typing import Literal, get_args
@@ -29,41 +30,27 @@ class KnownMetric:
     """One metric as the world knows it.
 
     Args:
-        minimum: Least value a model's head gets, or -inf.
-        maximum: Greatest value a model's head gets, or inf.
-        higher_is_better: Direction.
         category: What it is about: `naturalness` (opinion of the whole, and its predictors), `quality` (single aspects
             of how it sounds), `fidelity` (distance of the signal from a clean reference), `intelligibility` (what is
             understood), `speaker_similarity`.
+        description: A short phrase, with the unit where there is one.
+        minimum, maximum: Least and greatest value a model's head gets, or infinite.
+        higher_is_better: Direction.
         needs_reference: Whether computing it takes a clean reference.
         human: Whether listeners give it.
-        description: A short phrase, with the unit where there is one.
     """
 
-    minimum: float
-    maximum: float
-    higher_is_better: bool
     category: Category
-    needs_reference: bool
-    human: bool
     description: str
+    minimum: float = 1
+    maximum: float = 5
+    higher_is_better: bool = True
+    needs_reference: bool = False
+    human: bool = False
 
 
-def _listeners(category: Category, description: str) -> KnownMetric:
-    return KnownMetric(1, 5, True, category, needs_reference=False, human=True, description=description)
-
-
-def _predictor(category: Category, description: str) -> KnownMetric:
-    return KnownMetric(1, 5, True, category, needs_reference=False, human=False, description=description)
-
-
-def _against_reference(
-    minimum: float, maximum: float, category: Category, description: str, *, higher_is_better: bool = True
-) -> KnownMetric:
-    return KnownMetric(
-        minimum, maximum, higher_is_better, category, needs_reference=True, human=False, description=description
-    )
-
+_listeners = functools.partial(KnownMetric, human=True)
+_against_reference = functools.partial(KnownMetric, needs_reference=True)
 
 # The 28 names of the authors' preparation code, then the scales of ITU-T P.835 and of NISQA, STOI and SI-SDR. Ranges
 # are those of the authors' 22-metric configuration, but for `lps` and `sbert`, whose values go below its 0. PESQ keeps
@@ -78,34 +65,34 @@ CATALOGUE: MappingProxyType[str, KnownMetric] = MappingProxyType(
         "mos_expressiveness": _listeners("naturalness", "expressiveness, by listeners"),
         "mos_fluency": _listeners("naturalness", "fluency, by listeners"),
         "mos_paralinguistic": _listeners("naturalness", "paralinguistic vocalisations, by listeners"),
-        "distill_mos": _predictor("naturalness", "Distill-MOS, distilled XLS-R predictor"),
-        "dnsmos_ovrl": _predictor("naturalness", "DNSMOS P.835 overall quality"),
-        "nisqa_mos": _predictor("naturalness", "NISQA 2.0 overall quality"),
-        "scoreq": _predictor("naturalness", "SCOREQ, no-reference mode"),
-        "utmos": _predictor("naturalness", "UTMOS22 strong"),
-        "sigmos_ovrl": _predictor("naturalness", "SIGMOS overall quality"),
-        "sigmos_sig": _predictor("quality", "SIGMOS speech signal"),
-        "sigmos_noise": _predictor("quality", "SIGMOS noisiness"),
-        "sigmos_reverb": _predictor("quality", "SIGMOS reverberation"),
-        "sigmos_col": _predictor("quality", "SIGMOS colouration"),
-        "sigmos_disc": _predictor("quality", "SIGMOS discontinuity"),
-        "sigmos_loud": _predictor("quality", "SIGMOS loudness"),
-        "pesq": _against_reference(1, 4.5, "fidelity", "PESQ, P.862 and P.862.2"),
-        "pesqc2": _against_reference(1, 4.5, "fidelity", "PESQ with P.862 corrigendum 2"),
-        "sdr": _against_reference(-math.inf, math.inf, "fidelity", "signal-to-distortion ratio, dB"),
-        "lsd": _against_reference(0, math.inf, "fidelity", "log-spectral distance", higher_is_better=False),
-        "mcd": _against_reference(0, math.inf, "fidelity", "mel-cepstral distortion, dB", higher_is_better=False),
-        "estoi": _against_reference(0, 1, "intelligibility", "extended short-time objective intelligibility"),
-        "lps": _against_reference(-math.inf, 1, "intelligibility", "Levenshtein phone similarity"),
-        "sbert": _against_reference(-1, 1, "intelligibility", "SpeechBERTScore, precision"),
-        "spksim": _against_reference(-1, 1, "speaker_similarity", "cosine of speaker embeddings"),
+        "distill_mos": KnownMetric("naturalness", "Distill-MOS, distilled XLS-R predictor"),
+        "dnsmos_ovrl": KnownMetric("naturalness", "DNSMOS P.835 overall quality"),
+        "nisqa_mos": KnownMetric("naturalness", "NISQA 2.0 overall quality"),
+        "scoreq": KnownMetric("naturalness", "SCOREQ, no-reference mode"),
+        "utmos": KnownMetric("naturalness", "UTMOS22 strong"),
+        "sigmos_ovrl": KnownMetric("naturalness", "SIGMOS overall quality"),
+        "sigmos_sig": KnownMetric("quality", "SIGMOS speech signal"),
+        "sigmos_noise": KnownMetric("quality", "SIGMOS noisiness"),
+        "sigmos_reverb": KnownMetric("quality", "SIGMOS reverberation"),
+        "sigmos_col": KnownMetric("quality", "SIGMOS colouration"),
+        "sigmos_disc": KnownMetric("quality", "SIGMOS discontinuity"),
+        "sigmos_loud": KnownMetric("quality", "SIGMOS loudness"),
+        "pesq": _against_reference("fidelity", "PESQ, P.862 and P.862.2", 1, 4.5),
+        "pesqc2": _against_reference("fidelity", "PESQ with P.862 corrigendum 2", 1, 4.5),
+        "sdr": _against_reference("fidelity", "signal-to-distortion ratio, dB", -math.inf, math.inf),
+        "lsd": _against_reference("fidelity", "log-spectral distance", 0, math.inf, higher_is_better=False),
+        "mcd": _against_reference("fidelity", "mel-cepstral distortion, dB", 0, math.inf, higher_is_better=False),
+        "estoi": _against_reference("intelligibility", "extended short-time objective intelligibility", 0, 1),
+        "lps": _against_reference("intelligibility", "Levenshtein phone similarity", -math.inf, 1),
+        "sbert": _against_reference("intelligibility", "SpeechBERTScore, precision", -1, 1),
+        "spksim": _against_reference("speaker_similarity", "cosine of speaker embeddings", -1, 1),
         "mos_signal": _listeners("quality", "P.835 speech signal, by listeners"),
         "mos_background": _listeners("quality", "P.835 background noise, by listeners"),
         "mos_noisiness": _listeners("quality", "NISQA noisiness, by listeners"),
         "mos_coloration": _listeners("quality", "NISQA coloration, by listeners"),
         "mos_discontinuity": _listeners("quality", "NISQA discontinuity, by listeners"),
         "mos_loudness": _listeners("quality", "NISQA loudness, by listeners"),
-        "stoi": _against_reference(0, 1, "intelligibility", "short-time objective intelligibility"),
-        "si_sdr": _against_reference(-math.inf, math.inf, "fidelity", "scale-invariant SDR, dB"),
+        "stoi": _against_reference("intelligibility", "short-time objective intelligibility", 0, 1),
+        "si_sdr": _against_reference("fidelity", "scale-invariant SDR, dB", -math.inf, math.inf),
     }
 )
