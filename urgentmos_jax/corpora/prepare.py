@@ -75,7 +75,7 @@ def prepare_corpus(
                 # What is held out has the side files of `train`; comparisons have none.
                 side = SideFiles(side_files, corpus.name, name) if side_files and not corpus.pairs else None
                 card = about | {"split": part, "published": None if hold_out else corpus.splits[name]}
-                options = {"side_files": side, "max_bad_fraction": max_bad_fraction, "about": card}
+                options: dict[str, Any] = {"side_files": side, "max_bad_fraction": max_bad_fraction, "about": card}
                 reports[part] = write_split(split, output / part, recordings=recordings, **options)
         except ManifestError as error:
             faults += error.faults

@@ -36,9 +36,9 @@ def voicemos_corpus(name: str, track: str, **card: Any) -> Corpus:
 
 
 def _read(tree: Tree, split: Split, *, track: str) -> None:
-    ratings = CsvFile(tree.find(f"DATA/sets/{_LISTS[split.name]}"), None)
+    file = CsvFile(tree.find(f"DATA/sets/{_LISTS[split.name]}"), None)
     clusters = _clusters(tree, split, track)
-    for position, (system, name, score, _, listener, *_) in split.table(ratings, minimum=5):
+    for position, (system, name, score, _, listener, *_) in split.table(file, minimum=5):
         name = name if name.endswith(".wav") else f"{name}.wav"
         _, hyphen, reference = name.removesuffix(".wav").partition("-")
         if not hyphen or not reference or not system:

@@ -1,7 +1,7 @@
 """A model's predictions of the records of datasets."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from urgentmos_jax.evaluation.datasets import Dataset
 from urgentmos_jax.evaluation.predictions import Values
@@ -47,7 +47,7 @@ def predict(
     scores: dict[str, Values] = {}
     comparisons: dict[tuple[str, str], Values] = {}
     indices = [(numbers[a], numbers[b]) for a, b in sides]
-    chosen = {"metrics": own, "comparative_metrics": heads or None}
+    chosen: dict[str, Any] = {"metrics": own, "comparative_metrics": heads or None}
     with progress(None, len(paths), "clip") as bar:
         for result in model.assess(paths, indices, uids=recordings.values(), **chosen):
             if isinstance(result, Scored):

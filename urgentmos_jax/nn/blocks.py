@@ -94,6 +94,6 @@ class Conv1d(nnx.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """[B, L, inputs] -> [B, L', outputs], L' = (L + padding - width) // stride + 1."""
         kernel = self.kernel[...]
-        shapes = {"dimension_numbers": ("NWC", "WIO", "NWC"), "feature_group_count": self.groups}
+        shapes: dict[str, Any] = {"dimension_numbers": ("NWC", "WIO", "NWC"), "feature_group_count": self.groups}
         y = jax.lax.conv_general_dilated(x.astype(kernel.dtype), kernel, (self.stride,), (self.padding,), **shapes)
         return y if self.bias is None else y + self.bias[...]

@@ -130,8 +130,10 @@ def write_report(
 
 def _level_with_first(ranking: Ranking | None) -> list[str]:
     """Systems that do not differ significantly from the first."""
-    first, *others = ranking.systems if ranking else [None]
-    return [other.name for other in others if first and set(other.group) & set(first.group)]
+    if ranking is None:
+        return []
+    first, *others = ranking.systems
+    return [other.name for other in others if set(other.group) & set(first.group)]
 
 
 def _once(groups: Mapping[str, Sequence[Clip]], cards: Mapping[int, Card]) -> dict[str, list[tuple[Card, bool]]]:

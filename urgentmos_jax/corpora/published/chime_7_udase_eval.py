@@ -17,8 +17,8 @@ _COLUMNS = ("condition", "sample", "scale", "rating_list")
 
 def read(tree: Tree, split: Split) -> None:
     """Reads the one split."""
-    ratings = CsvFile(tree.find("listening_test/MOS_results_listening_test.csv"), _COLUMNS)
-    for position, row in split.table(ratings):
+    file = CsvFile(tree.find("listening_test/MOS_results_listening_test.csv"), _COLUMNS)
+    for position, row in split.table(file):
         condition, sample = row["condition"], row["sample"]
         if condition.lower() == "ref":
             split.dropped["clean references"] += 1
