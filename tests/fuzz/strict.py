@@ -9,7 +9,12 @@ NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 def json_lines(data: bytes) -> dict[int, dict[str, Any] | None]:
-    """{line: its object; None where it is not one} of all lines that are not blank; a key may be there once."""
+    """{line: its object; None where it is not one} of all lines that are not blank; a key may be there once.
+
+    UTF-16 has no such lines: it is refused at the first.
+    """
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return {1: None}
     lines = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     return {number: _object(line) for number, line in enumerate(lines, 1) if line.strip()}
 
@@ -31,7 +36,6 @@ def table(text: str, delimiter: str) -> list[tuple[int, list[str]]] | None:
     """(last line, cells) of each row as RFC 4180 has them, rows of empty cells left out; None for broken quotes."""
     rows: list[tuple[int, list[str]]] = []
     cells, cell, state, line, at = [], "", "start", 1, 0
-    text = re.sub(r"\r\n?", "\n", text) if '"' not in text else text
 
     def end_row() -> None:
         nonlocal cells, cell
