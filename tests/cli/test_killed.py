@@ -76,7 +76,7 @@ def test_killed_at_20_random_moments(model_folder, tmp_path):
                 Path(f"{part}.meta.json").write_text(json.dumps(about))
             part.write_bytes(b"".join(alone.read_bytes().splitlines(True)[: ROWS - LAST_ROWS]))
         before = count(part)
-        goal = min(max(20, before) + int(random.integers(0, AT_ONCE)), ROWS - 2)
+        goal = min(max(20, before) + int(random.integers(1, AT_ONCE)), ROWS - 2)
         process = processes.start(log, score, *command, str(output), *(["--resume"] if before else []))
         processes.wait_until(lambda goal=goal: count(part) >= goal or output.read_text() != old, 200)
         time.sleep(random.uniform(0, 0.05 if goal == ROWS - 2 else 0.005))
