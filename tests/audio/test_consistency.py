@@ -95,6 +95,7 @@ DAMAGED = {
     "rf64-size": changed(LONG, 20, struct.pack("<Q", 9999)),
     "w64-some-bytes-lost": WIDE[:5000] + WIDE[5008:],
     "w64-size": changed(WIDE, 16, struct.pack("<Q", 9999)),
+    "w64-boundless-chunk": changed(WIDE, 16, b"\xff" * 8) + b"junk" + WIDE[44:56] + b"\xff" * 7 + b"\x7f" + bytes(64),
     "aiff-frames": changed(AIFF, AIFF.index(b"COMM") + 10, struct.pack(">I", 7999)),
     "aiff-some-bytes-lost": AIFF[:5000] + AIFF[5004:],
     "aiff-fraction-of-a-rate": changed(AIFF, AIFF.index(b"COMM") + 20, b"\1"),

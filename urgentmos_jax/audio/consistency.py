@@ -78,6 +78,8 @@ def _of_chunks(raw: BinaryIO, head: bytes, size: int) -> str | None:
         parts[name] = start + header_bytes, claimed
         last = start + header_bytes + claimed
         start = last + -claimed % padding
+        if last > held:
+            return f"the chunk {name.decode('latin-1')!r} ends at byte {last}, the file at byte {held}"
     if not last <= end <= start or not end <= held <= start:
         return f"its last chunk ends at byte {last}, its header says {end}, and the file ends at byte {held}"
     for about, samples, check in ((b"fmt ", b"data", _of_wav), (b"COMM", b"SSND", _of_aiff)):
