@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from urgentmos_jax.files import atomic_write
+
 
 def predicted_against_true(
     path: Path, panels: Mapping[str, tuple[Sequence[float], Sequence[float]]], groups: Sequence[Sequence[str]]
@@ -25,7 +27,7 @@ def predicted_against_true(
     axes[0, 0].set_ylabel("predicted")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(names)), frameon=False, fontsize=8)
-    figure.savefig(path, dpi=90)
+    _save(figure, path)
     plt.close(figure)
 
 
@@ -48,7 +50,7 @@ def frame_scores(
         curve.yaxis.set_label_position("left")
         curve.yaxis.tick_left()
     axes[-1, 0].set_xlabel("seconds")
-    figure.savefig(path, dpi=90)
+    _save(figure, path)
     plt.close(figure)
 
 
@@ -96,8 +98,13 @@ def label_coverage(path: Path, manifests: Mapping[str, Mapping[str, tuple[float,
     if len(names) > 1:
         handles = [plt.Line2D([], [], color=plt.cm.tab10(number % 10)) for number in range(len(names))]
         bottom.legend(handles, names, loc="outside lower center", ncols=min(4, len(names)), frameon=False, fontsize=8)
-    figure.savefig(path, dpi=90)
+    _save(figure, path)
     plt.close(figure)
+
+
+def _save(figure: Any, path: Path) -> None:
+    with atomic_write(path, binary=True) as file:
+        figure.savefig(file, dpi=90, format=Path(path).suffix.removeprefix(".") or "png")
 
 
 def _pyplot() -> Any:
