@@ -326,6 +326,7 @@ def test_silence_has_no_value_and_is_not_measured_again(corpus, here):
     assert labels(corpus)["mild_0"] == {}
     row = next(row for row in lines_of(results(corpus)) if row["uid"] == "mild_0")
     assert row["values"] == {"si_sdr": None, "lsd": None} and row["error"] is None
+    assert row["reasons"] == {"si_sdr": "the clip is silent", "lsd": "the clip is silent"}
     here.clear()
     assert label(corpus, *BY_SYSTEM) == 0 and not here
 

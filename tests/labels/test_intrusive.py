@@ -25,6 +25,7 @@ from urgentmos_jax.labels.intrusive import (
     sdr,
     si_sdr,
     stoi,
+    why_without,
 )
 
 with_pesq = pytest.mark.skipif(
@@ -75,6 +76,14 @@ def test_silence_has_no_metrics(pair):
     silence = np.zeros_like(pair[0])
     for sides in ((silence, pair[1]), (pair[0], silence), (silence, silence)):
         assert measure(*sides, ["estoi", "stoi", "si_sdr", "lsd"]) == {}
+
+
+def test_what_has_no_value_has_a_reason(pair):
+    silence = np.zeros_like(pair[0])
+    assert why_without("lsd", silence, pair[1]) == "the clip is silent"
+    assert why_without("lsd", pair[0], silence) == "its reference is silent"
+    assert why_without("estoi", *pair) == "under about 0.4 s of speech"
+    assert why_without("si_sdr", *pair) == "no finite value"
 
 
 def test_si_sdr_by_hand():

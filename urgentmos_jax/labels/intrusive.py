@@ -30,6 +30,12 @@ _HOP_SAMPLES = round(0.016 * SAMPLE_RATE_HZ)
 _SDR_CLAMP_DB = 50.0
 _MCEP_WINDOW_SAMPLES, _MCEP_HOP_SAMPLES = 1024, 256
 _MCEP_ORDER, _MCEP_ALPHA = 23, 0.42  # SPTK's for 16 kHz.
+_WITHOUT = {
+    "estoi": "under about 0.4 s of speech",
+    "stoi": "under about 0.4 s of speech",
+    "mcd": "shorter than a window of 64 ms",
+    "pesq": "no utterance found, or under 0.25 s",
+}
 _GLOBAL_RANDOM = threading.Lock()
 
 Metric = Callable[[np.ndarray, np.ndarray], float | None]
@@ -70,6 +76,14 @@ def measure(
     functions = {**METRICS, "pesq": _narrow_band_pesq} if narrow_band else METRICS
     values = {name: functions[name](degraded, reference) for name in metrics}
     return {name: value for name, value in values.items() if value is not None}
+
+
+def why_without(name: str, degraded: np.ndarray, reference: np.ndarray) -> str:
+    """Why `measure` gives no value of a metric."""
+    for side, waveform in (("the clip", degraded), ("its reference", reference)):
+        if not np.any(waveform):
+            return f"{side} is silent"
+    return _WITHOUT.get(name, "no finite value")
 
 
 def _metric(*packages: str) -> Callable[[Metric], Metric]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from urgentmos_jax.audio.loading import RESAMPLER, SAMPLE_RATE_HZ, AudioError, load_audio
 from urgentmos_jax.files import json_beside, progress, summarise_errors
 from urgentmos_jax.labels.alignment import NotAligned, delay_of, same_length, without_delay
-from urgentmos_jax.labels.intrusive import NARROW_BAND_HZ, PACKAGES, measure
+from urgentmos_jax.labels.intrusive import NARROW_BAND_HZ, PACKAGES, measure, why_without
 from urgentmos_jax.labels.references import NoReference, References, Rule
 from urgentmos_jax.labels.results import ResultsFile
 from urgentmos_jax.labels.scores import ScoreFile, join
@@ -262,8 +262,11 @@ def _measured(task: _Task) -> Row:
         return _failed(task.uid, task.of, "failed", f"{task.audio}: {type(error).__name__}: {error}")
     values = {name: found.get(name) for name in task.metrics}
     values = {name: value if value is not None and math.isfinite(value) else None for name, value in values.items()}
+    reasons = {name: why_without(name, degraded, reference) for name, value in values.items() if value is None}
     delay_ms = None if delay is None else 1000 * delay / SAMPLE_RATE_HZ
-    return {"uid": task.uid, "of": task.of, "values": values, "error": None, "delay_ms": delay_ms}
+    return {
+        "uid": task.uid, "of": task.of, "values": values, "reasons": reasons, "error": None, "delay_ms": delay_ms
+    }  # fmt: skip
 
 
 def _failed(uid: str, of: Row, code: str, message: str) -> Row:

@@ -15,9 +15,9 @@ Row = dict[str, Any]
 class ResultsFile:
     """An append-only file, made where it is missing, held by one process at a time.
 
-    A line is `{"uid", "of", "values", "error", ...}`: `of` is what was measured, and values count only for the same
-    again; a value of null is a metric that the clip has no value of. The last line of a killed run may be cut, and is
-    dropped.
+    A line is `{"uid", "of", "values", "reasons", "error", ...}`: `of` is what was measured, and values count only for
+    the same again; a value of null is a metric that the clip has no value of, for the reason {metric: text}. The last
+    line of a killed run may be cut, and is dropped.
 
     Raises:
         ManifestError: Another process holds it, or a line that is none of it.
