@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from urgentmos_jax.audio.loading import AudioError, load_audio
+from urgentmos_jax.audio.loading import AudioBlocks, AudioError
 from urgentmos_jax.files import progress
 from urgentmos_jax.manifests.durations import DURATION_TOLERANCE_SECONDS, measure_durations
 from urgentmos_jax.manifests.lines import json_lines
@@ -150,7 +150,10 @@ def _check_durations(summaries: Sequence[Summary], scans: Sequence[Scan], *, dec
 def _decoded(paths: Sequence[str]) -> list[float | Exception]:
     def decode(path: str) -> float | Exception:
         try:
-            return load_audio(path).duration_s
+            clip = AudioBlocks(path)
+            for _ in clip:
+                pass
+            return clip.duration_s
         except AudioError as error:
             return error
 

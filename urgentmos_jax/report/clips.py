@@ -7,17 +7,22 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ, AudioError, load_audio, probe
+import numpy as np
+
+from urgentmos_jax.audio.loading import AudioBlocks, AudioError, probe
 from urgentmos_jax.manifests.records import Utterance
 from urgentmos_jax.ranking.ranking import higher_is_better
 from urgentmos_jax.report.charts import Axis, envelope, polyline
 from urgentmos_jax.report.sound import Sound, SoundStore
+from urgentmos_jax.scoring.windows import cut_windows
 
 if TYPE_CHECKING:
     from urgentmos_jax.scoring.model import Model
 
 # Clips of each kind to look at: best, worst, largest errors.
 _SHOWN = 5
+# Samples at 16 kHz of which a waveform is drawn as their extremes: a recording of hours is not held whole.
+_RUN = 16
 
 
 @dataclass
@@ -96,11 +101,12 @@ def look(cards: Collection[Card], metric: str, model: "Model | None") -> Axis | 
     """Fills in waveforms and curves; the axis that the curves share, or None without any."""
     for card in cards:
         try:
-            audio = load_audio(card.clip.path)
+            audio = AudioBlocks(card.clip.path)
+            extremes = [_extremes(part) for part in cut_windows(audio, longest=_RUN << 16, shortest=_RUN)]
         except AudioError as error:
             card.fault = str(error)
             continue
-        card.wave, card.seconds = envelope(audio.waveform), len(audio.waveform) / SAMPLE_RATE_HZ
+        card.wave, card.seconds = envelope(np.concatenate(extremes)), audio.duration_s
     if model is None or metric not in model.metrics:
         return None
     chosen = [card for card in cards if not card.fault]
@@ -124,6 +130,12 @@ def give_sounds(clips: Sequence[Clip], cards: Collection[Card], store: SoundStor
         if clip.sound is None and os.path.isfile(clip.path):
             clip.sound = store.put(clip.path, link=full)
             full = full or not clip.sound.embedded
+
+
+def _extremes(waveform: np.ndarray) -> np.ndarray:
+    """Lowest and highest sample of each run."""
+    runs = waveform[: len(waveform) // _RUN * _RUN].reshape(-1, _RUN)
+    return np.stack([runs.min(1), runs.max(1)], 1).ravel()
 
 
 def _seconds(one: Utterance) -> float:

@@ -65,5 +65,7 @@ class SoundStore:
 def _as_flac(file: soundfile.SoundFile) -> bytes:
     depth = "PCM_24" if file.subtype in ("PCM_24", "PCM_32", "FLOAT", "DOUBLE") else "PCM_16"
     buffer = io.BytesIO()
-    soundfile.write(buffer, file.read(), file.samplerate, depth, format="FLAC")
+    with soundfile.SoundFile(buffer, "w", file.samplerate, file.channels, depth, format="FLAC") as flac:
+        for block in file.blocks(1 << 16):
+            flac.write(block)
     return buffer.getvalue()
