@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from launch.benchmark import memory
 from launch.benchmark.batches import training_flops
 from launch.benchmark.models import published_config
+from launch.benchmark.settings import Settings
 from launch.benchmark.trainings import without_dropout
 from urgentmos_jax.data.batching import BatchArrays
 from urgentmos_jax.model.cost import clip_flops
@@ -80,6 +82,13 @@ def test_memory_of_preparing_does_not_grow_with_audio(tmp_path):
     figures = program(tmp_path, "prepare", "--clips=300")
     assert WANTED["prepare"] <= figures.keys() and figures["clips"] == 300
     assert figures["peak_memory_mb_60_times_as_long"] < 1.1 * figures["peak_memory_mb"]
+
+
+@pytest.mark.slow
+def test_memory_follows_neither_the_number_nor_the_length_of_recordings(tmp_path):
+    figures = memory.measure(Settings(scratch=tmp_path), cases=((120, 20, 60), (1200, 2, 5)))
+    ratios = [value for name, value in figures.items() if "over" in name]
+    assert len(ratios) == 4 and max(ratios) <= 1.3, figures
 
 
 @pytest.mark.torch

@@ -13,8 +13,9 @@ from urgentmos_jax.data.training_set import Source
 from urgentmos_jax.evaluation.datasets import read_datasets
 from urgentmos_jax.evaluation.predicting import predict
 from urgentmos_jax.scoring import decoding
+from urgentmos_jax.scoring.feature_store import FeatureStore
 from urgentmos_jax.scoring.model import Model
-from urgentmos_jax.scoring.pairs import FeatureStore, unique_recordings
+from urgentmos_jax.scoring.pairs import unique_recordings
 from urgentmos_jax.scoring.rows import Compared, Scored
 from urgentmos_jax.training.validation import read_validation_sets, validate
 from urgentmos_jax.weights.model_folder import load_folder
@@ -83,7 +84,7 @@ def test_features_beyond_the_limit_wait_on_disk(model: Model, clips, tmp_path: P
 def test_few_recordings_wait_for_their_pairs(model: Model, monkeypatch: pytest.MonkeyPatch):
     """However far apart the sides of a pair are listed."""
     waiting, most = set(), 0
-    put, take = FeatureStore.put, FeatureStore.take
+    put, drop = FeatureStore.put, FeatureStore.drop
 
     def watched_put(self, index, *args):
         nonlocal most
@@ -91,13 +92,13 @@ def test_few_recordings_wait_for_their_pairs(model: Model, monkeypatch: pytest.M
         most = max(most, len(waiting))
         put(self, index, *args)
 
-    def watched_take(self, index):
+    def watched_drop(self, index):
         waiting.discard(index)
-        return take(self, index)
+        drop(self, index)
 
-    monkeypatch.setattr(decoding, "_GROUP", 8)
+    monkeypatch.setattr(decoding, "_GROUP_WINDOWS", 8)
     monkeypatch.setattr(FeatureStore, "put", watched_put)
-    monkeypatch.setattr(FeatureStore, "take", watched_take)
+    monkeypatch.setattr(FeatureStore, "drop", watched_drop)
     short = [speech_like(seed, 2000) for seed in range(40)]
     list(model.assess(short, [(index, 39 - index) for index in range(20)], sample_rate=16000))
     assert 2 <= most <= 9 and not waiting

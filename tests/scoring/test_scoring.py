@@ -1,15 +1,20 @@
-"""Windows, flags, errors and the order of rows."""
+"""Windows, flags, errors and the order of rows; memory by seconds of audio; forks."""
 
+import io
+import os
+import signal
+import tracemalloc
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import soundfile
 
 from tests.helpers.corpus import speech_like
 from tests.helpers.models import model_config
-from urgentmos_jax.scoring import engine
+from urgentmos_jax.scoring import decoding, engine
 from urgentmos_jax.scoring.engine import min_samples
 from urgentmos_jax.scoring.loading import load_model
 from urgentmos_jax.scoring.model import Model
@@ -55,6 +60,63 @@ def test_a_tail_too_short_to_score_is_flagged(windowed: Model):
     assert row["scores"] == pytest.approx(head["scores"], abs=1e-6)
 
 
+def small_groups(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    monkeypatch.setattr(decoding, "_GROUP_SECONDS", seconds)
+
+
+@pytest.mark.slow
+def test_windows_of_a_recording_may_lie_in_several_groups(windowed: Model, monkeypatch):
+    clips = [speech_like(seed, samples) for seed, samples in enumerate([50000, 9000, 90000, 16000, 40000])]
+    clips.insert(2, np.where(np.arange(60000) == 55000, np.nan, speech_like(9, 60000)))
+    pairs = [(0, 3), (3, 5), (2, 0), (3, 3), (1, 4)]
+
+    def rows() -> list:
+        return [one.row for one in windowed.assess(clips, pairs, sample_rate=16000)]
+
+    whole = rows()
+    small_groups(monkeypatch, 2.0)
+    parts = rows()
+    assert {row["uid"]: row["windows"] for row in whole} == {row["uid"]: row["windows"] for row in parts}
+    by_uid = {row["uid"]: row for row in whole}
+    assert len(by_uid) == len(parts) == 11
+    for row in parts:
+        wanted = by_uid[row["uid"]]
+        assert row["flags"] == wanted["flags"] and row["error"] == wanted["error"]
+        assert row.get("scores") == pytest.approx(wanted.get("scores"), abs=1e-5)
+        for name, values in (row.get("comparison") or {}).items():
+            assert values == pytest.approx(wanted["comparison"][name], abs=1e-5)
+    assert by_uid["array-2"]["error"]["code"] == by_uid["array-2 array-0"]["error"]["code"] == "non_finite"
+
+
+@pytest.mark.parametrize("seconds", [2, 40])
+def test_decoded_audio_that_waits_is_bounded_by_its_seconds(monkeypatch, seconds: int):
+    """It was by clips: 256 of them, whatever their length."""
+    small_groups(monkeypatch, 20.0)
+    clip = speech_like(1, 16000 * seconds)
+    made = 0
+
+    def clips():
+        nonlocal made
+        for number in range(480 // seconds):
+            made += 1
+            yield str(number), clip.copy()
+
+    limits = {"longest": 16000, "shortest": 400, "batch_seconds": 2.0}
+    tracemalloc.start()
+    try:
+        taken = 0
+        with decoding.Decoder(clips(), 16000, **limits) as groups:
+            for group in groups:
+                assert sum(len(part) for one in group for part in one.windows) <= 20 * 16000
+                taken += sum(one.end is not None for one in group)
+                assert made - taken <= max(3, (20 + 20) // seconds + 2)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # This group and the one before, as much that waits, and as much in arrays, or two of them; all would be 960 s.
+    assert taken == made and peak < 4 * 16000 * (5 * 20 + 4 * seconds)
+
+
 def test_windows_of_a_pair_meet_at_the_same_place(windowed: Model):
     a, b = speech_like(3, 40000), speech_like(4, 30000)
     row, back = windowed.compare([(a, b), (b, a)], sample_rate=16000)
@@ -85,6 +147,29 @@ def test_the_shortest_clip_has_a_frame_of_every_encoder(windowed: Model, monkeyp
     monkeypatch.setattr(windowed.engine, "min_samples", 480)
     (row,) = windowed.score([np.ones(479)], sample_rate=16000)
     assert row["error"]["code"] == "too_short" and "the minimum is 480 samples (30 ms)" in row["error"]["message"]
+
+
+def test_very_short_clips_are_flagged(windowed: Model):
+    short, long = speech_like(1, 7999), speech_like(2, 8000)
+    rows = windowed.score([short, long, 0 * short], sample_rate=16000)
+    assert [row["flags"] for row in rows] == [["very_short"], [], ["silent", "very_short"]]
+    assert windowed.compare([(long, short)], sample_rate=16000)[0]["flags"] == ["b_very_short"]
+
+
+def test_open_files_are_scored_as_paths_are(windowed: Model, tmp_path: Path):
+    path = tmp_path / "x.wav"
+    soundfile.write(path, speech_like(1, 9000), 16000)
+    data, cut = io.BytesIO(path.read_bytes()), io.BytesIO(path.read_bytes()[:9000])
+    with path.open("rb") as file:
+        rows = windowed.score([path, file, data, data, cut])
+        assert [row["uid"] for row in rows] == [str(path), str(path), "file-2", "file-3", "file-4"]
+        assert [row["path"] for row in rows] == [str(path), None, None, None, None]
+        for row in rows[1:4]:
+            assert row["scores"] == pytest.approx(rows[0]["scores"], abs=1e-6) and row["error"] is None
+        assert rows[4]["error"]["code"] == "truncated" and rows[4]["error"]["message"].startswith("file-4: ")
+        assert file.tell() == data.tell() == 0
+        with pytest.raises(TypeError, match="expected a list of recordings"):
+            windowed.score(file)
 
 
 def test_a_bad_clip_leaves_its_neighbours_alone(model: Model, tmp_path):
@@ -124,6 +209,9 @@ def test_bfloat16_is_near(model: Model, model_folder):
 def test_wrong_use_is_named(model: Model):
     with pytest.raises(ValueError, match="sample_rate"):
         model.score([np.zeros(16000)])
+    for rate in ("16000", [16000]):
+        with pytest.raises(TypeError, match=r"^sample_rate is .*16000.*, expected a number of Hz"):
+            model.score([np.zeros(16000)], sample_rate=rate)
     with pytest.raises(ValueError, match="bogus"):
         model.score([np.zeros(16000)], sample_rate=16000, metrics=["bogus"])
     with pytest.raises(ValueError, match="order"):
@@ -175,3 +263,23 @@ def test_a_cache_folder_that_cannot_be_written_is_told_once(model_folder, tmp_pa
     finally:
         jax.config.update("jax_compilation_cache_dir", before)
     assert model.metrics and caplog.text.count("the cache folder cannot be written") == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks on this system")
+@pytest.mark.filterwarnings("ignore:.*fork")
+def test_a_fork_is_refused(model: Model, model_folder):
+    """It waited for ever for threads that were not there."""
+    clip = speech_like(1, 16000)
+    child = os.fork()
+    if not child:
+        signal.alarm(60)
+        status = 0
+        for call in (lambda: model.score([clip], sample_rate=16000), lambda: load_model(model_folder)):
+            try:
+                call()
+            except RuntimeError as error:
+                status += 'multiprocessing.get_context("spawn")' in str(error)
+            except BaseException:
+                break
+        os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2

@@ -216,7 +216,7 @@ def probe(source: str | os.PathLike) -> float:
         return claimed / file.samplerate
 
 
-def _truncated(name: str | None, decoded: int, claimed: int | None, rate_hz: int, why: str) -> AudioError:
+def _truncated(name: str | None, decoded: int, claimed: int | None, rate_hz: float, why: str) -> AudioError:
     length = "no length" if claimed is None else f"{claimed / rate_hz:.3f} s"
     text = f"it decodes to {decoded / rate_hz:.3f} s and claims {length} ({why}); copy or make it again"
     return audio_error("truncated", name, text)

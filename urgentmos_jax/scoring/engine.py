@@ -2,6 +2,7 @@
 
 import collections
 import copy
+import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Literal
@@ -25,6 +26,24 @@ MIN_SAMPLES = 400
 
 # Batches computed or waiting at a time; the device never waits for the host to pack the next.
 _IN_FLIGHT = 3
+
+
+_first_process: int | None = None
+
+
+def refuse_fork() -> None:
+    """Refuses a process forked off one that has computed: XLA's threads are not in it, and it would wait for ever.
+
+    Raises:
+        RuntimeError: It is one.
+    """
+    global _first_process
+    _first_process = _first_process or os.getpid()
+    if _first_process != os.getpid():
+        raise RuntimeError(
+            f"process {os.getpid()} was forked after process {_first_process} had loaded a model, and would wait for "
+            'its threads for ever; start processes by multiprocessing.get_context("spawn"), and load the model in each'
+        )
 
 
 class Engine:
@@ -56,6 +75,7 @@ class Engine:
         window_seconds: float | None = None,
         devices: Sequence[jax.Device] | None = None,
     ):
+        refuse_fork()
         if precision not in ("float32", "bfloat16"):
             raise ValueError(f"precision is {precision!r}, it must be float32 or bfloat16")
         self.config: ModelConfig = module.config

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import jax
 
-from urgentmos_jax.scoring.engine import Precision
+from urgentmos_jax.scoring.engine import Precision, refuse_fork
 from urgentmos_jax.scoring.model import Model
 from urgentmos_jax.weights.cache import find_model
 from urgentmos_jax.weights.model_folder import load_folder
@@ -35,8 +35,10 @@ def load_model(
     Raises:
         ModelNotFound: no such folder, and no hub repository that can be reached.
         HubFileChanged: a file of the repository is not the one that was downloaded first under that revision.
+        RuntimeError: This process was forked off one that has loaded a model; spawn it.
         ModelFolderError, DamagedFile, WeightsError, UnsafeCheckpoint: the files are not whole or do not fit.
     """
+    refuse_fork()
     if compile_cache:
         keep_compiled_programs()
     folder = find_model(source, revision=revision)

@@ -1,4 +1,8 @@
-"""A speech quality model as users hold it: recordings in, rows out."""
+"""A speech quality model as users hold it: recordings in, rows out.
+
+XLA computes in threads, which a fork does not have. Several processes are therefore spawned,
+`multiprocessing.get_context("spawn")`, and each loads its model.
+"""
 
 import copy
 from collections.abc import Iterable, Iterator, Sequence, Sized
@@ -9,11 +13,11 @@ import jax
 import numpy as np
 from flax import nnx
 
-from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ
+from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ, check_rate
 from urgentmos_jax.files import file_hash
 from urgentmos_jax.model.urgentmos import UrgentMOS
 from urgentmos_jax.scoring import pairs as assessing
-from urgentmos_jax.scoring.engine import Engine, Precision
+from urgentmos_jax.scoring.engine import Engine, Precision, refuse_fork
 from urgentmos_jax.scoring.pairs import refuse_single, unique_recordings
 from urgentmos_jax.scoring.rows import Compared, ComparisonRow, Order, Scored, ScoreRow
 
@@ -120,7 +124,7 @@ class Model:
         self,
         inputs: Iterable[Any],
         *,
-        sample_rate: int | None = None,
+        sample_rate: float | None = None,
         frames: bool = False,
         metrics: Sequence[str] | None = None,
         uids: Iterable[str] | None = None,
@@ -128,11 +132,11 @@ class Model:
         """Scores recordings.
 
         Args:
-            inputs: Paths, or arrays [T] or [T, channels] with `sample_rate`.
+            inputs: Paths, open binary files, or arrays [T] or [T, channels] with `sample_rate`; see `load_audio`.
             sample_rate: Of the arrays, in Hz.
             frames: Add the score and weight of each frame.
             metrics: Some of the model's metrics; None = all.
-            uids: Name of each input; None = its path, or `array-<index>`.
+            uids: Name of each input; None = its path or name, else `array-<index>` or `file-<index>`.
 
         Returns:
             One row for each input, in order. A recording that cannot be scored has `scores` None and `error`.
@@ -143,7 +147,7 @@ class Model:
         self,
         inputs: Iterable[Any],
         *,
-        sample_rate: int | None = None,
+        sample_rate: float | None = None,
         frames: bool = False,
         metrics: Sequence[str] | None = None,
         uids: Iterable[str] | None = None,
@@ -157,7 +161,7 @@ class Model:
         self,
         pairs: Iterable[tuple[Any, Any]],
         *,
-        sample_rate: int | None = None,
+        sample_rate: float | None = None,
         order: Order = "both",
         metrics: Sequence[str] | None = None,
         uids: Iterable[str] | None = None,
@@ -165,7 +169,7 @@ class Model:
         """Compares recordings: how much better the first of each pair is than the second.
 
         Args:
-            pairs: (A, B), each a path or an array.
+            pairs: (A, B), each as an input of `score`.
             sample_rate: Of the arrays, in Hz.
             order: "both": (f(A, B) - f(B, A)) / 2, antisymmetric; "ab": f(A, B) alone, the authors' number, with
                 `logits` in the order A better, B better, tie.
@@ -181,7 +185,7 @@ class Model:
         self,
         pairs: Iterable[tuple[Any, Any]],
         *,
-        sample_rate: int | None = None,
+        sample_rate: float | None = None,
         order: Order = "both",
         metrics: Sequence[str] | None = None,
         uids: Iterable[str] | None = None,
@@ -205,7 +209,7 @@ class Model:
         recordings: Iterable[Any],
         pairs: Sequence[tuple[int, int]] | np.ndarray = (),
         *,
-        sample_rate: int | None = None,
+        sample_rate: float | None = None,
         frames: bool = False,
         order: Order = "both",
         metrics: Sequence[str] | None = None,
@@ -225,7 +229,7 @@ class Model:
             order: Of comparisons, see `compare`.
             metrics: Some of the model's metrics; None = all.
             comparative_metrics: Some of the model's comparative metrics; None = all.
-            uids: Name of each recording; None = its path, or `array-<index>`.
+            uids: Name of each recording; None = its path or name, else `array-<index>` or `file-<index>`.
             pair_uids: Name of each pair; None = the names of A and B with a space between.
             max_feature_bytes: Of features that wait in memory for their last pair; the others wait on disk.
             spill_dir: Folder for those on disk; None = a temporary one.
@@ -237,8 +241,12 @@ class Model:
         Raises:
             ValueError: A metric is not among those of the model; or there are pairs, and the model compares nothing.
             IndexError: A pair names a recording that is not there.
-            TypeError: One recording, name or metric is given where a list of them is expected.
+            TypeError: One recording, name or metric is given where a list of them is expected; the sample rate is not a
+                number.
+            RuntimeError: This process was forked off one that has loaded a model; spawn it.
         """
+        refuse_fork()
+        check_rate(sample_rate, "sample_rate")
         refuse_single(recordings, "recordings: [recording]")
         for given, names in ((recordings, uids), (pairs, pair_uids)):
             if isinstance(names, str):

@@ -1,18 +1,20 @@
 """Recordings and their pairs: each recording is encoded once, and kept until its last pair is compared."""
 
 import collections
+import dataclasses
+import itertools
 import os
 import reprlib
-import tempfile
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from urgentmos_jax.audio.loading import AudioError
-from urgentmos_jax.scoring.decoding import Decoded, Decoder, source_name, source_path
+from urgentmos_jax.audio.loading import AudioError, is_open_file
+from urgentmos_jax.scoring.decoding import Decoder, source_name, source_path
 from urgentmos_jax.scoring.engine import Engine, Params
+from urgentmos_jax.scoring.feature_store import FeatureStore, feature_bytes
 from urgentmos_jax.scoring.rows import (
     Compared,
     Encoded,
@@ -23,9 +25,6 @@ from urgentmos_jax.scoring.rows import (
     comparison_row,
     score_row,
 )
-from urgentmos_jax.scoring.windows import cut_windows, recording_flags
-
-Sides = tuple[Encoded | AudioError, Encoded | AudioError]
 
 # Features that a chunk of comparisons holds at most, beside those of the store.
 _CHUNK_BYTES = 256 << 20
@@ -37,7 +36,7 @@ def assess(
     recordings: Iterable[Any],
     pairs: Sequence[tuple[int, int]] | np.ndarray,
     *,
-    sample_rate: int | None,
+    sample_rate: float | None,
     frames: bool,
     order: Order,
     metrics: Sequence[str],
@@ -63,31 +62,55 @@ def assess(
         needed = np.maximum.accumulate(position[sides].max(1)) + 1
     else:
         inputs, sequence, sides, needed = recordings, None, np.empty((0, 2), np.int64), np.empty(0, np.int64)
-    names: dict[int, tuple[str, str | None]] = {}
     uses = collections.Counter(sides.ravel().tolist())
+    kept: dict[int, tuple[str, str | None, Encoded | AudioError]] = {}
     encoded_count = compared_count = 0
+    windows: list[EncodedWindow] = []
     frame_rate_hz = engine.frame_rate_hz if frames else None
-    named = _named(inputs, uids, sequence)
-    with Decoder(named, sample_rate, engine.min_samples) as groups, FeatureStore(max_feature_bytes, spill_dir) as store:
+    decoder = Decoder(
+        _named(inputs, uids, sequence),
+        sample_rate,
+        longest=engine.window_samples,
+        shortest=engine.min_samples,
+        batch_seconds=engine.batch_seconds,
+    )
+    with decoder as groups, FeatureStore(max_feature_bytes, spill_dir) as store:
         for group in groups:
-            found = _encode_group(engine, params, group, frames=frames, features=bool(len(pairs)))
-            for item, encoded in zip(group, found, strict=True):
+            waveforms = [waveform for item in group for waveform in item.windows]
+            options = {"frames": frames, "features": bool(len(pairs))}
+            found = collections.deque(engine.encode_windows(params, waveforms, **options))
+            for item in group:
                 index = encoded_count if sequence is None else sequence[encoded_count]
+                for window in (found.popleft() for _ in item.windows):
+                    if uses[index]:
+                        store.put(index, window)
+                    windows.append(dataclasses.replace(window, features={}))
+                if item.end is None:
+                    continue  # The next group has more of it.
+                encoded: Encoded | AudioError
+                encoded = item.end if isinstance(item.end, AudioError) else Encoded(*item.end, windows)
+                windows = []
                 encoded_count += 1
                 if uses[index]:
-                    names[index] = item.uid, item.path
-                    store.put(index, encoded, uses[index])
+                    kept[index] = item.uid, item.path, encoded
                 yield Scored(index, score_row(item.uid, item.path, encoded, metrics, frame_rate_hz=frame_rate_hz))
-            ready = int(np.searchsorted(needed, encoded_count, side="right"))
-            while compared_count < ready:
-                chunk = _take_chunk(store, sides[compared_count:ready].tolist())
-                comparisons = _compare_chunk(engine, params, chunk)
-                for taken, windows in zip(chunk, comparisons, strict=True):
-                    a, b = (names[index] for index in sides[compared_count].tolist())
-                    uid = f"{a[0]} {b[0]}" if pair_uids is None else pair_uids[compared_count]
-                    row = comparison_row(uid, [a[1], b[1]], taken, windows, comparative_metrics, order)
-                    yield Compared(compared_count, row)
-                    compared_count += 1
+            waveforms.clear()
+            group.clear()
+            ready = sides[compared_count : int(np.searchsorted(needed, encoded_count, side="right"))].tolist()
+            places = [(a, b, n) for a, b in ready for n in range(_meetings(kept[a][2], kept[b][2]))]
+            compared = _compare(engine, params, store, places)
+            for indices in ready:
+                a, b = (kept[index] for index in indices)
+                uid = f"{a[0]} {b[0]}" if pair_uids is None else pair_uids[compared_count]
+                meetings = list(itertools.islice(compared, _meetings(a[2], b[2])))
+                row = comparison_row(uid, [a[1], b[1]], (a[2], b[2]), meetings, comparative_metrics, order)
+                yield Compared(compared_count, row)
+                compared_count += 1
+                for index in indices:
+                    uses[index] -= 1
+                    if not uses[index]:
+                        store.drop(index)
+                        del kept[index]
 
 
 def unique_recordings(pairs: Iterable[tuple[Any, Any]]) -> tuple[list[Any], list[tuple[int, int]]]:
@@ -116,95 +139,14 @@ def refuse_single(inputs: Any, expected: str) -> None:
     """
     # Arrays and columns of tables may list paths.
     numbers = hasattr(inputs, "dtype") and getattr(inputs.dtype, "kind", "f") not in "OU"
-    if numbers or isinstance(inputs, (str, bytes, os.PathLike)):
+    if numbers or is_open_file(inputs) or isinstance(inputs, (str, bytes, os.PathLike)):
         raise TypeError(f"found {reprlib.repr(inputs)} of type {type(inputs).__name__}, expected a list of {expected}")
-
-
-class FeatureStore:
-    """Encoded recordings until their last use; those that memory has no room for lie on disk until the store closes.
-
-    Args:
-        max_bytes: Of features in memory.
-        spill_dir: Folder for the others; None = a temporary one.
-    """
-
-    def __init__(self, max_bytes: int, spill_dir: Path | None = None):
-        self._max_bytes, self._spill_dir = max_bytes, spill_dir
-        self._held: dict[int, Encoded | AudioError] = {}
-        self._uses: dict[int, int] = {}
-        self._files: dict[int, Path] = {}
-        self._bytes = 0
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
-
-    def __enter__(self) -> "FeatureStore":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._folder is not None:
-            self._folder.cleanup()
-
-    def put(self, index: int, recording: Encoded | AudioError, uses: int) -> None:
-        """Keeps a recording until it was taken `uses` times."""
-        self._uses[index] = uses
-        size = feature_bytes(recording)
-        if size and self._bytes + size > self._max_bytes:
-            recording = self._spill(index, recording)
-        else:
-            self._bytes += size
-        self._held[index] = recording
-
-    def take(self, index: int) -> Encoded | AudioError:
-        """Gives a recording; the last time it is released."""
-        recording = self._held[index]
-        file = self._files.get(index)
-        if isinstance(recording, Encoded) and file is not None:
-            recording = _with_features(recording, file)
-        self._uses[index] -= 1
-        if not self._uses[index]:
-            del self._held[index], self._uses[index]
-            if file is None:
-                self._bytes -= feature_bytes(recording)
-            else:
-                self._files.pop(index).unlink()
-        return recording
-
-    def _spill(self, index: int, recording: Encoded | AudioError) -> Encoded | AudioError:
-        assert isinstance(recording, Encoded)
-        if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="features-", dir=self._spill_dir)
-        file = Path(self._folder.name, f"{index}.npz")
-        features = [(i, *item) for i, window in enumerate(recording.windows) for item in window.features.items()]
-        arrays: dict[str, Any] = {f"{i}/{name}": x for i, name, x in features}
-        np.savez(file, **arrays)
-        self._files[index] = file
-        windows = [EncodedWindow(window.samples, window.scores, {}, {}) for window in recording.windows]
-        return Encoded(recording.duration_s, recording.flags, windows)
-
-
-def feature_bytes(recording: Encoded | AudioError) -> int:
-    """Memory that the features of a recording take."""
-    if isinstance(recording, AudioError):
-        return 0
-    return sum(x.nbytes for window in recording.windows for x in window.features.values())
-
-
-def _with_features(recording: Encoded, file: Path) -> Encoded:
-    features: list[dict[str, np.ndarray]] = [{} for _ in recording.windows]
-    with np.load(file) as arrays:
-        for key in arrays.files:
-            number, name = key.split("/", 1)
-            features[int(number)][name] = arrays[key]
-    windows = [
-        EncodedWindow(window.samples, window.scores, {}, found)
-        for window, found in zip(recording.windows, features, strict=True)
-    ]
-    return Encoded(recording.duration_s, recording.flags, windows)
 
 
 def _named(
     inputs: Iterable[Any], uids: Iterable[str] | None, sequence: Sequence[int] | None
 ) -> Iterator[tuple[str, Any]]:
-    """(uid, input) of each; without uids its path, or `array-<index>`."""
+    """(uid, input) of each; without uids what `source_name` says."""
     if uids is not None:
         yield from zip(uids, inputs, strict=True)
         return
@@ -212,44 +154,26 @@ def _named(
         yield source_name(source, position if sequence is None else sequence[position]), source
 
 
-def _encode_group(
-    engine: Engine, params: Params, group: Sequence[Decoded], *, frames: bool, features: bool
-) -> list[Encoded | AudioError]:
-    limits = {"longest": engine.window_samples, "shortest": engine.min_samples}
-    parts = [[] if isinstance(item.clip, AudioError) else cut_windows(item.clip.waveform, **limits) for item in group]
-    windows = iter(
-        engine.encode_windows(params, [part for own in parts for part in own], frames=frames, features=features)
-    )
-    return [
-        item.clip
-        if isinstance(item.clip, AudioError)
-        else Encoded(item.clip.duration_s, recording_flags(item.clip, **limits), [next(windows) for _ in own])
-        for item, own in zip(group, parts, strict=True)
-    ]
+def _meetings(a: Encoded | AudioError, b: Encoded | AudioError) -> int:
+    """In how many places both recordings have a window."""
+    failed = isinstance(a, AudioError) or isinstance(b, AudioError)
+    return 0 if failed else min(len(a.windows), len(b.windows))
 
 
-def _take_chunk(store: FeatureStore, pairs: Sequence[Sequence[int]]) -> list[Sides]:
-    """Both sides of the first pairs, until they hold many bytes."""
-    chunk: list[Sides] = []
+def _compare(
+    engine: Engine, params: Params, store: FeatureStore, places: Iterable[tuple[int, int, int]]
+) -> Iterator[WindowComparison]:
+    """Comparisons of the windows of two recordings in the same place, a chunk of features at a time."""
+    chunk: list[tuple[EncodedWindow, EncodedWindow]] = []
     size = 0
-    for pair in pairs:
-        a, b = (store.take(index) for index in pair)
-        chunk.append((a, b))
-        size += feature_bytes(a) + feature_bytes(b)
+    for a, b, place in places:
+        sides = store.window(a, place), store.window(b, place)
+        chunk.append(sides)
+        size += sum(map(feature_bytes, sides))
         if size > _CHUNK_BYTES:
-            break
-    return chunk
-
-
-def _compare_chunk(engine: Engine, params: Params, chunk: Sequence[Sides]) -> Iterator[list[WindowComparison]]:
-    """Comparisons of each pair, one for each place where both sides have a window."""
-    meetings = [
-        list(zip(a.windows, b.windows, strict=False)) if isinstance(a, Encoded) and isinstance(b, Encoded) else []
-        for a, b in chunk
-    ]
-    compared = iter(engine.compare_windows(params, [meeting for own in meetings for meeting in own]))
-    for own in meetings:
-        yield [next(compared) for _ in own]
+            yield from engine.compare_windows(params, chunk)
+            chunk, size = [], 0
+    yield from engine.compare_windows(params, chunk)
 
 
 def _key(source: Any) -> Hashable:

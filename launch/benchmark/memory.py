@@ -1,0 +1,89 @@
+"""Peak memory of scoring and of comparing recordings: it must follow neither their number nor their length."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import soundfile
+from flax import nnx
+
+from configs import compact
+from launch.benchmark.clips import generated
+from launch.benchmark.settings import Settings
+from urgentmos_jax.model.urgentmos import UrgentMOS
+from urgentmos_jax.training.config import read_config
+from urgentmos_jax.training.start import with_sizes
+from urgentmos_jax.weights.model_folder import save_folder
+
+# (Seconds of each recording, fewer recordings, more of them.)
+CASES = ((120, 30, 300), (1200, 3, 20))
+_RATE_HZ = 24000
+_RUN = """
+import resource, sys
+from urgentmos_jax.cli import main
+code = main(sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, file=sys.stderr)
+sys.exit(code)
+"""
+
+
+def measure(settings: Settings, *, cases: tuple[tuple[int, int, int], ...] = CASES) -> dict[str, Any]:
+    """Scores folders of recordings, and compares each with itself, in processes of their own.
+
+    Args:
+        settings: Without a model, the compact architecture with random weights is taken.
+        cases: (seconds, fewer, more): length of the recordings, and how many there are the first and the second time.
+
+    Returns:
+        Peak memory of each run, and the ratios of more to fewer recordings.
+    """
+    model = settings.model or _small_model(settings.scratch / "model")
+    figures: dict[str, Any] = {}
+    for seconds, *counts in cases:
+        for command in ("score", "compare"):
+            for count in counts:
+                folder = settings.scratch / f"{count}x{seconds}"
+                inputs = [str(folder)] * (1 if command == "score" else 2)
+                if not folder.exists():
+                    _write_recordings(folder, count, seconds)
+                name = f"{command}_{count}_of_{seconds}_s_mb"
+                figures[name] = _peak_mb(
+                    command, *inputs, "--model", str(model), output=settings.scratch / f"{name}.csv"
+                )
+            fewer, more = (figures[f"{command}_{count}_of_{seconds}_s_mb"] for count in counts)
+            figures[f"{command}_{seconds}_s_{counts[1]}_over_{counts[0]}"] = more / fewer
+    return figures
+
+
+def _peak_mb(*arguments: str, output: Path) -> float:
+    command = [sys.executable, "-c", _RUN, *arguments, "--output", str(output)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return float(done.stderr.splitlines()[-1])
+
+
+def _small_model(folder: Path) -> Path:
+    config = with_sizes(read_config(compact.get_config()).model, offline=True)
+    save_folder(folder, UrgentMOS(config, rngs=nnx.Rngs(0)), {"kind": "random weights"})
+    return folder
+
+
+def _write_recordings(folder: Path, count: int, seconds: int) -> None:
+    """Three recordings at 24 kHz under many names, so that they take little room."""
+    folder.mkdir()
+    for number, minute in enumerate(_minutes(3)):
+        first = folder / f"{number}.wav"
+        with soundfile.SoundFile(first, "w", _RATE_HZ, 1, "PCM_16") as file:
+            for _ in range(seconds // 60):
+                file.write(minute)
+        for name in range(number + 3, count, 3):
+            os.link(first, folder / f"{name}.wav")
+
+
+def _minutes(count: int) -> Iterator[Any]:
+    # Made for 16 kHz, it sounds higher: nobody listens.
+    return generated(count, seconds=60 * _RATE_HZ / 16000)
