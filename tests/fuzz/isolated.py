@@ -108,15 +108,18 @@ def _lines(target: str, cases: list[tuple[str, int]], seconds: float) -> Iterato
     waiting, held = selectors.DefaultSelector(), b""
     waiting.register(process.stdout, selectors.EVENT_READ)
     try:
-        for number in range(len(cases)):
+        for number in range(-1, len(cases)):
             while b"\n" not in held:
-                ready = waiting.select(seconds + 20 * (number == 0))
+                ready = waiting.select(60 if number < 0 else seconds)  # The first line says that it began.
                 if not ready or not (data := os.read(process.stdout.fileno(), 65536)):
+                    if number < 0:
+                        raise RuntimeError(f"{' '.join(command)} does not begin")
                     yield None
                     return
                 held += data
             line, held = held.split(b"\n", 1)
-            yield json.loads(line)
+            if number >= 0:
+                yield json.loads(line)
     finally:
         process.kill()
         process.wait()
@@ -143,6 +146,7 @@ def _main(target: str) -> None:
         limit = pages * resource.getpagesize() + MEMORY_BYTES
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        print(flush=True)
         for seed, number in json.load(sys.stdin):
             data = mutated(seeds, seed, number)
             path.write_bytes(data)
