@@ -113,6 +113,42 @@ def test_command_names_what_is_wrong(tmp_path, capsys):
     assert ["missing", "2"] in lines and ["mos_overall", "clips", "6"] in lines
 
 
+def test_command_puts_the_paper_beside(tmp_path, capsys):
+    records, other = utterances(20), utterances(15, "o")
+    data = [str(write_dataset(tmp_path / "somos" / "test", part)) for part in (records, pairs_of(records))]
+    mine = str(write_dataset(tmp_path / "mine" / "test", other))
+    file = write_predictions(tmp_path / "p.jsonl", predicted_scores([*records, *other], 0.5))
+    output, markdown = tmp_path / "e.json", tmp_path / "e.md"
+    command = ["evaluate", "--predictions", str(file), "--json", str(output), "--markdown", str(markdown), "--paper"]
+    assert main([*command, "F1C1M5-ref", *data, mine]) == 0
+    text = capsys.readouterr().out
+    assert "beside the paper's F1C1M5-ref" in text and "differ by .02 to .06" in text
+    assert "### beside the paper's F1C1M5-ref" in markdown.read_text()
+    found = json.loads(output.read_text())["paper"]["values"]
+    assert [(one["set"], one["figure"], one["paper"]) for one in found] == [
+        *(("SOMOS", "lcc", 0.68), ("SOMOS", "srcc", 0.67), ("SOMOS", "acc_0.5", 0.58), ("SOMOS", "acc_0", 0.72))
+    ]
+    lcc = found[0]
+    row = next(line for line in text.splitlines() if line.split()[:3] == ["SOMOS", "LCC", "0.68"])
+    assert row.split()[3:] == [f"{lcc['value']:.3f}", f"{lcc['value'] - 0.68:+.3f}"]
+    assert main([*command, "Random", data[1], "--set", "CHiME-7"]) == 0
+    assert [one["paper"] for one in json.loads(output.read_text())["paper"]["values"]] == [0.34, 0.51]
+    capsys.readouterr()
+    for arguments, message in (
+        ([*command, "F1C1", data[0]], "no row 'F1C1', it has DNSMOS, UTMOS"),
+        ([*command, "UTMOS", mine], "no set of the paper by the folders corpus/split; name theirs with --set, one of"),
+        ([*command, "UTMOS", mine, "--set", "x"], "no set 'x', it has SOMOS"),
+        (["evaluate", mine, "--set", "SOMOS"], "give --paper ROW too"),
+        (["evaluate"], "give DATA.jsonl"),
+    ):
+        assert main(arguments) == 2
+        assert message in capsys.readouterr().err
+    assert main(["evaluate", "--paper", "UTMOS"]) == 0
+    assert ["SOMOS", "mos_overall", "4/9", "0.52", "0.64"] in [
+        line.split() for line in capsys.readouterr().out.splitlines()
+    ]
+
+
 def test_benchmark(tmp_path):
     figures = measure(Settings(scratch=tmp_path, clips=2000))
     assert (figures["clips"], figures["systems"], figures["references"]) == (2000, 50, 40)

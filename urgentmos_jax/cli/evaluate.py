@@ -1,10 +1,10 @@
 """`urgentmos evaluate`: predictions, or models, against the labels of manifests."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from urgentmos_jax.cli.models import DEFAULT_MODEL, add_model_arguments, load, metadata, name_list
 from urgentmos_jax.cli.output import check_output, print_result, tell, write_json, write_text
@@ -31,7 +31,7 @@ class _Predicted:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the subcommand."""
-    parser.add_argument("data", nargs="+", type=Path, metavar="DATA.jsonl", help="manifests of utterances or pairs")
+    parser.add_argument("data", nargs="*", type=Path, metavar="DATA.jsonl", help="manifests of utterances or pairs")
     parser.add_argument(
         "--predictions", nargs="+", type=Path, metavar="F", help="files of `urgentmos score` or `urgentmos compare`"
     )
@@ -42,6 +42,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--corpus-column", metavar="KEY", help="key of meta that names the corpus of each line")
     parser.add_argument("--allow-missing", action="store_true", help="leave out and count labels without a prediction")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the bootstrap (default: %(default)s)")
+    parser.add_argument(
+        "--paper",
+        metavar="ROW",
+        help="put a row of the paper's tables, such as F1C1M5-ref, beside; without DATA: show it",
+    )
+    parser.add_argument(
+        "--set", metavar="NAME", help="set of the paper that DATA are of (default: by their folders corpus/split)"
+    )
     parser.add_argument("--json", type=Path, metavar="F", help="write everything with full precision")
     parser.add_argument("--markdown", type=Path, metavar="F", help="write the tables as Markdown")
     add_report_arguments(parser)
@@ -51,10 +59,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Evaluates; 1 where a recording failed, unless that is allowed."""
     from urgentmos_jax.evaluation.evaluating import EvaluationError, MissingPredictions
+    from urgentmos_jax.evaluation.paper import beside_paper, paper_json, paper_section, row_as_text, sets_of
     from urgentmos_jax.evaluation.tables import as_json, as_markdown, as_text
 
     check_report(arguments.report, arguments.embed_mb)
     metrics = _check(arguments)
+    if arguments.paper:
+        row = _known(row_as_text, arguments.paper)
+        if not arguments.data:
+            print_result(row)
+            return 0
     check_output("--json", arguments.json)
     check_output("--markdown", arguments.markdown)
     try:
@@ -63,13 +77,19 @@ def run(arguments: argparse.Namespace) -> int:
         missing = isinstance(error, MissingPredictions)
         advice = "\n--allow-missing leaves them out and counts them" if missing else ""
         raise UsageError(f"{error}{advice}") from None
+    found, more = as_json(evaluation), []
+    if arguments.paper:
+        sets = sets_of(datasets, arguments.set)
+        compared = beside_paper(evaluation, arguments.paper, sets)
+        more.append(paper_section(compared, arguments.paper, sets, evaluation))
+        found["paper"] = paper_json(compared, arguments.paper)
     if arguments.json:
-        write_json("--json", arguments.json, as_json(evaluation))
+        write_json("--json", arguments.json, found)
     if arguments.markdown:
-        write_text("--markdown", arguments.markdown, as_markdown(evaluation))
+        write_text("--markdown", arguments.markdown, as_markdown(evaluation, more))
     if arguments.report:
         _report(arguments, datasets, predicted, evaluation)
-    print_result(as_text(evaluation))
+    print_result(as_text(evaluation, more))
     failed = [f"{uid}: {message}" for uid, message in predicted.failed.items()]
     if failed:
         tell(summarise_errors(failed, "recordings or pairs failed, and count as missing"))
@@ -86,6 +106,10 @@ def _check(arguments: argparse.Namespace) -> list[str] | None:
         sources = [str(source) for source in getattr(arguments, flag) or ()]
         if twice := [source for source in sources if sources.count(source) > 1]:
             raise UsageError(f"--{flag} {twice[0]} is given twice")
+    if not arguments.data and not arguments.paper:
+        raise UsageError("give DATA.jsonl, manifests of utterances or pairs")
+    if arguments.set and not arguments.paper:
+        raise UsageError("--set names a set of the paper: give --paper ROW too")
     if missing := [str(path) for path in arguments.data if not path.is_file()]:
         raise UsageError(f"{', '.join(missing)}: no such file")
     if arguments.metrics is None:
@@ -96,11 +120,20 @@ def _check(arguments: argparse.Namespace) -> list[str] | None:
     return metrics
 
 
+def _known(find: Callable[..., Any], *arguments: Any) -> Any:
+    """What a look into the paper finds; a name that is not there is wrong usage, before anything is computed."""
+    try:
+        return find(*arguments)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
 def _evaluated(
     arguments: argparse.Namespace, metrics: list[str] | None
 ) -> "tuple[list[Dataset], _Predicted, Evaluation]":
     from urgentmos_jax.evaluation.datasets import read_datasets
     from urgentmos_jax.evaluation.evaluating import evaluate, labelled_metrics, predicted_metrics
+    from urgentmos_jax.evaluation.paper import sets_of
 
     datasets = read_datasets(
         list(dict.fromkeys(arguments.data)),
@@ -110,6 +143,8 @@ def _evaluated(
         check_files=not arguments.predictions,
     )
     wanted = labelled_metrics(datasets, metrics)
+    if arguments.paper:
+        _known(sets_of, datasets, arguments.set)
     if arguments.report and all(dataset.pairs for dataset in datasets):
         raise UsageError("--report shows recordings and their labels; name a manifest of utterances too")
     predicted = (_from_files if arguments.predictions else _from_models)(arguments, datasets, wanted)

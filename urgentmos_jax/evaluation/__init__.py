@@ -6,6 +6,7 @@ __getattr__, __all__ = public(
     __name__,
     datasets="Dataset read_datasets",
     evaluating="EvaluationError MissingPredictions evaluate",
+    paper="PaperValue beside_paper paper_section paper_values sets_of",
     predicting="predict",
     predictions="Predictions PredictionsError join read_predictions",
     results="Evaluation",

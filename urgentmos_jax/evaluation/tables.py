@@ -38,19 +38,19 @@ def sections(evaluation: Evaluation) -> list[Section]:
     return found
 
 
-def as_text(evaluation: Evaluation) -> str:
-    """Tables of aligned columns."""
+def as_text(evaluation: Evaluation, more: Sequence[Section] = ()) -> str:
+    """Tables of aligned columns, and more of them at the end."""
     parts = []
-    for one in sections(evaluation):
+    for one in [*sections(evaluation), *more]:
         table = text_table([one.header, *_without_repeats(one.rows)], text_columns=(0, 1))
         parts.append("\n".join([one.title, table, *one.notes]))
     return "\n\n".join([*parts, _below(evaluation)]) + "\n"
 
 
-def as_markdown(evaluation: Evaluation) -> str:
-    """Tables with headings."""
+def as_markdown(evaluation: Evaluation, more: Sequence[Section] = ()) -> str:
+    """Tables with headings, and more of them at the end."""
     parts = []
-    for one in sections(evaluation):
+    for one in [*sections(evaluation), *more]:
         parts += [f"### {one.title}", markdown_table([one.header, *one.rows], text_columns=(0, 1))]
         parts += ["\n".join(f"- {note}" for note in one.notes)] if one.notes else []
     return "\n\n".join([*parts, _below(evaluation)]) + "\n"
