@@ -240,7 +240,7 @@ def summarise_errors(faults: Sequence[str], what: str) -> str:
 def file_hash(path: Path, algorithm: str | Callable[[], Any] = "sha256") -> str:
     """Hash of a file, hexadecimal; the algorithm is a name of `hashlib` or a constructor like its own."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()  # type: ignore[arg-type]  # it takes any such object
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 class InUse(RuntimeError):

@@ -11,6 +11,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from types import FrameType
+from typing import Any
 
 from urgentmos_jax.cli.output import tell, writing
 from urgentmos_jax.cli.usage import Interrupted, OutputError, UsageError
@@ -92,7 +93,7 @@ def _run(arguments: list[str]) -> int:
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
     """Raises `Interrupted` for the first SIGINT or SIGTERM; a second one ends the process at once."""
-    before = {}
+    before: dict[int, Any] = {}
 
     def stop(number: int, _: FrameType | None) -> None:
         for one in before:

@@ -5,7 +5,7 @@ import contextlib
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -57,7 +57,7 @@ def open_rows(arguments: argparse.Namespace) -> RowFile | RowStream:
 
 def write_rows(
     output: RowFile | RowStream,
-    rows: Callable[[int], Iterator[Any]],
+    rows: Callable[[int], Generator[Any, None, None]],
     *,
     inputs: Inputs,
     cells: Cells,

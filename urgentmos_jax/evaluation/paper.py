@@ -73,7 +73,7 @@ class Compared:
 def paper_values() -> tuple[PaperValue, ...]:
     """All numbers, in the order of the tables."""
     with (Path(__file__).parent / "paper.csv").open(newline="", encoding="utf-8") as file:
-        return tuple(PaperValue(**line | {"value": float(line["value"])}) for line in csv.DictReader(file))
+        return tuple(PaperValue(value=float(line.pop("value")), **line) for line in csv.DictReader(file))
 
 
 def values_of_row(row: str) -> list[PaperValue]:

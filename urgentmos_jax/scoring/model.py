@@ -5,7 +5,7 @@ XLA computes in threads, which a fork does not have. Several processes are there
 """
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Generator, Iterable, Iterator, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +151,7 @@ class Model:
         frames: bool = False,
         metrics: Sequence[str] | None = None,
         uids: Iterable[str] | None = None,
-    ) -> Iterator[ScoreRow]:
+    ) -> Generator[ScoreRow, None, None]:
         """Rows of `score`, in order, as soon as each group of recordings is done."""
         for result in self.assess(inputs, sample_rate=sample_rate, frames=frames, metrics=metrics, uids=uids):
             if isinstance(result, Scored):
@@ -189,7 +189,7 @@ class Model:
         order: Order = "both",
         metrics: Sequence[str] | None = None,
         uids: Iterable[str] | None = None,
-    ) -> Iterator[ComparisonRow]:
+    ) -> Generator[ComparisonRow, None, None]:
         """Rows of `compare`, in order. Each recording is encoded once and kept until its last pair."""
         recordings, sides = unique_recordings(pairs)
         results = self.assess(

@@ -156,8 +156,9 @@ def _named(
 
 def _meetings(a: Encoded | AudioError, b: Encoded | AudioError) -> int:
     """In how many places both recordings have a window."""
-    failed = isinstance(a, AudioError) or isinstance(b, AudioError)
-    return 0 if failed else min(len(a.windows), len(b.windows))
+    if isinstance(a, AudioError) or isinstance(b, AudioError):
+        return 0
+    return min(len(a.windows), len(b.windows))
 
 
 def _compare(
