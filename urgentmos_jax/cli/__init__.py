@@ -93,7 +93,7 @@ def _run(arguments: list[str]) -> int:
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
     """Raises `Interrupted` for the first SIGINT or SIGTERM; a second one ends the process at once."""
-    before: dict[int, Any] = {}
+    before: dict[signal.Signals, Any] = {}
 
     def stop(number: int, _: FrameType | None) -> None:
         for one in before:
