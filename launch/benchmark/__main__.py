@@ -20,7 +20,7 @@ evaluate: predictions of --clips clips (100000, say) of 50 systems against label
 evaluate-model: what `evaluate --model` takes for clips and their pairs over what it takes for the clips alone; each
 recording is encoded once, so the aim is at most 1.15 times.
 
-memory: peak memory of scoring and comparing 30 and 300 recordings of 2 minutes, 3 and 20 of 20 minutes, with a small
+memory: peak memory of scoring and comparing 30 and 300 recordings of 2 minutes, 3 and 20 of 20 minutes, with a tiny
 model; the aim is a ratio of at most 1.3.
 
 --against torch measures the torch reference in the same run. Without --model the published F1C1M5 architecture with

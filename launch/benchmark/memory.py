@@ -34,7 +34,7 @@ def measure(settings: Settings, *, cases: tuple[tuple[int, int, int], ...] = CAS
     """Scores folders of recordings, and compares each with itself, in processes of their own.
 
     Args:
-        settings: Without a model, the compact architecture with random weights is taken.
+        settings: Without a model, a tiny one with random weights is taken.
         cases: (seconds, fewer, more): length of the recordings, and how many there are the first and the second time.
 
     Returns:
@@ -67,7 +67,12 @@ def _peak_mb(*arguments: str, output: Path) -> float:
 
 
 def _small_model(folder: Path) -> Path:
-    config = with_sizes(read_config(compact.get_config()).model, offline=True)
+    run = compact.get_config()
+    sizes = dict(hidden_size=8, num_attention_heads=2, intermediate_size=12, num_hidden_layers=1, mel_bins=16)
+    run.model.encoders.compact.architecture.update(sizes)
+    run.model.width = 8
+    run.model.category.update(dict(heads=2, feedforward=12))
+    config = with_sizes(read_config(run).model, offline=True)
     save_folder(folder, UrgentMOS(config, rngs=nnx.Rngs(0)), {"kind": "random weights"})
     return folder
 
