@@ -9,9 +9,9 @@ from scipy import stats
 
 from tests.helpers.evaluations import evaluate_records, pairs_of, predicted_scores, utterances
 from urgentmos_jax.evaluation.evaluating import MissingPredictions
-from urgentmos_jax.evaluation.predictions import Predictions
+from urgentmos_jax.evaluation.predictions import HeadValue, Predictions
 from urgentmos_jax.evaluation.tables import as_json
-from urgentmos_jax.manifests.records import Utterance
+from urgentmos_jax.manifests.records import Pair, Utterance
 
 SCORES = ("mse", "lcc", "srcc", "ktau", "rmse_mapped")
 
@@ -91,6 +91,24 @@ def test_pairs_by_comparisons_and_by_differences_of_scores():
     assert by_head.intervals["sign_acc@0"].value == pytest.approx(np.mean((x * y > 0)[y != 0]))
     assert by_head.intervals["sign_acc@0.5"].value == pytest.approx(np.mean((x * y > 0)[clear]))
     assert by_head.intervals["pair_srcc"].value == pytest.approx(stats.spearmanr(x, y).statistic)
+
+
+def test_accuracy_of_pairs_is_the_heads_where_there_is_one():
+    pairs = [
+        Pair((f"{n}a", f"{n}b"), (f"{n}a.wav", f"{n}b.wav"), (1.0, 1.0), {"mos_overall": label})
+        for n, label in enumerate((1.0, -1.0, 0.5, 0.0))
+    ]
+    # By the CMOS three ties and a wrong side; by the head right, right, a wrong A, a tie.
+    heads = ((0.1, 0.8, 0.1, 0.1), (0.2, 0.1, 0.6, 0.3), (0.3, 0.5, 0.2, 0.3), (0.4, 0.3, 0.2, 0.5))
+    compared = {
+        " ".join(pair.uids): {"mos_overall": HeadValue(cmos, p)} for pair, (cmos, *p) in zip(pairs, heads, strict=True)
+    }
+    found = evaluate_records(pairs, compared).results[0].intervals
+    assert (found["acc_0.5"].value, found["acc_0"].value) == (3 / 4, 1)
+    assert (found["tie3_acc@0.5"].value, found["sign_acc@0"].value) == (2 / 4, 2 / 3)
+    plain = {uid: {"mos_overall": float(one["mos_overall"])} for uid, one in compared.items()}
+    found = evaluate_records(pairs, plain).results[0].intervals
+    assert (found["acc_0.5"].value, found["acc_0"].value) == (2 / 4, 2 / 3)
 
 
 def test_average_and_distance_to_the_best():

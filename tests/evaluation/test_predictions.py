@@ -81,6 +81,9 @@ def test_files_of_score_and_compare_are_read(tmp_path):
     )
     for name in ("pairs.jsonl", "pairs.csv"):
         assert read_predictions(tmp_path / name) == {"a b": {"m": 0.5}, "a c": {}}
+    # Where all probabilities are there, the value knows its head.
+    assert read_predictions(tmp_path / "pairs.csv")["a b"]["m"].probabilities == (0.7, 0.1, 0.2)
+    assert not hasattr(read_predictions(tmp_path / "pairs.jsonl")["a b"]["m"], "probabilities")
     (tmp_path / "scores.csv").write_text("uid,path,m,p_808,duration_s\na,a.wav,3.5,2,1\nb,b.wav,,1,1\n")
     found = read_predictions(tmp_path / "scores.csv")
     assert found == {"a": {"m": 3.5, "p_808": 2.0}, "b": {"p_808": 1.0}} and found.metrics == ["m", "p_808"]

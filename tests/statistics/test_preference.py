@@ -7,7 +7,12 @@ import pytest
 from scipy import stats
 
 from urgentmos_jax.statistics import ranks
-from urgentmos_jax.statistics.preference import PAIR_STATISTICS, preference_with_intervals, sign_accuracy
+from urgentmos_jax.statistics.preference import (
+    PAIR_STATISTICS,
+    paper_accuracy,
+    preference_with_intervals,
+    sign_accuracy,
+)
 
 #            right   right  wrong: 0  left out  tie, tie  wrong  tie, A
 LABELS = [1.0, -0.6, 0.7, 0.0, 0.5, -0.2, -0.5]
@@ -19,13 +24,63 @@ def test_accuracies_by_hand():
     values = {name: one.value for name, one in found.intervals.items()}
     assert found.n == found.clusters == 7
     # Signs: all but the label 0; right are 1.0, -0.6 and 0.5. Clear: 1.0, -0.6, 0.7, 0.5, -0.5.
-    assert found.counts == {"sign_acc@0": 6, "sign_acc@0.5": 5, "tie3_acc@0.5": 7}
+    assert found.counts == {"acc_0.5": 7, "acc_0": 6, "sign_acc@0": 6, "sign_acc@0.5": 5, "tie3_acc@0.5": 7}
     assert values["sign_acc@0"] == pytest.approx(3 / 6) and values["sign_acc@0.5"] == pytest.approx(3 / 5)
     # Classes of the labels A B A - - - -, of the predictions - B - A - - A: right are -0.6, 0.5 and -0.2.
     assert values["tie3_acc@0.5"] == pytest.approx(3 / 7)
     assert values["pair_srcc"] == pytest.approx(stats.spearmanr(PREDICTED, LABELS).statistic)
     assert sign_accuracy(PREDICTED, LABELS) == {"n": 6, "accuracy": pytest.approx(0.5)}
     assert sign_accuracy(PREDICTED, LABELS, 0.5) == {"n": 5, "accuracy": pytest.approx(0.6)}
+
+
+# p of A, of B, of a tie, to the labels above.
+PROBABILITIES = np.array(
+    [
+        (0.6, 0.1, 0.3),  # A: right, right.
+        (0.1, 0.6, 0.3),  # B: right, right.
+        (0.4, 0.4, 0.2),  # Equal sides are a tie, and no side: wrong, wrong.
+        (0.1, 0.2, 0.7),  # A tie: right, left out.
+        (0.5, 0.2, 0.3),  # A, where exactly 0.5 is a tie: wrong, and the side right.
+        (0.3, 0.4, 0.3),  # B, where -0.2 is a tie: wrong, right.
+        (0.45, 0.1, 0.45),  # As probable as a tie is a tie, as is exactly -0.5: right; the side is wrong.
+    ]
+)
+
+
+def test_accuracies_of_the_paper_by_head_and_by_threshold():
+    found = preference_with_intervals(PREDICTED, LABELS, probabilities=PROBABILITIES)
+    values = {name: one.value for name, one in found.intervals.items()}
+    assert values["acc_0.5"] == pytest.approx(4 / 7) and values["acc_0"] == pytest.approx(4 / 6)
+    assert paper_accuracy(PREDICTED, LABELS, PROBABILITIES) == {name: values[name] for name in ("acc_0.5", "acc_0")}
+    # What does not look at the head is as without it, which the accuracies of the paper are where there is none.
+    without = preference_with_intervals(PREDICTED, LABELS).intervals
+    assert all(found.intervals[name].value == without[name].value for name in PAIR_STATISTICS[2:])
+    assert without["acc_0.5"] == without["tie3_acc@0.5"] and without["acc_0"] == without["sign_acc@0"]
+    # Of one pair no probabilities: by its CMOS 0.1 it is a tie, which is right, on the side of A, which is wrong.
+    one_less = PROBABILITIES.copy()
+    one_less[5] = np.nan
+    assert paper_accuracy(PREDICTED, LABELS, one_less) == {
+        "acc_0.5": pytest.approx(5 / 7),
+        "acc_0": pytest.approx(3 / 6),
+    }
+    # The other order of each pair.
+    swapped = paper_accuracy([-x for x in PREDICTED], [-y for y in LABELS], PROBABILITIES[:, [1, 0, 2]])
+    assert swapped == paper_accuracy(PREDICTED, LABELS, PROBABILITIES)
+
+
+def test_accuracies_of_the_paper_of_preferences():
+    # A set without ties, as SpeechJudge's: predicted ties are wrong in acc_0.5, and sides in acc_0.
+    labels, probabilities = [1.0, -1.0, 1.0], [(0.2, 0.1, 0.7), (0.1, 0.5, 0.4), (0.2, 0.3, 0.5)]
+    found = paper_accuracy([0.1, -0.9, -0.1], labels, probabilities)
+    assert found == {"acc_0.5": pytest.approx(1 / 3), "acc_0": pytest.approx(2 / 3)}
+    # Ties of the set count in acc_0.5 alone. Random guesses read .33 and .50.
+    assert paper_accuracy([0.1], [0.0], [(0.3, 0.1, 0.6)])["acc_0.5"] == 1
+    assert math.isnan(paper_accuracy([0.1], [0.0], [(0.3, 0.1, 0.6)])["acc_0"])
+    rng = np.random.default_rng(0)
+    guesses = paper_accuracy(np.zeros(30000), rng.integers(-1, 2, 30000), rng.random((30000, 3)))
+    assert guesses == {"acc_0.5": pytest.approx(0.333, abs=0.01), "acc_0": pytest.approx(0.5, abs=0.01)}
+    with pytest.raises(ValueError, match=r"probabilities has shape \(2, 3\); expected \(3, 3\)"):
+        paper_accuracy([0.1, -0.9, -0.1], labels, probabilities[:2])
 
 
 def test_both_orders_of_the_pairs_give_the_same():
@@ -38,9 +93,14 @@ def test_both_orders_of_the_pairs_give_the_same():
     ("predicted", "true", "named", "defined"),
     [
         ([], [], ("few_items", "no_clear_pairs"), ()),
-        ([0.3, 0.1], [0.0, 0.0], ("few_items", "no_clear_pairs"), ("tie3_acc@0.5",)),
-        ([0.3, 0.1, 0.2], [0.4, -0.1, 0.2], ("no_clear_pairs",), ("sign_acc@0", "tie3_acc@0.5", "pair_srcc")),
-        ([0.3, 0.3, 0.3], [1.0, -1.0, 2.0], ("constant_predictions",), PAIR_STATISTICS[:3]),
+        ([0.3, 0.1], [0.0, 0.0], ("few_items", "no_clear_pairs"), ("acc_0.5", "tie3_acc@0.5")),
+        (
+            [0.3, 0.1, 0.2],
+            [0.4, -0.1, 0.2],
+            ("no_clear_pairs",),
+            tuple(x for x in PAIR_STATISTICS if x != "sign_acc@0.5"),
+        ),
+        ([0.3, 0.3, 0.3], [1.0, -1.0, 2.0], ("constant_predictions",), PAIR_STATISTICS[:5]),
     ],
 )
 def test_what_is_not_defined_has_a_name(predicted, true, named, defined):

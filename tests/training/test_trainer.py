@@ -48,6 +48,7 @@ def test_run(finished, tmp_path):
     assert len(epoch) < 2 * UPDATES and {len(b.clips[0]) for b in epoch} >= {2}
     values = results["mine/dev"]["mos_overall"]
     assert values["n"] == 4 and np.isfinite(values["srcc"]) and values["system_n"] == 3 and values["pairs"] > 0
+    assert 0 <= values["acc_0.5"] <= 1 and 0 <= values["acc_0"] <= 1
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     updates = [line for line in lines if line["kind"] == "train"]
     assert [line["step"] for line in updates] == list(range(1, UPDATES + 1))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from urgentmos_jax.evaluation.datasets import Dataset, record_name, references, some_names
-from urgentmos_jax.evaluation.predictions import Values
+from urgentmos_jax.evaluation.predictions import HeadValue, Values
 from urgentmos_jax.evaluation.results import Evaluation, Result
 from urgentmos_jax.manifests.records import Utterance
 from urgentmos_jax.statistics.bootstrap import RESAMPLES, Difference, Estimates, paired_differences
@@ -52,7 +52,7 @@ def evaluate(
         datasets: With labels.
         predictions: {model: for each dataset, for each record, {metric: value}}, as `predictions.join` and
             `predicting.predict` give them; what is missing is not there. Of pairs the values are comparisons, positive
-            = A better. The others are compared with the first model.
+            = A better, and `HeadValue` where a head gave them. The others are compared with the first model.
         metrics: Some of those with labels; None: all.
         allow_missing: Leave out what has no prediction, and count it.
         resamples, seed: Of the bootstrap.
@@ -82,7 +82,7 @@ def evaluate(
             options = {"resamples": resamples, "seed": (seed, number)}
             one = _Labels(dataset, metric, true, [clusters[index] for index in labelled], systems, options)
             values = {
-                model: np.array([parts[number][index].get(metric, math.nan) for index in labelled])
+                model: np.array([_numbers(parts[number][index].get(metric, math.nan)) for index in labelled])
                 for model, parts in predictions.items()
             }
             results += _results(one, values)
@@ -128,11 +128,16 @@ class _Labels:
     options: dict[str, Any]
 
 
+def _numbers(value: float) -> tuple[float, ...]:
+    """[4] a score or CMOS and the probabilities of a head, NaN where there is none."""
+    return value, *(value.probabilities if isinstance(value, HeadValue) else (math.nan,) * 3)
+
+
 def _results(labels: _Labels, predicted: Mapping[str, np.ndarray]) -> Iterator[Result]:
-    """One for each model, the first first; `predicted` has [N] values of each, NaN where there is none."""
+    """One for each model, the first first; `predicted` has the `_numbers` of each, [N, 4]."""
     first: tuple[np.ndarray, np.ndarray, dict[str, Estimates]] | None = None
     for model, values in predicted.items():
-        present = np.isfinite(values)
+        present = np.isfinite(values[:, 0])
         levels = _levels(labels, values, present)
         differences: dict[str, dict[str, Difference]] = {}
         if first is None:
@@ -149,10 +154,12 @@ def _results(labels: _Labels, predicted: Mapping[str, np.ndarray]) -> Iterator[R
 
 def _levels(labels: _Labels, predicted: np.ndarray, present: np.ndarray) -> dict[str, Estimates]:
     kept = np.flatnonzero(present).tolist()
-    sides = predicted[kept], labels.values[kept]
+    sides = predicted[kept, 0], labels.values[kept]
     clusters = [labels.clusters[index] for index in kept]
     if labels.dataset.pairs:
-        return {"pair": preference_with_intervals(*sides, clusters, **labels.options)}
+        return {
+            "pair": preference_with_intervals(*sides, clusters, probabilities=predicted[kept, 1:], **labels.options)
+        }
     levels = {"utterance": agreement_with_intervals(*sides, clusters, **labels.options)}
     systems = [labels.systems[index] for index in kept]
     if any(system is not None for system in systems):

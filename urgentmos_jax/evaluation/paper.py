@@ -24,8 +24,6 @@ SPREAD = (
     "Runs of the paper itself differ by .02 to .06: its Tables 5 and 11 hold different numbers of one row, "
     "so a difference of that size says nothing."
 )
-# Statistics of the paper that have another name here.
-_OURS = {"acc_0.5": "tie3_acc@0.5", "acc_0": "sign_acc@0"}
 
 
 @dataclass(frozen=True)
@@ -118,11 +116,10 @@ def beside_paper(evaluation: Evaluation, row: str, sets: Mapping[str, str]) -> l
     """
     numbers = values_of_row(row)
     return [
-        Compared(one.dataset, one.model, one.intervals[ours].value, number)
+        Compared(one.dataset, one.model, one.intervals[number.statistic].value, number)
         for one in evaluation.results
         for number in numbers
-        if (number.set, number.metric) == (sets.get(one.dataset), one.metric)
-        and (ours := _OURS.get(number.statistic, number.statistic)) in one.intervals
+        if (number.set, number.metric) == (sets.get(one.dataset), one.metric) and number.statistic in one.intervals
     ]
 
 

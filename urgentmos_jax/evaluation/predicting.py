@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from urgentmos_jax.evaluation.datasets import Dataset
-from urgentmos_jax.evaluation.predictions import Values
+from urgentmos_jax.evaluation.predictions import HeadValue, Values
 from urgentmos_jax.files import progress
 from urgentmos_jax.manifests.records import Pair, Utterance
 from urgentmos_jax.scoring.rows import Scored, failure
@@ -57,7 +57,10 @@ def predict(
                     failed[result.row["uid"]] = failure(result.row)
             else:
                 compared = result.row["comparison"] or {}
-                comparisons[sides[result.index]] = {name: value["cmos"] for name, value in compared.items()}
+                comparisons[sides[result.index]] = {
+                    name: HeadValue(value["cmos"], (value["p_a"], value["p_b"], value["p_tie"]))
+                    for name, value in compared.items()
+                }
 
     def prediction(record: Utterance | Pair) -> Values:
         if not labelled(record):

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,20 @@ _ABOUT = {
     *("uid", "path", "path_a", "path_b", "duration_s", "duration_a_s", "duration_b_s"),
     *("windows", "flags", "error", "message"),
 }
-_CMOS = "_cmos"
-_PROBABILITIES = ("_p_a", "_p_b", "_p_tie")
+# Of a metric in a row of `compare`.
+_COMPARED = ("cmos", "p_a", "p_b", "p_tie")
+
+
+class HeadValue(float):
+    """The CMOS of a pair by a head, with its probabilities that A is better, that B is, and of a tie."""
+
+    probabilities: tuple[float, ...]
+
+    def __new__(cls, cmos: float, probabilities: Iterable[float]) -> "HeadValue":
+        """Of a CMOS and three probabilities."""
+        found = super().__new__(cls, cmos)
+        found.probabilities = tuple(probabilities)
+        return found
 
 
 class PredictionsError(ManifestError):
@@ -51,9 +63,10 @@ def read_predictions(path: str | os.PathLike) -> Predictions:
     """Reads predictions.
 
     Args:
-        path: `.jsonl` with `uid` and `scores` {metric: number}, `comparison` {metric: {cmos}} or `metrics` {metric:
-            number}, as `urgentmos score`, `urgentmos compare` and manifests have them; or `.csv` with a column `uid`,
-            and one for each metric (`metric_cmos` of comparisons). Null and empty cells are missing.
+        path: `.jsonl` with `uid` and `scores` {metric: number}, `comparison` {metric: {cmos, p_a, p_b, p_tie}} or
+            `metrics` {metric: number}, as `urgentmos score`, `urgentmos compare` and manifests have them; or `.csv`
+            with a column `uid`, and one for each metric (`metric_cmos`, `metric_p_a`, ... of comparisons). Null and
+            empty cells are missing.
 
     Raises:
         PredictionsError: The file cannot be read; a uid is missing or repeated, a value is not a finite number; all
@@ -71,7 +84,7 @@ def read_predictions(path: str | os.PathLike) -> Predictions:
                 raise ValueError("no uid, give a string")
             if (first := lines.setdefault(uid, line)) != line:
                 raise ValueError(f"uid {uid!r} is that of line {first} too; leave one of them")
-            found[uid] = {metric: _number(metric, value) for metric, value in entry["values"].items()}
+            found[uid] = {metric: _value(metric, value) for metric, value in entry["values"].items()}
         except ValueError as error:
             faults.append(f"{path}:{line}: {error}")
             continue
@@ -161,11 +174,14 @@ def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
             continue
         values = {} if entry[kind] is None else entry[kind]
         if isinstance(values, dict) and kind == "comparison":
-            values = {name: one.get("cmos") if isinstance(one, dict) else one for name, one in values.items()}
+            values = {
+                name: tuple(one.get(key) for key in _COMPARED) if isinstance(one, dict) else one
+                for name, one in values.items()
+            }
         if not isinstance(values, dict):
             yield line, f"{kind} is not an object of numbers"
             continue
-        present = {name: value for name, value in values.items() if value is not None}
+        present = {name: value for name, value in values.items() if not _is_missing(value)}
         yield line, {"uid": entry.get("uid"), "values": present, "paths": entry.get("paths") or [entry.get("path")]}
 
 
@@ -176,18 +192,22 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
         if len(cells) != len(header):
             yield position.line, f"has {len(cells)} cells, the header has {len(header)}"
             continue
-        row = dict(zip(header, cells, strict=True))
-        values = {metric: row[column] for metric, column in metrics.items() if row[column].strip()}
+        row = dict(zip(header, (cell if cell.strip() else None for cell in cells), strict=True))
+        values = {
+            metric: row[found] if isinstance(found, str) else tuple(row.get(column) for column in found)
+            for metric, found in metrics.items()
+        }
         sides = [row["path_a"], row["path_b"]] if {"path_a", "path_b"} <= row.keys() else [row.get("path")]
-        yield position.line, {"uid": row["uid"], "values": values, "paths": sides}
+        present = {name: value for name, value in values.items() if not _is_missing(value)}
+        yield position.line, {"uid": row["uid"], "values": present, "paths": sides}
 
 
-def _metric_columns(columns: list[str]) -> dict[str, str]:
-    """{metric: its column}."""
-    compared = [column.removesuffix(_CMOS) for column in columns if column.endswith(_CMOS)]
-    beside = {metric + ending for metric in compared for ending in (_CMOS, *_PROBABILITIES)}
+def _metric_columns(columns: list[str]) -> dict[str, str | list[str]]:
+    """{metric: its column, or those of `_COMPARED`}."""
+    compared = [column.removesuffix("_cmos") for column in columns if column.endswith("_cmos")]
+    beside = {f"{metric}_{key}" for metric in compared for key in _COMPARED}
     plain = [column for column in columns if column not in _ABOUT | beside]
-    return {metric: metric + _CMOS for metric in compared} | {metric: metric for metric in plain}
+    return {metric: [f"{metric}_{key}" for key in _COMPARED] for metric in compared} | {one: one for one in plain}
 
 
 def _keys(record: Utterance | Pair) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -199,6 +219,21 @@ def _keys(record: Utterance | Pair) -> Iterator[tuple[str, tuple[str, ...]]]:
     yield " ".join(record.uids), paths
     for uid, path in zip(record.uids, paths, strict=True):
         yield uid, (path,)
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether a value, or the CMOS of a comparison, is null."""
+    return (value[0] if isinstance(value, tuple) else value) is None
+
+
+def _value(metric: str, value: Any) -> float:
+    """A number, or a comparison, whose head is known where all of its probabilities are there."""
+    if not isinstance(value, tuple):
+        return _number(metric, value)
+    cmos, *probabilities = value
+    if None in probabilities:
+        return _number(metric, cmos)
+    return HeadValue(_number(metric, cmos), [_number(f"a probability of {metric}", one) for one in probabilities])
 
 
 def _number(metric: str, value: Any) -> float:

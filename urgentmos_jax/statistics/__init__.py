@@ -7,5 +7,5 @@ __getattr__, __all__ = public(
     bootstrap="Difference Estimates Interval average estimates paired_differences",
     correlation="agreement agreement_with_intervals system_means",
     grouping="compact_letters significantly_different",
-    preference="preference_with_intervals sign_accuracy",
+    preference="paper_accuracy preference_with_intervals sign_accuracy",
 )

@@ -5,6 +5,11 @@ exactly 0.5 counts. In both a prediction of exactly 0 is wrong. `tie3_acc@0.5` t
 label and prediction alike: A better above +0.5, B better below -0.5, else a tie, exactly 0.5 included (the rule of the
 losses). A label of exactly 0.5 is thus a clear one to `sign_acc@0.5`, which asks for the side, and a tie to
 `tie3_acc@0.5`.
+
+`acc_0.5` and `acc_0` are those of the paper (Tables 4 and 9), by the three-class head: `acc_0.5` over all pairs, the
+classes of labels as above and that of the head the most probable of A, B and tie, where equal probabilities are a tie;
+`acc_0` over pairs of unequal labels, by the larger of p_a and p_b, where equal ones are wrong. Without a head they are
+`tie3_acc@0.5` and `sign_acc@0`. Labels of sets of preferences are 1, 0 and -1, to which the same rules apply.
 """
 
 import math
@@ -19,7 +24,7 @@ from urgentmos_jax.statistics.ranks import resampled_spearman, spearman, spearma
 
 # Labels nearer than this are ties to listeners.
 CLEAR = 0.5
-PAIR_STATISTICS = ("sign_acc@0", "sign_acc@0.5", "tie3_acc@0.5", "pair_srcc")
+PAIR_STATISTICS = ("acc_0.5", "acc_0", "sign_acc@0", "sign_acc@0.5", "tie3_acc@0.5", "pair_srcc")
 
 
 def sign_accuracy(predicted: Numbers, true: Numbers, threshold: float = 0.0) -> dict[str, float]:
@@ -37,11 +42,18 @@ def sign_accuracy(predicted: Numbers, true: Numbers, threshold: float = 0.0) -> 
     return {"n": n, "accuracy": float(right.sum() / n) if n else math.nan}
 
 
+def paper_accuracy(predicted: Numbers, true: Numbers, probabilities: Any = None) -> dict[str, float]:
+    """`acc_0.5` and `acc_0` (NaN without a pair) as the paper has them; arguments as `preference_with_intervals`."""
+    parts = _by_head(np.asarray(predicted, np.float64), np.asarray(true, np.float64), probabilities)
+    return {name: float(_quotient(right.sum(), counted.sum())) for name, (counted, right) in parts.items()}
+
+
 def preference_with_intervals(
     predicted: Numbers,
     true: Numbers,
     references: Sequence[tuple[str | None, str | None]] | None = None,
     *,
+    probabilities: Any = None,
     resamples: int = RESAMPLES,
     seed: int | Sequence[int] = 0,
 ) -> Estimates:
@@ -57,6 +69,7 @@ def preference_with_intervals(
     Args:
         predicted, true: As `sign_accuracy`.
         references: [P] those of A and B. None: no pair has any.
+        probabilities: [P, 3] that A is better, B is, of a tie; NaN, or None for all, where there is no head.
         resamples, seed: R, and of the resamples.
 
     Returns:
@@ -68,7 +81,7 @@ def preference_with_intervals(
         raise ValueError(f"predicted has shape {x.shape}, true {y.shape}; expected two lists of one length")
     a, b = _clusters([(None, None)] * len(x) if references is None else references)
     clusters = int(max(a.max(), b.max())) + 1 if len(x) else 0
-    of_statistic = {
+    of_statistic = _by_head(x, y, probabilities) | {
         "sign_acc@0": _signs(x, y, 0.0),
         "sign_acc@0.5": _signs(x, y, CLEAR),
         "tie3_acc@0.5": (np.ones(len(x), bool), _class(x) == _class(y)),
@@ -103,6 +116,18 @@ def _signs(predicted: np.ndarray, true: np.ndarray, threshold: float) -> tuple[n
     """[P] whether a pair counts, and whether it counts and is right."""
     counted = (np.abs(true) >= threshold) & (true != 0)
     return counted, counted & (np.sign(predicted) == np.sign(true))
+
+
+def _by_head(x: np.ndarray, y: np.ndarray, probabilities: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """{statistic: which pairs count, and which of those are right} of the paper's accuracies."""
+    p = np.full((len(x), 3), np.nan) if probabilities is None else np.asarray(probabilities, np.float64)
+    if p.shape != (len(x), 3):
+        raise ValueError(f"probabilities has shape {p.shape}; expected ({len(x)}, 3)")
+    has_head = ~np.isnan(p).any(1)
+    side = np.where(has_head, np.sign(p[:, 0] - p[:, 1]), np.sign(x))
+    predicted = np.where(has_head, np.where(np.maximum(p[:, 0], p[:, 1]) > p[:, 2], side, 0.0), _class(x))
+    every, unequal = np.ones(len(x), bool), y != 0
+    return {"acc_0.5": (every, predicted == _class(y)), "acc_0": (unequal, unequal & (side == np.sign(y)))}
 
 
 def _class(values: np.ndarray) -> np.ndarray:

@@ -84,7 +84,8 @@ class TrainConfig:
 
 # Statistics of validation that a best checkpoint may be chosen by.
 _OF_UTTERANCES = ("mse", "lcc", "srcc", "ktau")
-STATISTICS = (*_OF_UTTERANCES, "pair_accuracy", "clear_pair_accuracy", *(f"system_{name}" for name in _OF_UTTERANCES))
+_OF_PAIRS = ("pair_accuracy", "clear_pair_accuracy", "acc_0.5", "acc_0")
+STATISTICS = (*_OF_UTTERANCES, *_OF_PAIRS, *(f"system_{name}" for name in _OF_UTTERANCES))
 # Keys that change neither what is computed nor from what, so that a run may be resumed with others.
 _FREE = (
     *("data.root", "data.audio_root", "data.valid", "data.workers", "data.most_bad"),

@@ -5,7 +5,7 @@ import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -17,11 +17,13 @@ from urgentmos_jax.metrics import Metric
 from urgentmos_jax.scoring.model import Model
 from urgentmos_jax.scoring.rows import Compared, failure
 from urgentmos_jax.statistics.correlation import agreement, system_means
-from urgentmos_jax.statistics.preference import CLEAR, sign_accuracy
+from urgentmos_jax.statistics.preference import CLEAR, paper_accuracy, sign_accuracy
 from urgentmos_jax.tables import text_table
 from urgentmos_jax.training import topology
 
 logger = logging.getLogger(__name__)
+
+_COMPARED: tuple[Literal["cmos", "p_a", "p_b", "p_tie"], ...] = ("cmos", "p_a", "p_b", "p_tie")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,8 +59,9 @@ def validate(model: Model, sets: Sequence[ValidationSet]) -> dict[str, dict[str,
 
     Returns:
         {set: {metric: values}}: the statistics of `agreement` by utterance, the same with `system_` by system, and
-        for comparative metrics `pairs`, `pair_accuracy` and, for labels of at least 0.5, `clear_pairs` and
-        `clear_pair_accuracy`. Clips that cannot be scored are reported and left out.
+        for comparative metrics `pairs`, `pair_accuracy`, for labels of at least 0.5 `clear_pairs` and
+        `clear_pair_accuracy`, and by the three-class head `acc_0.5` and `acc_0` as the paper has them. What
+        cannot be scored is reported and left out.
     """
     return {one.name: _validate_one(model, one) for one in sets}
 
@@ -66,7 +69,7 @@ def validate(model: Model, sets: Sequence[ValidationSet]) -> dict[str, dict[str,
 def _validate_one(model: Model, one: ValidationSet) -> dict[str, dict[str, float]]:
     data, found = one.data, {}
     wanted = np.flatnonzero((~np.isnan(data.labels)).any(1))
-    scores, cmos, failed = _predictions(model, one, wanted)
+    scores, compared, failed = _predictions(model, one, wanted)
     for k, name in enumerate(data.metrics):
         true = data.labels[wanted, k]
         both = np.flatnonzero(~np.isnan(true) & ~np.isnan(scores[wanted, k]))
@@ -77,20 +80,20 @@ def _validate_one(model: Model, one: ValidationSet) -> dict[str, dict[str, float
         means = agreement(*system_means(predicted, true, [data.systems[i] for i in wanted[both]]))
         found[name] |= {f"system_{key}": value for key, value in means.items() if means["n"]}
     for k, name in enumerate(data.comparative):
-        both = np.flatnonzero(~np.isnan(one.cmos[:, k]) & ~np.isnan(cmos[:, k]))
+        both = np.flatnonzero(~np.isnan(one.cmos[:, k]) & ~np.isnan(compared[:, k, 0]))
         if len(both):
-            sides = cmos[both, k].tolist(), one.cmos[both, k].tolist()
+            sides = compared[both, k, 0], one.cmos[both, k]
             every, clear = (sign_accuracy(*sides, minimum) for minimum in (0.0, CLEAR))
             pairs = {"pairs": every["n"], "pair_accuracy": every["accuracy"]}
             pairs |= {"clear_pairs": clear["n"], "clear_pair_accuracy": clear["accuracy"]}
-            found[name] = found.get(name, {}) | pairs
+            found[name] = found.get(name, {}) | pairs | paper_accuracy(*sides, compared[both, k, 1:])
     if failed:
         logger.warning("%s: %d clips could not be scored: %s", one.name, len(failed), "; ".join(failed[:5]))
     return found
 
 
 def _predictions(model: Model, one: ValidationSet, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Scores [N, K] of the wanted clips, CMOS [P, K] of the pairs, and why clips failed; NaN where there is none.
+    """Scores [N, K] of the wanted clips, `_COMPARED` [P, K, 4] of the pairs, why clips failed; NaN where there is none.
 
     The hosts share the pairs in blocks, and with them their clips; a clip in pairs of two blocks is encoded by both.
     """
@@ -105,19 +108,21 @@ def _predictions(model: Model, one: ValidationSet, wanted: np.ndarray) -> tuple[
     clips = np.unique(np.concatenate([own, one.pairs[mine].ravel()]).astype(np.int64))
     pairs = np.searchsorted(clips, one.pairs[mine])
     scores = np.full((len(data.uids), len(data.metrics)), np.nan)
-    cmos = np.full((len(one.pairs), len(data.comparative)), np.nan)
+    compared = np.full((len(one.pairs), len(data.comparative), len(_COMPARED)), np.nan)
     failed = []
     for result in model.assess([data.paths[i] for i in clips], pairs, uids=[data.uids[i] for i in clips]):
         if isinstance(result, Compared):
             if comparison := result.row["comparison"]:
-                cmos[mine[result.index]] = [comparison[name]["cmos"] for name in data.comparative]
+                rows = (comparison[name] for name in data.comparative)
+                compared[mine[result.index]] = [[row[key] for key in _COMPARED] for row in rows]
         elif scorer[clips[result.index]] == jax.process_index():
             if (found := result.row["scores"]) is None:
                 failed.append(failure(result.row))
             else:
                 scores[clips[result.index]] = [found[name] for name in data.metrics]
     messages = [message for of_host in topology.gather_json(failed) for message in of_host]
-    return _of_all_hosts(scores), _of_all_hosts(cmos), messages
+    of_pairs = _of_all_hosts(compared.reshape(len(compared), -1)).reshape(compared.shape)
+    return _of_all_hosts(scores), of_pairs, messages
 
 
 def _of_all_hosts(values: np.ndarray) -> np.ndarray:
@@ -131,7 +136,19 @@ def _of_all_hosts(values: np.ndarray) -> np.ndarray:
 
 def format_table(results: dict[str, dict[str, dict[str, Any]]]) -> str:
     """Results of `validate` as text, a line for each set and metric."""
-    columns = ("n", "mse", "lcc", "srcc", "ktau", "system_lcc", "system_srcc", "pairs", "pair_accuracy")
+    columns = (
+        "n",
+        "mse",
+        "lcc",
+        "srcc",
+        "ktau",
+        "system_lcc",
+        "system_srcc",
+        "pairs",
+        "pair_accuracy",
+        "acc_0.5",
+        "acc_0",
+    )
     rows = [["set", "metric", *columns]]
     for name, metrics in results.items():
         for metric, values in metrics.items():
