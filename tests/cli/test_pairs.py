@@ -99,6 +99,20 @@ def test_what_is_written(tmp_path, capsys):
     assert len(read.pairs) == 5 and not np.isnan(read.cmos).any()
 
 
+@pytest.mark.parametrize("flags", [(), ("--both-orders",)])
+def test_the_number_of_pairs_is_compared_with_the_papers(tmp_path, capsys, flags):
+    source = manifest(tmp_path / "nisqa" / "P501", clips(240, 4))
+    output = tmp_path / "nisqa" / "P501" / "data_pairs.jsonl"
+    drawn(source, output, "--scope", "reference", *flags)
+    found = "P501 has 14,160 pairs in the paper (Table 3), both orders counted, at most 100,000; here there are "
+    assert f"{found}14,160, as many" in capsys.readouterr().err
+    source = manifest(tmp_path / "nisqa" / "P501", clips(239, 4))
+    drawn(source, output, "--scope", "reference", *flags)
+    assert f"{found}14,042 (-118)" in capsys.readouterr().err
+    drawn(source, output, "--scope", "corpus", "--limit", "10")
+    assert "Table 3" not in capsys.readouterr().err
+
+
 def test_the_same_seed_draws_the_same(tmp_path):
     records = clips(40, 8)
     source = manifest(tmp_path, records)

@@ -34,6 +34,12 @@ def test_the_list_of_corpora(capsys):
     assert stop.value.code == 0
     for name in (*NAMES, "custom"):
         assert f"\n{name}\n" in f"\n{out}"
+    for words in (
+        *("train, 14,100 utterances, 18.32 h, 181 systems (Table 2)", "train, 73,123 pairs, 18.25 h, 15 systems"),
+        *("test is SOMOS, 7,250 pairs", "P501, 14,160 pairs", "FOR, 6,496 pairs", "LIVETALK", "test is BC19"),
+        *("TMHINT-QI, 16,708 pairs", "CHiME-7, 2,560 pairs", "URGENT24, 100,000 pairs", "URGENT25, 100,000 pairs"),
+    ):
+        assert words in out
     for words in ("CC BY-NC-SA 4.0", "https://zenodo.org/records/7378801", "train 58709", "01_get.py"):
         assert words in out
 

@@ -27,6 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Draws and writes."""
+    from urgentmos_jax.corpora.paper import beside_pairs
+    from urgentmos_jax.manifests.naming import corpus_name
     from urgentmos_jax.manifests.pairs import make_pairs
 
     metrics = name_list(arguments.metrics)
@@ -52,4 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
     for name, why in (("left_out_without_label", f"without {arguments.metrics}"), ("left_out_alone", "meet nobody")):
         if report[name]:
             tell(f"left out, {why}: {report[name]}")
+    if arguments.scope == "reference" and len(arguments.data) == 1:
+        folders, both = corpus_name(arguments.data[0]), arguments.both_orders
+        if paper := beside_pairs(folders, report["possible"], both_orders=both):
+            tell(paper)
     return 0

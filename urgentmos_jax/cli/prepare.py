@@ -8,6 +8,7 @@ from typing import Any
 from urgentmos_jax.cli.models import name_list
 from urgentmos_jax.cli.output import check_output, print_result, tell
 from urgentmos_jax.cli.usage import OutputError, UsageError
+from urgentmos_jax.corpora.paper import about_corpus
 from urgentmos_jax.corpora.registry import NAMES, corpus_of
 from urgentmos_jax.manifests.records import ManifestError
 from urgentmos_jax.manifests.skipping import MAX_BAD_FRACTION
@@ -52,6 +53,7 @@ class _List(argparse.Action):
             splits = ", ".join(f"{split} {count or ''}".strip() for split, count in corpus.splits.items())
             kind = "pairs" if corpus.pairs else "recordings"
             lines += [name, f"  {corpus.holds}", f"  {splits} ({kind}); {corpus.size}"]
+            lines.append(f"  in the paper: {about_corpus(name)}")
             lines.append(f"  licence: {corpus.licence}; from {corpus.home}")
             if corpus.by_hand:
                 lines.append(f"  by hand: {corpus.by_hand}")

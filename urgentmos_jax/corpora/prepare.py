@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from urgentmos_jax.corpora.corpus import Corpus, Tree
+from urgentmos_jax.corpora.paper import beside_split
 from urgentmos_jax.corpora.side_files import SideFiles
 from urgentmos_jax.corpora.split import RatedPair, Recording, Split
 from urgentmos_jax.files import json_beside
@@ -162,6 +163,8 @@ def summary(folder: Path, report: Mapping[str, Any]) -> list[str]:
         lines.append(f"side file {file}: {text}, {found['without']} utterances without")
     if (published := report.get("published")) and published != report[kind]:
         lines.append(f"as published this split has {published} {kind}; is all of it there?")
+    if paper := beside_split(report):
+        lines.append(paper)
     return lines
 
 
@@ -234,6 +237,8 @@ def _report(
         "tool_version": __version__,
         "rows": {"read": split.read, "kept": kept, "dropped": dict(split.dropped)},
         "pairs" if split.pairs else "utterances": len(records),
+        "hours": round(sum(one.duration for one in records if isinstance(one, Utterance)) / 3600, 4),
+        "systems": len({one.system_id for one in records if isinstance(one, Utterance)} - {None}),
         "labels": dict(labels),
         "ratings": dict(ratings),
         "blank_ratings": dict(split.blank),
