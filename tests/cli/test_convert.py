@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tests.helpers.commands import run, write_recording
 from tests.helpers.torch_writer import Raw, call, checkpoint, state_dict_file, storage, tensor
@@ -113,6 +114,7 @@ def test_convert_names_what_is_wrong_with_the_config(tmp_path, capsys):
     assert "no UrgentMOS checkpoint" in convert_error(capsys, tmp_path / "list.pt", tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_convert_a_fused_checkpoint(tmp_path, capsys):
     """Four encoders, given in the order of the checkpoint's config; a wrong order is refused, all keys named."""
     case = CASE.parent / "f4c1m5-mean"

@@ -149,6 +149,7 @@ def test_command_puts_the_paper_beside(tmp_path, capsys):
     ]
 
 
+@pytest.mark.slow
 def test_benchmark(tmp_path):
     figures = measure(Settings(scratch=tmp_path, clips=2000))
     assert (figures["clips"], figures["systems"], figures["references"]) == (2000, 50, 40)

@@ -77,6 +77,7 @@ def test_csv_has_the_same_rows(mixed, model_folder, tmp_path, capsys):
     assert all((row["utmos"] == "") == (row["error"] != "") for row in rows)
 
 
+@pytest.mark.slow
 def test_every_kind_of_input(model_folder, tmp_path, capsys, monkeypatch):
     a = write_recording(tmp_path / "audio" / "a.wav", 1)
     b = write_recording(tmp_path / "audio" / "deep" / "b.flac", 2)

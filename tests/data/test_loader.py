@@ -87,6 +87,7 @@ def test_a_batch_that_kills_every_worker_stops_the_run(reader: BatchReader, monk
     assert 3 <= len(found) <= 5 and found == [load(i).uids for i in range(len(found))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("axis", [2, 4])
 def test_hosts_together_hold_the_batches_of_one(reader: BatchReader, axis: int):
     """Resumed at another batch, with another number of workers."""

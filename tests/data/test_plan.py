@@ -147,6 +147,7 @@ def test_loaded_batches(data: TrainingSet):
         assert (arrays.cmos_mask[:n] == ~np.isnan(batch.cmos)).all() and np.isfinite(arrays.cmos).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_same_batches_with_any_number_of_workers(data: TrainingSet, workers: int):
     chosen, start, stop = reader(data), 3, 3 + 2 * len(plan(data).epoch(0))

@@ -12,6 +12,7 @@ from urgentmos_jax.encoders.compact import Compact, CompactConfig
 SIZES = {"mel_bins": 16, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stride", [2, 4])
 def test_lengths_and_padding(stride: int):
     """Frames are as many as are computed; those of a padded clip are the same as of the clip alone."""

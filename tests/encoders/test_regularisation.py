@@ -85,6 +85,7 @@ def without_positions(config: Wav2Vec2Config) -> Wav2Vec2:
 # Evaluation, and keys.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_evaluation_is_as_without_regularisation(family: str, tmp_path: Path):
     folder = folder_with_rates(tmp_path, family, **RATES_ON)
@@ -264,6 +265,7 @@ def test_every_layer_is_dropped(model_type: str):
     assert (found[kept:] == found[kept]).all() and np.abs(np.diff(plain, axis=0)).max((1, 2, 3)).min() > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model_type", ["wavlm", "hubert"])
 def test_some_layers_are_dropped(model_type: str):
     encoder = make_encoder(tiny(model_type=model_type, layerdrop=0.4), rngs=nnx.Rngs(0))

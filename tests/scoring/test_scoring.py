@@ -191,6 +191,7 @@ def test_a_pair_with_a_bad_side_is_an_error_row(model: Model, tmp_path):
     assert rows[1]["error"] is None
 
 
+@pytest.mark.slow
 def test_every_input_has_its_row_beyond_the_first_groups(model: Model):
     clip = speech_like(6, 2000)
     rows = model.score([clip * (0.5 + i / 600) for i in range(300)], sample_rate=16000)

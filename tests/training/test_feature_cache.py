@@ -196,6 +196,7 @@ def test_other_weights_or_states_have_a_folder_of_their_own(data: Path, tmp_path
     assert len(list((tmp_path / "cache").iterdir())) == 3
 
 
+@pytest.mark.slow
 def test_what_is_not_confirmed_is_not_written(data: Path, tmp_path):
     with pytest.raises(FeatureCacheError, match=r"not confirmed: to write .* MB of encoder states .* give --yes"):
         run(config(data, tmp_path / "cache"), tmp_path / "run", None)
@@ -209,6 +210,7 @@ def test_a_full_disk_is_seen_before(data: Path, tmp_path, monkeypatch):
         run(config(data, tmp_path / "cache"), tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_values_beyond_float16_are_named(data: Path, tmp_path, monkeypatch):
     original = StateWriter.add
     monkeypatch.setattr(

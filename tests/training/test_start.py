@@ -181,6 +181,7 @@ def program(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_is_one_line(data: Path):
     """Case 20: a read-only folder."""
     found = program("--workdir", "/proc/run", f"--config.data.root={data}", "--config.data.valid=()")
@@ -188,6 +189,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(data: Path):
     assert found.stderr.splitlines()[-1].startswith("launch.train: ") and "/proc/run" in found.stderr
 
 
+@pytest.mark.slow
 def test_distributed_without_a_platform_says_what_to_give(tmp_path):
     found = program("--workdir", str(tmp_path / "run"), "--distributed")
     assert found.returncode == 1 and "Traceback" not in found.stderr

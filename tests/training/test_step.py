@@ -140,6 +140,7 @@ def test_devices_do_not_change_the_update(setup: Setup):
     assert float(other["loss"]) == pytest.approx(float(report["loss"]), rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", ["metric", "category", "comparisons", "everything"])
 def test_missing_labels_train_on(setup: Setup, missing: str):
     batch = pair_batch([0, 1, 2, 3])
@@ -165,6 +166,7 @@ def test_missing_labels_train_on(setup: Setup, missing: str):
         assert any((g != 0).any() for g in gradients.values())
 
 
+@pytest.mark.slow
 def test_gradients_that_are_not_finite_change_nothing():
     setup = Setup()
     state, _ = setup.update(pair_batch([0, 1]))
@@ -187,6 +189,7 @@ def test_gradients_that_are_not_finite_change_nothing():
     assert all((a == b).all() for a, b in zip(leaves((state.trained, state.optimizer)), kept, strict=True))
 
 
+@pytest.mark.slow
 def test_dropout_is_drawn_anew_in_each_update_and_again_the_same_way():
     setup = Setup(dropout=True, optimizer=keeps_gradients())
     first, _ = setup.update(pair_batch([0, 1]))
@@ -249,6 +252,7 @@ def test_bfloat16_computes_in_it_and_keeps_float32_parameters(setup: Setup):
     assert close(state.optimizer, whole.optimizer, 0.1)
 
 
+@pytest.mark.slow
 def test_an_update_without_any_label_is_left_out():
     """Case 15: a batch that has lost all its clips neither decays the weights nor counts as bad."""
     setup = Setup()

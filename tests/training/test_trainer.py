@@ -173,6 +173,7 @@ def test_a_file_that_vanishes_during_training_is_skipped_and_reported(data: Path
     assert skipped and {(one["uid"], one["code"]) for one in skipped} == {("mine/train:u6", "missing")}
 
 
+@pytest.mark.slow
 def test_too_many_files_that_fail_stop_the_run(data: Path, tmp_path):
     root = tmp_path / "data"
     write_corpus(root / "mine" / "train", [8000 + 700 * i for i in range(8)])

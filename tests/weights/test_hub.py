@@ -199,6 +199,7 @@ def test_a_model_folder_by_its_id(hub: Hub, client: Client, clip: Path, model_fo
     assert found.returncode != 0 and "ModelNotFound: me/model" in found.stderr.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_an_encoder_with_torch_weights_alone(hub: Hub, client: Client):
     folder = GOLDEN / "encoders" / "wavlm-base"
     files = {name: (folder / name).read_bytes() for name in ENCODER_FILES}
@@ -209,6 +210,7 @@ def test_an_encoder_with_torch_weights_alone(hub: Hub, client: Client):
     assert set(hub.downloads) == {f"tiny/torch/{name}" for name in (*ENCODER_FILES, "pytorch_model.bin")}
 
 
+@pytest.mark.slow
 def test_an_encoder_within_a_larger_model(hub: Hub, client: Client):
     """Only the shards with the encoder are downloaded; the front end comes from where the published code takes it."""
     folder = GOLDEN / "encoders" / "qwen2-audio"
@@ -317,6 +319,7 @@ def test_an_id_that_is_not_there(hub: Hub, client: Client):
     assert "me/typo" in error and "give its path" in error
 
 
+@pytest.mark.slow
 def test_a_download_that_breaks_off(hub: Hub, client: Client, model_folder: Path):
     hub.repositories["me/model"] = {path.name: path.read_bytes() for path in model_folder.iterdir()}
     hub.broken = {"model.safetensors"}
