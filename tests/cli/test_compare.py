@@ -21,9 +21,14 @@ def test_compare(model_folder, tmp_path, capsys):
     model = ("--model", model_folder)
     status, (row,), _ = run(capsys, "compare", a, b, *model)
     values = row["comparison"]["mos_overall"]
-    assert status == 0 and set(values) == {"cmos", "p_a", "p_b", "p_tie"} and row["durations_s"] == [0.5, 0.75]
+    assert (
+        status == 0
+        and set(values) == {"cmos", "p_a", "p_b", "p_tie", "score_difference"}
+        and row["durations_s"] == [0.5, 0.75]
+    )
     _, (back,), _ = run(capsys, "compare", b, a, *model)
     assert back["comparison"]["mos_overall"]["cmos"] == pytest.approx(-values["cmos"], abs=2e-6)
+    assert back["comparison"]["mos_overall"]["score_difference"] == -values["score_difference"] != 0
     _, (same,), _ = run(capsys, "compare", a, a, *model)
     assert same["comparison"]["mos_overall"]["cmos"] == 0
     _, (raw,), _ = run(capsys, "compare", a, b, *model, "--order", "ab")
@@ -41,7 +46,7 @@ def test_compare_folders_by_name(model_folder, tmp_path, capsys):
     status = run(capsys, *arguments)[0]
     rows = list(csv.DictReader((tmp_path / "o.csv").open()))
     assert status == 1 and [row["uid"] for row in rows] == [f"deep/{name}" for name in "1234"]
-    values = [f"mos_overall_{value}" for value in ("cmos", "p_a", "p_b", "p_tie")]
+    values = [f"mos_overall_{value}" for value in ("cmos", "p_a", "p_b", "p_tie", "score_difference")]
     ends = ["duration_a_s", "duration_b_s", "windows", "flags", "error", "message"]
     assert list(rows[0]) == ["uid", "path_a", "path_b", *values, *ends]
     assert json.loads((tmp_path / "o.csv.meta.json").read_text())["counts"]["error:missing"] == 2

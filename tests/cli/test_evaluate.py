@@ -176,6 +176,7 @@ def test_command_with_a_model(tmp_path, capsys, monkeypatch, model_folder):
     assert captured.err.startswith("u4: ") and "undecodable" not in captured.out
     found = json.loads(output.read_text())["results"]
     assert [(one["n"], one["missing"]) for one in found] == [(4, 1), (3, 0)]
+    assert set(found[1]["levels"]) == {"pair", "score_difference"}
     # The same through files of `score` and `compare`.
     chosen = ["--model", str(model_folder), "--metrics", "mos_overall", "--output"]
     assert main(["score", str(data), *chosen, str(scores)]) == 1

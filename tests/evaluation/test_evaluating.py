@@ -10,7 +10,7 @@ from scipy import stats
 from tests.helpers.evaluations import evaluate_records, pairs_of, predicted_scores, utterances
 from urgentmos_jax.evaluation.evaluating import MissingPredictions
 from urgentmos_jax.evaluation.predictions import HeadValue, Predictions
-from urgentmos_jax.evaluation.tables import as_json
+from urgentmos_jax.evaluation.tables import as_json, as_text
 from urgentmos_jax.manifests.records import Pair, Utterance
 
 SCORES = ("mse", "lcc", "srcc", "ktau", "rmse_mapped")
@@ -109,6 +109,34 @@ def test_accuracy_of_pairs_is_the_heads_where_there_is_one():
     plain = {uid: {"mos_overall": float(one["mos_overall"])} for uid, one in compared.items()}
     found = evaluate_records(pairs, plain).results[0].intervals
     assert (found["acc_0.5"].value, found["acc_0"].value) == (2 / 4, 2 / 3)
+
+
+def test_pairs_are_evaluated_by_head_and_by_difference_of_scores():
+    pairs = [
+        Pair((f"{n}a", f"{n}b"), (f"{n}a.wav", f"{n}b.wav"), (1.0, 1.0), {"mos_overall": label})
+        for n, label in enumerate((1.0, -1.0, 0.5, 0.0))
+    ]
+    # The head is always for A; the scores are right about every side, and 0.5 and more apart for the first two.
+    differences = (0.6, -0.9, 0.3, 0.2)
+    compared = {
+        " ".join(pair.uids): {"mos_overall": HeadValue(1.0, (0.8, 0.1, 0.1), one)}
+        for pair, one in zip(pairs, differences, strict=True)
+    }
+    evaluation = evaluate_records(
+        {"one": pairs, "two": pairs}, [Predictions(compared, "m"), Predictions(compared, "n")]
+    )
+    first = evaluation.results[0]
+    assert list(first.levels) == ["pair", "score_difference"]
+    assert (first.intervals["acc_0.5"].value, first.intervals["acc_0"].value) == (1 / 4, 2 / 3)
+    assert first.intervals["score_difference_acc_0.5"].value == first.intervals["score_difference_acc_0"].value == 1
+    averages = {one.statistic: one.interval.value for one in evaluation.averages}
+    assert averages["score_difference_acc_0"] == 1 and averages["acc_0"] == pytest.approx(2 / 3)
+    assert set(evaluation.results[1].differences) == {"pair", "score_difference"}
+    text = as_text(evaluation)
+    assert text.count("score difference acc_0 ") == text.count("score difference acc_0.5") == 4
+    # Where a difference is not known there is the head alone.
+    compared["0a 0b"] = {"mos_overall": HeadValue(1.0, (0.8, 0.1, 0.1))}
+    assert list(evaluate_records(pairs, compared).results[0].levels) == ["pair"]
 
 
 def test_average_and_distance_to_the_best():

@@ -84,6 +84,12 @@ def test_files_of_score_and_compare_are_read(tmp_path):
     # Where all probabilities are there, the value knows its head.
     assert read_predictions(tmp_path / "pairs.csv")["a b"]["m"].probabilities == (0.7, 0.1, 0.2)
     assert not hasattr(read_predictions(tmp_path / "pairs.jsonl")["a b"]["m"], "probabilities")
+    (tmp_path / "more.csv").write_text("uid,m_cmos,m_p_a,m_p_b,m_p_tie,m_score_difference\na b,0.5,0.7,0.1,0.2,-0.4\n")
+    known = read_predictions(tmp_path / "more.csv")
+    assert known["a b"]["m"].score_difference == -0.4 and known.metrics == ["m"]
+    whole = {"cmos": 0.5, "p_a": 0.7, "p_b": 0.1, "p_tie": 0.2, "score_difference": 2}
+    (tmp_path / "more.jsonl").write_text(json.dumps({"uid": "a b", "comparison": {"m": whole}}) + "\n")
+    assert read_predictions(tmp_path / "more.jsonl")["a b"]["m"].score_difference == 2
     (tmp_path / "scores.csv").write_text("uid,path,m,p_808,duration_s\na,a.wav,3.5,2,1\nb,b.wav,,1,1\n")
     found = read_predictions(tmp_path / "scores.csv")
     assert found == {"a": {"m": 3.5, "p_808": 2.0}, "b": {"p_808": 1.0}} and found.metrics == ["m", "p_808"]

@@ -24,7 +24,7 @@ def score(path: str, number: int) -> dict:
 
 def comparison(path: str, number: int) -> dict:
     row = {"uid": f"u{number}", "paths": [path, "b.wav"], "durations_s": [1.0, 2.5], "windows": 1, "flags": []}
-    row["comparison"] = {"utmos": {"cmos": 0.5, "p_a": 0.25, "p_b": 0.5, "p_tie": 0.25}}
+    row["comparison"] = {"utmos": {"cmos": 0.5, "p_a": 0.25, "p_b": 0.5, "p_tie": 0.25, "score_difference": -0.5}}
     return row | {"error": None}
 
 

@@ -23,6 +23,7 @@ _WARNINGS = {
     "utterance": {"one_cluster": "one_reference"},
     "system": {"one_cluster": "one_system", "few_items": "few_systems"},
     "pair": {"one_cluster": "one_reference"},
+    "score_difference": {"one_cluster": "one_reference"},
 }
 
 
@@ -129,12 +130,12 @@ class _Labels:
 
 
 def _numbers(value: float) -> tuple[float, ...]:
-    """[4] a score or CMOS and the probabilities of a head, NaN where there is none."""
-    return value, *(value.probabilities if isinstance(value, HeadValue) else (math.nan,) * 3)
+    """[5] a score or CMOS; of a head its probabilities and the difference of scores. NaN where there is none."""
+    return value, *((*value.probabilities, value.score_difference) if isinstance(value, HeadValue) else (math.nan,) * 4)
 
 
 def _results(labels: _Labels, predicted: Mapping[str, np.ndarray]) -> Iterator[Result]:
-    """One for each model, the first first; `predicted` has the `_numbers` of each, [N, 4]."""
+    """One for each model, the first first; `predicted` has the `_numbers` of each, [N, 5]."""
     first: tuple[np.ndarray, np.ndarray, dict[str, Estimates]] | None = None
     for model, values in predicted.items():
         present = np.isfinite(values[:, 0])
@@ -148,7 +149,7 @@ def _results(labels: _Labels, predicted: Mapping[str, np.ndarray]) -> Iterator[R
                 known if (both == there).all() else _levels(labels, side, both)
                 for side, there, known in (first, (values, present, levels))
             )
-            differences = {level: paired_differences(one[level], other[level]) for level in one}
+            differences = {level: paired_differences(one[level], other[level]) for level in one if level in other}
         yield _result(labels, model, present, levels, differences)
 
 
@@ -157,9 +158,13 @@ def _levels(labels: _Labels, predicted: np.ndarray, present: np.ndarray) -> dict
     sides = predicted[kept, 0], labels.values[kept]
     clusters = [labels.clusters[index] for index in kept]
     if labels.dataset.pairs:
-        return {
-            "pair": preference_with_intervals(*sides, clusters, probabilities=predicted[kept, 1:], **labels.options)
-        }
+        by_head = {"probabilities": predicted[kept, 1:4], **labels.options}
+        pairs = {"pair": preference_with_intervals(*sides, clusters, **by_head)}
+        differences = predicted[kept, 4]
+        if kept and np.isfinite(differences).all():
+            found = preference_with_intervals(differences, labels.values[kept], clusters, **labels.options)
+            pairs["score_difference"] = found
+        return pairs
     levels = {"utterance": agreement_with_intervals(*sides, clusters, **labels.options)}
     systems = [labels.systems[index] for index in kept]
     if any(system is not None for system in systems):

@@ -58,7 +58,9 @@ def predict(
             else:
                 compared = result.row["comparison"] or {}
                 comparisons[sides[result.index]] = {
-                    name: HeadValue(value["cmos"], (value["p_a"], value["p_b"], value["p_tie"]))
+                    name: HeadValue(
+                        value["cmos"], (value["p_a"], value["p_b"], value["p_tie"]), value["score_difference"]
+                    )
                     for name, value in compared.items()
                 }
 

@@ -1,5 +1,6 @@
 """Predictions in files, as `urgentmos score` and `urgentmos compare` write them or a table of your own, by record."""
 
+import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,18 +20,24 @@ _ABOUT = {
     *("windows", "flags", "error", "message"),
 }
 # Of a metric in a row of `compare`.
-_COMPARED = ("cmos", "p_a", "p_b", "p_tie")
+_COMPARED = ("cmos", "p_a", "p_b", "p_tie", "score_difference")
 
 
 class HeadValue(float):
-    """The CMOS of a pair by a head, with its probabilities that A is better, that B is, and of a tie."""
+    """The CMOS of a pair by a head.
+
+    Attributes:
+        probabilities: That A is better, that B is, of a tie.
+        score_difference: The score of A less that of B; NaN where it is not known.
+    """
 
     probabilities: tuple[float, ...]
+    score_difference: float
 
-    def __new__(cls, cmos: float, probabilities: Iterable[float]) -> "HeadValue":
-        """Of a CMOS and three probabilities."""
+    def __new__(cls, cmos: float, probabilities: Iterable[float], score_difference: float = math.nan) -> "HeadValue":
+        """A CMOS with these attributes."""
         found = super().__new__(cls, cmos)
-        found.probabilities = tuple(probabilities)
+        found.probabilities, found.score_difference = tuple(probabilities), score_difference
         return found
 
 
@@ -230,10 +237,12 @@ def _value(metric: str, value: Any) -> float:
     """A number, or a comparison, whose head is known where all of its probabilities are there."""
     if not isinstance(value, tuple):
         return _number(metric, value)
-    cmos, *probabilities = value
+    cmos, *probabilities, difference = value
     if None in probabilities:
         return _number(metric, cmos)
-    return HeadValue(_number(metric, cmos), [_number(f"a probability of {metric}", one) for one in probabilities])
+    numbers = [_number(f"a probability of {metric}", one) for one in probabilities]
+    known = math.nan if difference is None else _number(f"score_difference of {metric}", difference)
+    return HeadValue(_number(metric, cmos), numbers, known)
 
 
 def _number(metric: str, value: Any) -> float:

@@ -9,6 +9,15 @@ import numpy as np
 from urgentmos_jax.statistics.bootstrap import Difference, Estimates, Interval, average
 from urgentmos_jax.statistics.correlation import LOWER_IS_BETTER
 
+# Levels that names of statistics begin with: `system_mse`, `score_difference_acc_0`.
+PREFIXED = ("system", "score_difference")
+
+
+def split_statistic(statistic: str) -> tuple[str, str]:
+    """(level of `PREFIXED`, or empty; name) of `system_mse` and the like."""
+    level = next((one for one in PREFIXED if statistic.startswith(f"{one}_")), "")
+    return level, statistic.removeprefix(f"{level}_")
+
 
 @dataclass(frozen=True)
 class Result:
@@ -19,7 +28,8 @@ class Result:
         n: Utterances or pairs with a label and a prediction.
         missing: Labels without a prediction.
         references, systems: Numbers of them among the n; 0 where there are none.
-        levels: {"utterance", "system" or "pair": estimates}; without "system" where no utterance has one.
+        levels: {"utterance", "system", "pair" or "score_difference": estimates}; without "system" where no utterance
+            has one. Pairs are compared by a head where there is one, and then by the difference of scores beside.
         differences: {level: {statistic: this model minus the first}}, on what both predict; empty for the first.
         warnings: What makes statistics undefined, and `no_system`: how many utterances have none.
     """
@@ -38,18 +48,17 @@ class Result:
 
     @property
     def intervals(self) -> dict[str, Interval]:
-        """{statistic: value and interval}; those of systems as `system_mse`."""
+        """{statistic: value and interval}; those of `PREFIXED` levels as `system_mse`."""
         return {
-            f"system_{name}" if level == "system" else name: interval
+            f"{level}_{name}" if level in PREFIXED else name: interval
             for level, found in self.levels.items()
             for name, interval in found.intervals.items()
         }
 
     def estimates(self, statistic: str) -> tuple[Estimates, str]:
         """The estimates that hold a statistic, which may be named as `system_mse`, and its name there."""
-        name = statistic.removeprefix("system_")
-        level = "system" if name != statistic else "pair" if self.pairs else "utterance"
-        return self.levels[level], name
+        level, name = split_statistic(statistic)
+        return self.levels[level or ("pair" if self.pairs else "utterance")], name
 
     def defines(self, statistic: str) -> bool:
         """Whether a statistic has a value."""
@@ -126,7 +135,7 @@ class Evaluation:
         found = []
         for metric, statistic, sets in self._common() if len(self.models) > 1 else ():
             values = np.array([[results[name].intervals[statistic].value for name in self.models] for results in sets])
-            lower = statistic.removeprefix("system_") in LOWER_IS_BETTER
+            lower = split_statistic(statistic)[1] in LOWER_IS_BETTER
             best = values.min(1) if lower else values.max(1)
             differences = (values - best[:, None]).mean(0)
             over = (best[:, None], values) if lower else (values, best[:, None])

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
-from urgentmos_jax.evaluation.results import Evaluation, OverDatasets, Result
+from urgentmos_jax.evaluation.results import PREFIXED, Evaluation, OverDatasets, Result, split_statistic
 from urgentmos_jax.statistics.bootstrap import CONFIDENCE
 from urgentmos_jax.tables import markdown_table, text_table
 
@@ -132,17 +132,20 @@ def _rows(same: Sequence[Result]) -> Iterator[list[str]]:
             for one in same[1:]:
                 difference = one.differences.get(level, {}).get(name)
                 differences.append("n/a" if difference is None else str(difference))
-            title = TITLES.get(name, name)
-            yield [f"system {title}" if level == "system" else title, *cells, *differences]
+            yield [_title(level if level in PREFIXED else "", name), *cells, *differences]
 
 
 def _by_statistic(items: Sequence[Any], cell: Callable[[Any], str]) -> list[list[str]]:
     rows: dict[tuple[str, str], list[str]] = {}
     for one in items:
-        name = one.statistic.removeprefix("system_")
-        title = ("system " if name != one.statistic else "") + TITLES.get(name, name)
+        title = _title(*split_statistic(one.statistic))
         rows.setdefault((one.metric, title), [one.metric, title, str(one.datasets), f"{one.n:,}"]).append(cell(one))
     return list(rows.values())
+
+
+def _title(level: str, name: str) -> str:
+    """Of a statistic, with its level of `PREFIXED` before it."""
+    return f"{level.replace('_', ' ')} {TITLES.get(name, name)}".lstrip()
 
 
 def _number(value: float, sign: str = "") -> str:

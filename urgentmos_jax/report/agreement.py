@@ -12,7 +12,7 @@ from urgentmos_jax.evaluation.tables import TITLES, Section, sections
 from urgentmos_jax.manifests.records import Utterance
 from urgentmos_jax.statistics.bootstrap import CONFIDENCE
 
-_LEVELS = {"utterance": "clips", "system": "systems", "pair": "pairs"}
+_LEVELS = {"utterance": "clips", "system": "systems", "pair": "pairs", "score_difference": "pairs, by scores"}
 
 
 def agreement_tables(evaluation: Evaluation) -> list[Section]:

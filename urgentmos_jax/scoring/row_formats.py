@@ -9,7 +9,7 @@ from typing import Any
 Row = Mapping[str, Any]
 Cells = Callable[[Row, Sequence[str]], dict[str, Any]]
 
-_VALUES = ("cmos", "p_a", "p_b", "p_tie")
+_VALUES = ("cmos", "p_a", "p_b", "p_tie", "score_difference")
 _BLANK: Row = {
     **dict.fromkeys(("uid", "path", "scores", "comparison", "duration_s", "durations_s", "windows", "error")),
     "paths": (None, None),

@@ -79,12 +79,16 @@ class ScoreRow(TypedDict):
 
 
 class Comparison(TypedDict):
-    """How much better A is than B: CMOS, positive = A better; probabilities that A is better, B is better, of a tie."""
+    """How much better A is than B.
+
+    CMOS, positive = A better; probabilities that A is better, B is better, of a tie; the score of A less that of B.
+    """
 
     cmos: float
     p_a: float
     p_b: float
     p_tie: float
+    score_difference: float
     logits: NotRequired[list[float]]
 
 
@@ -137,14 +141,10 @@ def score_row(
             uid=uid, path=path, scores=None, duration_s=None, windows=0, flags=[], error=row_error(recording)
         )
     windows, weights = recording.windows, _shares([window.samples for window in recording.windows])
-    scores = {
-        name: float(sum(w * window.scores[name] for w, window in zip(weights, windows, strict=True)))
-        for name in metrics
-    }
     row = ScoreRow(
         uid=uid,
         path=path,
-        scores=scores,
+        scores={name: _score(recording, name) for name in metrics},
         duration_s=recording.duration_s,
         windows=len(windows),
         flags=recording.flags,
@@ -194,7 +194,12 @@ def comparison_row(
     return ComparisonRow(
         uid=uid,
         paths=paths,
-        comparison={name: _combined(weights, [window.values[name] for window in windows], order) for name in metrics},
+        comparison={
+            name: _combined(
+                weights, [window.values[name] for window in windows], order, _score(a, name) - _score(b, name)
+            )
+            for name in metrics
+        },
         durations_s=[a.duration_s, b.duration_s],
         windows=len(windows),
         flags=flags,
@@ -217,12 +222,25 @@ def _shares(samples: Sequence[int]) -> np.ndarray:
     return weights / weights.sum()
 
 
-def _combined(weights: np.ndarray, windows: Sequence[tuple[np.ndarray, ...]], order: Order) -> Comparison:
+def _score(recording: Encoded, metric: str) -> float:
+    """Of the whole recording: the mean over its windows by length."""
+    weights = _shares([window.samples for window in recording.windows])
+    return float(sum(w * window.scores[metric] for w, window in zip(weights, recording.windows, strict=True)))
+
+
+def _combined(
+    weights: np.ndarray, windows: Sequence[tuple[np.ndarray, ...]], order: Order, score_difference: float
+) -> Comparison:
     """Windows of a pair -> one comparison."""
     parts = [np.asarray(part, np.float64) for part in zip(*windows, strict=True)]
     cmos_ab, p_ab, logits_ab, cmos_ba, p_ba, _ = (np.tensordot(weights, part, 1) for part in parts)
     if order == "ab":
-        a, b, tie = p_ab
-        return Comparison(cmos=float(cmos_ab), p_a=float(a), p_b=float(b), p_tie=float(tie), logits=logits_ab.tolist())
-    a, b, tie = (p_ab + p_ba[[1, 0, 2]]) / 2
-    return Comparison(cmos=float((cmos_ab - cmos_ba) / 2), p_a=float(a), p_b=float(b), p_tie=float(tie))
+        cmos, (a, b, tie) = cmos_ab, p_ab
+    else:
+        cmos, (a, b, tie) = (cmos_ab - cmos_ba) / 2, (p_ab + p_ba[[1, 0, 2]]) / 2
+    found = Comparison(
+        cmos=float(cmos), p_a=float(a), p_b=float(b), p_tie=float(tie), score_difference=score_difference
+    )
+    if order == "ab":
+        found["logits"] = logits_ab.tolist()
+    return found
