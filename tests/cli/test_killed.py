@@ -93,5 +93,6 @@ def test_killed_at_20_random_moments(model_folder, tmp_path):
     assert processes.run(log, score, *command, str(output), "--resume") == 0
     check_whole(output)
     about = json.loads(meta.read_text())
-    assert about["counts"] == {"rows": ROWS, "done": ROWS, "failed": 0} and about["size_bytes"] == output.stat().st_size
+    assert {"rows": ROWS, "done": ROWS, "failed": 0}.items() <= about["counts"].items()
+    assert about["size_bytes"] == output.stat().st_size
     assert not part.exists() and "Traceback" not in log.read_text()

@@ -16,6 +16,7 @@ HELD_OUT = 2  # Talkers, or signals.
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(not DATA.is_dir(), reason="the rated sets are there in development and CI only")
 def test_compact_model_learns_from_the_rated_sets(tmp_path, capsys):
     for name, columns in COLUMNS.items():

@@ -186,6 +186,7 @@ def test_folds_of_the_rated_sets():
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(not DATA.is_dir(), reason="the rated sets are there in development and CI only")
 def test_one_fold(tmp_path):
     environment = {k: v for k, v in os.environ.items() if k not in ("JAX_NUM_CPU_DEVICES", "XLA_FLAGS")}
