@@ -97,7 +97,7 @@ def test_a_stopped_run_is_resumed(stub, tmp_path, capsys, monkeypatch, command, 
     again = [command, *inputs, "--output", output, "--metrics", "utmos"]
     stopped, _, err = run(capsys, *again)
     assert stopped == status and one_line(err.splitlines()[-1])
-    assert f"interrupted; 3 of 6 rows are in {output}.part, --resume goes on with them" in err
+    assert f"interrupted; 3 of 6 rows are in {output}.part, --resume continues from them" in err
     assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == handlers
     assert output.read_bytes() == whole and json.loads(Path(f"{output}.meta.json").read_text()) == about
 
@@ -231,7 +231,7 @@ def test_a_disk_that_gets_full(stub, tmp_path, capsys, monkeypatch):
 
     stub(before=fill)
     status, _, err = run(capsys, "score", *PATHS, "--output", output)
-    kept = f"6 of 6 rows are in {output}.part, --resume goes on with them"
+    kept = f"6 of 6 rows are in {output}.part, --resume continues from them"
     assert status == 4 and err.splitlines()[-1].endswith(f"cannot be written (No space left on device); {kept}")
     assert output.read_bytes() == old and len(Path(f"{output}.part").read_text().splitlines()) == 6
     manifest = tmp_path / "d.jsonl"

@@ -28,7 +28,7 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="keep the rows of a stopped run, which are in FILE.part, and go on; model, settings and inputs must be "
+        help="keep the rows of a stopped run, which are in FILE.part, and continue; model, settings and inputs must be "
         "the same. A FILE that is finished is left alone",
     )
     parser.add_argument("--metrics", metavar="A,B", help="some of the model's metrics")
@@ -51,7 +51,7 @@ def open_rows(arguments: argparse.Namespace) -> RowFile | RowStream:
     with writing(f"--output {path}"):
         output = RowFile(path, resume=arguments.resume)
     if output.unfinished and not arguments.resume:
-        tell(f"{output.part}: rows of a run that was stopped, soon replaced; --resume goes on with them")
+        tell(f"{output.part}: rows of a run that was stopped, soon replaced; --resume continues from them")
     return output
 
 
@@ -96,7 +96,7 @@ def write_rows(
     if output.left_alone:
         tell(f"{flag}: finished before, left alone")
     elif output.count:
-        tell(f"{flag}: going on after {output.count} of {len(inputs)} rows")
+        tell(f"{flag}: resuming after {output.count} of {len(inputs)} rows")
     try:
         with contextlib.closing(rows(output.count)) as new:
             bar = progress(new, len(inputs), "row", start=output.count)
@@ -111,7 +111,7 @@ def write_rows(
             output.finish(counts)
     except (KeyboardInterrupt, OutputError) as stop:
         if isinstance(output, RowFile) and output.count:
-            stop.add_note(f"{output.count} of {len(inputs)} rows are in {output.part}, --resume goes on with them")
+            stop.add_note(f"{output.count} of {len(inputs)} rows are in {output.part}, --resume continues from them")
         raise
     details = ", ".join(f"{name.split(':')[1]}: {count}" for name, count in counts.items() if ":" in name)
     summary = f"{counts['rows']} rows, {counts['done']} done, {counts['failed']} failed"

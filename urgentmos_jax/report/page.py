@@ -71,7 +71,7 @@ def write_report(
     Raises:
         ImportError: jinja2 is not installed.
         OSError: The file cannot be written.
-        ValueError: There is no clip, or `embed_mb` is no number of 0 or more.
+        ValueError: There is no clip, or `embed_mb` is not a number of 0 or more.
     """
     corpora = utterances if isinstance(utterances, Mapping) else {"": utterances}
     utterances = list(chain.from_iterable(corpora.values()))

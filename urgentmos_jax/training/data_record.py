@@ -1,4 +1,4 @@
-"""What a run learns from, kept in its folder (`data.json`), so that it does not go on over other data unseen.
+"""What a run learns from, kept in its folder (`data.json`), so that it is not resumed on other data unnoticed.
 
 Kept of each data set are a checksum of each clip (its duration, its labels and those of its given pairs; not its path,
 since data may be moved) and one of the order of the clips and of their references.
@@ -43,7 +43,7 @@ def check_same_data(
         data: What is learnt from.
         validation: What is validated on.
         begun: Whether there is a checkpoint to resume from.
-        allow_changed: Tell what has changed, and go on.
+        allow_changed: Tell what has changed, and continue.
 
     Raises:
         DataChanged: naming the data sets, how many of their clips were removed, added or changed, and some of them.

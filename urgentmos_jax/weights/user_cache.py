@@ -1,4 +1,4 @@
-"""The user's cache folder; where it cannot be written, that is told once and work goes on without it."""
+"""The user's cache folder; where it cannot be written, that is reported once and work continues without it."""
 
 import functools
 import logging
@@ -17,7 +17,7 @@ def cache_folder(*parts: str) -> Path | None:
         base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         folder = Path(base, "urgentmos", *parts)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home.
+    except (OSError, RuntimeError) as error:  # RuntimeError: no home folder is known.
         tell(error)
         return None
     return folder
