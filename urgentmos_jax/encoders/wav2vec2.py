@@ -120,7 +120,7 @@ class Wav2Vec2(Encoder):
         channels, epsilon = (1, *config.conv_dim), config.layer_norm_eps
         rest = None if config.feat_extract_norm == "group" else "layer"
         norms = [config.feat_extract_norm, *[rest] * (len(config.conv_dim) - 1)]
-        sizes = zip(channels, config.conv_dim, config.conv_kernel, config.conv_stride, norms, strict=False)
+        sizes = zip(channels[:-1], config.conv_dim, config.conv_kernel, config.conv_stride, norms, strict=True)
         self.stem = nnx.List(StemLayer(*size, bias=config.conv_bias, rngs=rngs) for size in sizes)
         self.projection_norm = layer_norm(channels[-1], epsilon, rngs=rngs) if config.feat_proj_layer_norm else None
         self.projection = nnx.Linear(channels[-1], width, rngs=rngs)
