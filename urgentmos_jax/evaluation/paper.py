@@ -47,7 +47,7 @@ class PaperValue:
 
 
 @dataclass(frozen=True)
-class Compared:
+class PaperComparison:
     """A statistic of a model of ours beside the paper's.
 
     Attributes:
@@ -106,7 +106,7 @@ def sets_of(datasets: Sequence[Dataset], name: str | None = None) -> dict[str, s
     return found
 
 
-def beside_paper(evaluation: Evaluation, row: str, sets: Mapping[str, str]) -> list[Compared]:
+def beside_paper(evaluation: Evaluation, row: str, sets: Mapping[str, str]) -> list[PaperComparison]:
     """The statistics of an evaluation that a row of the paper has too.
 
     Args:
@@ -116,14 +116,16 @@ def beside_paper(evaluation: Evaluation, row: str, sets: Mapping[str, str]) -> l
     """
     numbers = values_of_row(row)
     return [
-        Compared(one.dataset, one.model, one.intervals[number.statistic].value, number)
+        PaperComparison(one.dataset, one.model, one.intervals[number.statistic].value, number)
         for one in evaluation.results
         for number in numbers
         if (number.set, number.metric) == (sets.get(one.dataset), one.metric) and number.statistic in one.intervals
     ]
 
 
-def paper_section(compared: Sequence[Compared], row: str, sets: Mapping[str, str], evaluation: Evaluation) -> Section:
+def paper_section(
+    compared: Sequence[PaperComparison], row: str, sets: Mapping[str, str], evaluation: Evaluation
+) -> Section:
     """A table: ours, the paper's, the difference."""
     header = ["set", "statistic", "paper"]
     for model in evaluation.models:
@@ -143,7 +145,7 @@ def paper_section(compared: Sequence[Compared], row: str, sets: Mapping[str, str
     return Section(f"beside the paper's {row}", header, list(lines.values()), notes)
 
 
-def paper_json(compared: Sequence[Compared], row: str) -> dict[str, Any]:
+def paper_json(compared: Sequence[PaperComparison], row: str) -> dict[str, Any]:
     """The same with full precision; null for what is not defined."""
     values = [
         {
