@@ -50,6 +50,8 @@ line: `--config.batch.seconds=200`, `--config.data.train='("a/train", "b/train")
     loss.absolute, loss.comparative            weights of scores and of comparisons
     loss.regression, loss.classification       weights of the two errors of a comparison
     loss.tie            |difference| up to which, inclusive, a comparison counts as a tie
+    loss.mean_over      errors of scores are averaged over the metrics of a category, then over categories, as in the
+                        published code; or over all metrics at once, as in the paper
 
     optimizer.learning_rate     of AdamW, its highest value
     optimizer.schedule          from there to the end of the run: constant, linear to 0, or cosine to 0
@@ -111,6 +113,7 @@ def base() -> ConfigDict:
                 regression=0.5,
                 classification=0.5,
                 tie=0.5,
+                mean_over="categories",
             ),
             optimizer=dict(learning_rate=3e-5, schedule="linear", warmup_updates=0, weight_decay=0.01, clip_norm=1.0),
             epochs=100.0,
@@ -167,4 +170,25 @@ def compact(layers: int) -> ConfigDict:
     config.data.workers = 0
     config.batch.clips = 16
     config.optimizer.schedule = "cosine"
+    return config
+
+
+def with_corpora(train: tuple[str, ...], *more: str) -> tuple[str, ...]:
+    """`data.train` with more corpora, each once."""
+    return tuple(dict.fromkeys((*train, *more)))
+
+
+def by_recipe(config: ConfigDict, recipe: str) -> ConfigDict:
+    """A run of the published `code`, as it is, or by the recipe of the `paper` (arXiv 2601.18438 v1).
+
+    Batches of the paper hold about 400 s, whatever the number of clips; 400 of them is one second each. Its four other
+    corpora are those that the published configuration leaves out.
+    """
+    if recipe not in ("code", "paper"):
+        raise ValueError(f"the recipe is {recipe!r}, must be one of code, paper")
+    if recipe == "paper":
+        more = ("bc19/train", "bvcc/train", "urgent2024-sqa/train", "urgent2025-sqa/train")
+        config.data.train = with_corpora(config.data.train, *more)
+        config.update(updates=20_000, epochs=0.0, batch=dict(seconds=400.0, clips=400))
+        config.update(optimizer=dict(schedule="constant"), loss=dict(mean_over="metrics"))
     return config

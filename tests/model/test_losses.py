@@ -83,3 +83,31 @@ def test_no_label_at_all_is_zero_and_finite():
 
 def test_one_kind_of_label_keeps_its_weight():
     assert float(total_loss(jnp.float32(3.0), jnp.float32(0.0), LossConfig())) == 1.5
+
+
+@pytest.mark.parametrize(
+    ("mean_over", "wanted"),
+    [
+        # Errors by category: (4 + 1) / 2, 9, (1 + 16) / 2, none, 25: their mean.
+        ("categories", (2.5 + 9 + 8.5 + 25) / 4),
+        # The six metrics with labels, alike.
+        ("metrics", (4 + 1 + 9 + 1 + 16 + 25) / 6),
+    ],
+)
+def test_five_categories_by_hand(mean_over: str, wanted: float):
+    """The fifteen metrics of Table 1 as five categories: means over both, or over metrics alone."""
+    categories = [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9], [10, 11, 12], [13], [14]]
+    errors = {0: (2, -2), 4: (1,), 6: (-3, 3), 10: (1,), 11: (4,), 14: (5, -5)}
+    mask, labels = np.zeros((2, 15), bool), np.full((2, 15), np.nan)
+    scores = RNG.normal(size=(2, 15))
+    for metric, values in errors.items():
+        for item, error in enumerate(values):
+            mask[item, metric], labels[item, metric] = True, scores[item, metric] - error
+    config = LossConfig(mean_over=mean_over)
+    weights = metric_weights(mask.sum(0), config.groups(categories))
+    value, sums = absolute_loss(scores, labels, mask, weights, config)
+    assert float(value) == pytest.approx(wanted, rel=1e-5)
+    assert np.asarray(sums)[[0, 4, 14]] == pytest.approx([8, 1, 50], rel=1e-5)
+    # With one category both are the same.
+    one = [list(range(15))]
+    assert config.groups(one) == LossConfig().groups(one) == one

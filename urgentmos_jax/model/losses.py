@@ -6,7 +6,7 @@ of missing labels.
 """
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import jax
@@ -24,6 +24,8 @@ class LossConfig:
             kind keeps its weight.
         regression, classification: Weights of the two errors of a comparison.
         tie: |CMOS| up to which, inclusive, a comparison counts as a tie.
+        mean_over: Errors of scores are averaged within a metric, then over the metrics of a "categories" entry and over
+            the categories, as the published code does; or over all "metrics" at once, as the paper's equation says.
     """
 
     criterion: Literal["squared", "huber"] = "squared"
@@ -33,6 +35,13 @@ class LossConfig:
     regression: float = 0.5
     classification: float = 0.5
     tie: float = 0.5
+    mean_over: Literal["categories", "metrics"] = dataclasses.field(default="categories", metadata={"later": True})
+
+    def groups(self, categories: Sequence[Sequence[int]]) -> list[list[int]]:
+        """Indices of the metrics whose means are averaged together, for `metric_weights`."""
+        if self.mean_over == "categories":
+            return [list(indices) for indices in categories]
+        return [[index for indices in categories for index in indices]]
 
 
 def metric_weights(counts: jax.Array, categories: Iterable[Iterable[int]]) -> jax.Array:
@@ -43,7 +52,7 @@ def metric_weights(counts: jax.Array, categories: Iterable[Iterable[int]]) -> ja
 
     Args:
         counts: [K] labelled items of each metric in the global batch.
-        categories: Indices of the metrics of each category.
+        categories: Indices of the metrics of each category; see `LossConfig.groups`.
     """
     counts = jnp.asarray(counts)
     present = (counts > 0).astype(jnp.float32)

@@ -92,6 +92,8 @@ _FREE = (
     *("mesh.data", "mesh.model", "mesh.fully_sharded", "remat"),
     *("validate_every", "save_every", "log_every", "keep", "best"),
 )
+# Keys that runs from before they existed lack, and what they mean there.
+_LATER = {"loss.mean_over": "categories"}
 
 
 def read_config(values: Mapping[str, Any], *, name: str = "config") -> TrainConfig:
@@ -135,7 +137,7 @@ def _with_sources(values: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """`key: value -> value` of the keys in which two configs would train differently."""
-    a, b = _flat(one), _flat(other)
+    a, b = (_LATER | _flat(values) for values in (one, other))
     return [
         f"{key}: {a.get(key, 'absent')!r} -> {b.get(key, 'absent')!r}"
         for key in sorted(a.keys() | b.keys())

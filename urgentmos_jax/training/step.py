@@ -130,7 +130,7 @@ class TrainStep:
         self._graph, self._config, self._optimizer, self._loss = graph, config, optimizer, loss
         self._layout, self._seed, self._precision = layout, seed, precision
         names = list(config.metrics)
-        self._categories = [[names.index(name) for name in metrics] for metrics in config.categories.values()]
+        self._groups = loss.groups([[names.index(name) for name in metrics] for metrics in config.categories.values()])
         self.abstract = self._abstract(trained)
         shardings = jax.tree.map(lambda x: x.sharding, self.abstract)
         whole = layout.replicated
@@ -233,7 +233,7 @@ class TrainStep:
         scores = module.absolute(features, dropout_key=keys[1])
         stacked = jnp.stack([scores[name].score for name in self._config.metrics], 1)
         labels, mask = clips(batch.labels), clips(batch.label_mask)
-        absolute, sums = absolute_loss(stacked, labels, mask, metric_weights(counts[0], self._categories), self._loss)
+        absolute, sums = absolute_loss(stacked, labels, mask, metric_weights(counts[0], self._groups), self._loss)
         comparative, pair_sums = jnp.zeros(()), jnp.zeros(len(self._config.comparative_metrics))
         if sides == 2 and self._config.comparative_metrics:
             found = module.compare(features, _other_side(features), dropout_key=keys[2])
