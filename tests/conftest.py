@@ -1,6 +1,7 @@
 """Fixtures: golden files, a tiny model folder."""
 
 import os
+import signal
 from importlib import metadata
 from pathlib import Path
 
@@ -19,6 +20,10 @@ import jax
 import pytest
 
 from tests.helpers.corpus import GOLDEN
+
+
+# Tests that stop a run expect Ctrl-C to work; a shell that starts pytest in the background has it ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
