@@ -21,7 +21,6 @@ import pytest
 
 from tests.helpers.corpus import GOLDEN
 
-
 # Tests that stop a run expect Ctrl-C to work; a shell that starts pytest in the background has it ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
