@@ -4,6 +4,7 @@ from urgentmos_jax.lazy import public
 
 __getattr__, __all__ = public(
     __name__,
+    catalogue="ALL_DEGRADATIONS ALL_KINDS",
     degradations="DEGRADATIONS Degradation",
     espeak="synthesize",
     generated="generate",

@@ -14,7 +14,7 @@ from scipy.fft import next_fast_len
 from scipy.signal import butter, correlate, fftconvolve, sosfiltfilt
 
 from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ
-from urgentmos_jax.synthesis.speech_level import active_speech_level
+from urgentmos_jax.synthesis.speech_level import active_speech_level, add_at_snr
 
 KINDS = ("noise", "babble", "mnru", "clipping", "band", "reverberation", "packet_loss", "codec")
 
@@ -58,17 +58,17 @@ class Degradation:
 
 def white_noise(waveform: np.ndarray, snr_db: float, rng: np.random.Generator) -> np.ndarray:
     """Adds white noise at an SNR in dB, speech measured by its active level (ITU-T P.56)."""
-    return _add(waveform, rng.standard_normal(len(waveform)), snr_db)
+    return add_at_snr(waveform, rng.standard_normal(len(waveform)), snr_db)
 
 
 def pink_noise(waveform: np.ndarray, snr_db: float, rng: np.random.Generator) -> np.ndarray:
     """Adds noise whose power falls by 3 dB an octave, at an SNR in dB; see `white_noise`."""
-    return _add(waveform, _coloured(len(waveform), 0.5, rng), snr_db)
+    return add_at_snr(waveform, coloured_noise(len(waveform), 0.5, rng), snr_db)
 
 
 def brown_noise(waveform: np.ndarray, snr_db: float, rng: np.random.Generator) -> np.ndarray:
     """Adds noise whose power falls by 6 dB an octave, at an SNR in dB; see `white_noise`."""
-    return _add(waveform, _coloured(len(waveform), 1, rng), snr_db)
+    return add_at_snr(waveform, coloured_noise(len(waveform), 1, rng), snr_db)
 
 
 def babble(waveform: np.ndarray, snr_db: float, rng: np.random.Generator, talkers: Sequence[np.ndarray]) -> np.ndarray:
@@ -79,7 +79,7 @@ def babble(waveform: np.ndarray, snr_db: float, rng: np.random.Generator, talker
     for talker in talkers:
         gain = 10 ** (-active_speech_level(talker) / 20)
         mix += gain * np.resize(np.roll(talker, -rng.integers(len(talker))), len(waveform))
-    return _add(waveform, mix, snr_db)
+    return add_at_snr(waveform, mix, snr_db)
 
 
 def mnru(waveform: np.ndarray, q_db: float, rng: np.random.Generator) -> np.ndarray:
@@ -159,13 +159,7 @@ def opus(waveform: np.ndarray, kbps: float, rng: np.random.Generator) -> np.ndar
     return _coded(waveform, "OGG", "OPUS", (256 - kbps) / (256 - 6))
 
 
-def _add(waveform: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:
-    """Adds noise [T], scaled so that its RMS lies `snr_db` below the active speech."""
-    rms = 10 ** ((active_speech_level(waveform) - snr_db) / 20)
-    return waveform + noise * (rms / np.sqrt(np.mean(noise**2)))
-
-
-def _coloured(samples: int, slope: float, rng: np.random.Generator) -> np.ndarray:
+def coloured_noise(samples: int, slope: float, rng: np.random.Generator) -> np.ndarray:
     """Returns noise [samples] with an amplitude proportional to frequency^-slope, and none below 20 Hz."""
     length = next_fast_len(samples, real=True)
     spectrum = np.fft.rfft(rng.standard_normal(length))
@@ -196,11 +190,20 @@ def _coded(
     soundfile.write(file, waveform, SAMPLE_RATE_HZ, format=container, subtype=codec, **how)
     file.seek(0)
     decoded, _ = soundfile.read(file, dtype="float32")
+    return without_delay(decoded, waveform)
+
+
+def without_delay(decoded: np.ndarray, waveform: np.ndarray) -> np.ndarray:
+    """Shifts a codec's output to where it correlates most with its input [T], by at most 0.2 s; returns [T]."""
     lags = np.arange(1 - len(waveform), len(decoded))
     likeness = np.where(np.abs(lags) <= _MAX_CODEC_DELAY, correlate(decoded, waveform, method="fft"), -np.inf)
-    lag = int(lags[likeness.argmax()])
-    decoded = np.pad(decoded, (max(-lag, 0), len(waveform)))
-    return decoded[max(lag, 0) :][: len(waveform)]
+    return shifted(decoded, int(lags[likeness.argmax()]), len(waveform))
+
+
+def shifted(decoded: np.ndarray, delay: int, samples: int) -> np.ndarray:
+    """Removes a delay in samples, which may be negative, and cuts or fills with zeros to [samples]."""
+    decoded = np.pad(decoded, (max(-delay, 0), samples))
+    return decoded[max(delay, 0) :][:samples]
 
 
 DEGRADATIONS: dict[str, Degradation] = {

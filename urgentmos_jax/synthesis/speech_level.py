@@ -1,4 +1,4 @@
-"""Active speech level: the level of speech without its pauses."""
+"""Active speech level: the level of speech without its pauses, and what is set by it."""
 
 import numpy as np
 from scipy.signal import lfilter
@@ -8,6 +8,8 @@ from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ
 _TIME_CONSTANT_S = 0.03
 _HANGOVER_S = 0.2
 _MARGIN_DB = 15.9
+_NOMINAL_DB = -26
+_MAX_PEAK = 0.99
 
 
 def active_speech_level(waveform: np.ndarray) -> float:
@@ -38,3 +40,18 @@ def active_speech_level(waveform: np.ndarray) -> float:
         levels.append(10 * np.log10(energy / active))
         excesses.append(levels[-1] - 20 * np.log10(threshold))
     return float(np.interp(_MARGIN_DB, np.minimum.accumulate(excesses)[::-1], levels[::-1]))
+
+
+def add_at_snr(waveform: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:
+    """Adds noise [T] to [T], scaled so that its RMS lies `snr_db` below the active speech."""
+    rms = 10 ** ((active_speech_level(waveform) - snr_db) / 20)
+    return waveform + noise * (rms / np.sqrt(np.mean(noise**2)))
+
+
+def nominal_gain(waveform: np.ndarray) -> float:
+    """Returns the gain that brings [T] to -26 dB, the level at which ITU-T P.830 has codecs tested.
+
+    Lower where the peak would exceed full scale, and 1 for a waveform of zeros.
+    """
+    peak = float(np.abs(waveform).max(initial=0))
+    return min(10 ** ((_NOMINAL_DB - active_speech_level(waveform)) / 20), _MAX_PEAK / peak) if peak else 1.0
