@@ -10,6 +10,7 @@ from urgentmos_jax.lazy import public
 __getattr__, __all__ = public(
     __name__,
     compact="Compact CompactConfig",
+    distill_mos="DistillMOS DistillMOSConfig",
     encoder="Architecture Encoder",
     qwen3_omni="Qwen3Omni Qwen3OmniConfig",
     registry="ENCODERS make_encoder",

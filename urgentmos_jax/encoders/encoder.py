@@ -44,6 +44,11 @@ class Architecture:
         """Samples at 16 kHz of the longest clip, None where there is no limit."""
         return None
 
+    @property
+    def segment_frames(self) -> int | None:
+        """Frames of a segment, where the frames are those of overlapping segments, one after another; else None."""
+        return None
+
     def computed_samples(self, samples: int) -> int:
         """Samples that a row of so many costs."""
         return samples

@@ -15,7 +15,7 @@ from flax import nnx
 from urgentmos_jax.encoders.encoder import Architecture, Encoder, Options
 from urgentmos_jax.encoders.log_mel import HOP_SAMPLES, whisper_log_mel
 from urgentmos_jax.nn.attention import PreNormLayer
-from urgentmos_jax.nn.blocks import gelu, layer_norm, linear, sinusoids
+from urgentmos_jax.nn.blocks import Conv2d, gelu, layer_norm, linear, sinusoids
 from urgentmos_jax.nn.masking import length_mask
 from urgentmos_jax.nn.stack import LayerStack, stack_flops
 
@@ -92,7 +92,8 @@ class Qwen3Omni(Encoder):
     def __init__(self, config: Qwen3OmniConfig, *, rngs: nnx.Rngs):
         self.config = config
         width, channels, bins = config.hidden_size, config.stem_channels, config.mel_bins
-        self.stem = nnx.List(HalvingConv2d(inputs, channels, rngs=rngs) for inputs in (1, channels, channels))
+        halving: dict[str, Any] = {"stride": (2, 2), "padding": ((1, 1), (1, 1))}
+        self.stem = nnx.List(Conv2d(inputs, channels, **halving, rngs=rngs) for inputs in (1, channels, channels))
         self.stem_out = linear(channels * halved(bins), width, bias=False, rngs=rngs)
         build = functools.partial(PreNormLayer, width, config.num_attention_heads, config.intermediate_size)
         self.layers = LayerStack(build, config.num_hidden_layers, rngs=rngs)
@@ -142,23 +143,6 @@ class Qwen3Omni(Encoder):
 
     def _final(self, h: jax.Array) -> jax.Array:
         return self.project_out(gelu(self.project_in(self.norm(h))))
-
-
-class HalvingConv2d(nnx.Module):
-    """3 x 3 convolution with stride 2 and one zero around, [B, time, bins, channels]."""
-
-    def __init__(self, inputs: int, outputs: int, *, rngs: nnx.Rngs):
-        self.kernel = nnx.Param(nnx.initializers.he_normal()(rngs.params(), (3, 3, inputs, outputs)))
-        self.bias = nnx.Param(jnp.zeros(outputs))
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """[B, T, F, inputs] -> [B, (T + 1) // 2, (F + 1) // 2, outputs]."""
-        kernel = self.kernel[...]
-        padding = [(1, 1), (1, 1)]
-        y = jax.lax.conv_general_dilated(
-            x.astype(kernel.dtype), kernel, (2, 2), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
-        return y + self.bias[...]
 
 
 def halved(length: Any) -> Any:

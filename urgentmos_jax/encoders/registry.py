@@ -4,6 +4,7 @@ import jax
 from flax import nnx
 
 from urgentmos_jax.encoders.compact import Compact
+from urgentmos_jax.encoders.distill_mos import DistillMOS
 from urgentmos_jax.encoders.encoder import Architecture, Encoder
 from urgentmos_jax.encoders.qwen3_omni import Qwen3Omni
 from urgentmos_jax.encoders.wav2vec2 import Wav2Vec2
@@ -17,6 +18,7 @@ ENCODERS: dict[str, type[Encoder]] = {
     "qwen2_audio_encoder": Whisper,
     "qwen3_omni_moe_audio_encoder": Qwen3Omni,
     "compact": Compact,
+    "distill_mos": DistillMOS,
 }
 
 

@@ -66,7 +66,8 @@ def clip_flops(config: ModelConfig, samples: int) -> float:
     """Operations for the scores of a clip at 16 kHz, unpadded: two a multiply-add; softmax and norms are left out."""
     total = sum(encoder.architecture.flops(samples) for encoder in config.encoders)
     frames = _frames(config, samples)
-    total += 2 * frames * sum(config.encoder_widths) * config.width
+    if config.fusion:
+        total += 2 * frames * sum(config.encoder_widths) * config.width
     return total + sum(stack_flops(one.layers, config.width, one.feedforward, frames) for one in _stacks(config))
 
 

@@ -34,12 +34,19 @@ def range_activation(x: jax.Array, minimum: float, maximum: float) -> jax.Array:
 
 
 class AbsoluteHead(nnx.Module):
-    """Score of a clip and of each of its frames, in one metric."""
+    """Score of a clip and of each of its frames, in one metric.
 
-    def __init__(self, width: int, metric: Metric, config: HeadConfig, *, rngs: nnx.Rngs):
+    Where the frames are those of segments, one after another, each segment is pooled and scored by itself, and the
+    score of the clip is the mean over its segments.
+    """
+
+    def __init__(
+        self, width: int, metric: Metric, config: HeadConfig, *, segment_frames: int | None = None, rngs: nnx.Rngs
+    ):
         if not metric.minimum < metric.maximum:
             raise ValueError(f"the range of a metric is {metric.minimum} to {metric.maximum}")
         self.metric = metric
+        self.segment_frames = segment_frames
         self.encoder = transformer(width, config.transformer, rngs=rngs) if config.transformer else None
         self.pool = pooling(config.pooling, width, rngs=rngs)
         self.score = linear(width, 1, rngs=rngs)
@@ -50,8 +57,17 @@ class AbsoluteHead(nnx.Module):
         """Scores [B], frame scores [B, L] and weights of the frames [B, L], float32, of features [B, L, D]."""
         if self.encoder is not None:
             x = self.encoder(x, mask, dropout_key=dropout_key)
-        pooled, frames, weights = self.pool(x, mask)
-        return self._activate(pooled), self._activate(frames), weights
+        if self.segment_frames is None:
+            pooled, frames, weights = self.pool(x, mask)
+            return self._activate(pooled), self._activate(frames), weights
+        rows, size = mask.shape
+        segments = mask.reshape(-1, self.segment_frames)
+        pooled, frames, weights = self.pool(x.reshape(*segments.shape, -1), segments)
+        part = segments.any(1).reshape(rows, -1)
+        part = part / jnp.maximum(part.sum(1, keepdims=True), 1)
+        score = (part * self._activate(pooled).reshape(part.shape)).sum(1)
+        weights = weights.reshape(*part.shape, -1) * part[..., None]
+        return score, self._activate(frames).reshape(rows, size), weights.reshape(rows, size)
 
     def _activate(self, x: jax.Array) -> jax.Array:
         y = self.score(x)[..., 0].astype(jnp.float32)

@@ -1,5 +1,6 @@
-"""Pooling of frames to one vector a clip: mean, attentive, metric token (paper section 3; design names)."""
+"""Pooling of frames to one vector a clip: mean, attentive, feed-forward, metric token (paper section 3)."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import jax
@@ -10,7 +11,7 @@ from urgentmos_jax.nn.attention import Attention
 from urgentmos_jax.nn.blocks import layer_norm, linear
 from urgentmos_jax.nn.masking import masked_mean
 
-Pooling = Literal["mean", "attentive", "metric_token"]
+Pooling = Literal["mean", "attentive", "feed_forward", "metric_token"]
 
 
 def pooling(kind: Pooling, width: int, *, rngs: nnx.Rngs) -> nnx.Module:
@@ -19,7 +20,12 @@ def pooling(kind: Pooling, width: int, *, rngs: nnx.Rngs) -> nnx.Module:
     Called as `pool(x [B, L, D], mask [B, L])`, it returns the pooled vector [B, D], the frames as they entered the
     pool [B, L, D] and the weight of each frame [B, L] (float32, 0 on padding).
     """
-    kinds = {"mean": MeanPooling, "attentive": AttentivePooling, "metric_token": MetricTokenPooling}
+    kinds: dict[str, Callable[..., nnx.Module]] = {
+        "mean": MeanPooling,
+        "attentive": AttentivePooling,
+        "feed_forward": FeedForwardPooling,
+        "metric_token": MetricTokenPooling,
+    }
     return kinds[kind](width, rngs=rngs)
 
 
@@ -46,10 +52,26 @@ class AttentivePooling(nnx.Module):
 
     def __call__(self, x: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """See `pooling`."""
-        scores = self.score_out(jnp.tanh(self.score_in(x)))[..., 0].astype(jnp.float32)
-        scores = jnp.where(mask, scores, jnp.finfo(jnp.float32).min)
-        weights = jnp.where(mask, jax.nn.softmax(scores, axis=-1), 0)
-        return jnp.einsum("bl,bld->bd", weights.astype(x.dtype), jnp.where(mask[..., None], x, 0)), x, weights
+        return weighted(x, self.score_out(jnp.tanh(self.score_in(x))), mask)
+
+
+class FeedForwardPooling(nnx.Module):
+    """Weights from the frame itself: Linear to twice the width, ReLU, Linear, softmax (of NISQA and Distill-MOS)."""
+
+    def __init__(self, width: int, *, rngs: nnx.Rngs):
+        self.score_in = linear(width, 2 * width, rngs=rngs)
+        self.score_out = linear(2 * width, 1, rngs=rngs)
+
+    def __call__(self, x: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """See `pooling`."""
+        return weighted(x, self.score_out(jax.nn.relu(self.score_in(x))), mask)
+
+
+def weighted(x: jax.Array, scores: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """What a pooling returns for frames [B, L, D] of these scores [B, L, 1], by a masked softmax."""
+    scores = jnp.where(mask, scores[..., 0].astype(jnp.float32), jnp.finfo(jnp.float32).min)
+    weights = jnp.where(mask, jax.nn.softmax(scores, axis=-1), 0)
+    return jnp.einsum("bl,bld->bd", weights.astype(x.dtype), jnp.where(mask[..., None], x, 0)), x, weights
 
 
 class MetricTokenPooling(nnx.Module):

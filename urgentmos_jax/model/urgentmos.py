@@ -61,6 +61,8 @@ class ModelConfig:
         category: Transformer encoder of each category, or None.
         absolute: Absolute heads.
         comparative: CMOS heads.
+        fusion: Whether the encoders' features are projected and normed; without, the heads take those of the only
+            encoder as they are, and `width` is its own.
     """
 
     encoders: tuple[EncoderConfig, ...]
@@ -70,12 +72,17 @@ class ModelConfig:
     category: TransformerConfig | None = dataclasses.field(default_factory=TransformerConfig)
     absolute: HeadConfig = dataclasses.field(default_factory=HeadConfig)
     comparative: HeadConfig = dataclasses.field(default_factory=HeadConfig)
+    fusion: bool = dataclasses.field(default=True, metadata={"later": True})
 
     def __post_init__(self) -> None:
         names = [name for metrics in self.categories.values() for name in metrics]
         if not self.encoders or not names or not all(self.categories.values()) or len(set(names)) < len(names):
             text = "a model has at least one encoder, each category a metric, and no metric is in two of them"
             raise ValueError(text)
+        if not self.fusion and self.encoder_widths != [self.width]:
+            raise ValueError(f"without fusion a model has one encoder, and width is its {self.encoder_widths}")
+        if len(self.encoders) > 1 and any(one.architecture.segment_frames for one in self.encoders):
+            raise ValueError("overlapping segments cannot be fused with another encoder's frames; take segments apart")
 
     @property
     def encoder_widths(self) -> list[int]:
@@ -94,6 +101,11 @@ class ModelConfig:
     def comparative_metrics(self) -> tuple[str, ...]:
         """Names of the metrics with a CMOS head, in order."""
         return tuple(name for name, metric in self.metrics.items() if metric.comparative)
+
+    @property
+    def segment_frames(self) -> int | None:
+        """Frames of a segment, where the features are those of overlapping segments, one after another; else None."""
+        return self.encoders[0].architecture.segment_frames
 
     def category_of(self, metric: str) -> str:
         """Category of a metric."""
@@ -138,14 +150,17 @@ class UrgentMOS(nnx.Module):
             nnx.Param(jnp.zeros(one.architecture.state_count)) if one.layer_aggregation else None
             for one in config.encoders
         )
-        self.fusion = Fusion(config.encoder_widths, width, rngs=rngs)
+        self.fusion = Fusion(config.encoder_widths, width, rngs=rngs) if config.fusion else None
         self.shared = transformer(width, config.shared, rngs=rngs) if config.shared else None
         stack = config.category
         self.categories = nnx.Dict(
             {name: transformer(width, stack, rngs=rngs) if stack else None for name in config.categories}
         )
         self.absolute_heads = nnx.Dict(
-            {name: AbsoluteHead(width, metric, config.absolute, rngs=rngs) for name, metric in config.metrics.items()}
+            {
+                name: AbsoluteHead(width, metric, config.absolute, segment_frames=config.segment_frames, rngs=rngs)
+                for name, metric in config.metrics.items()
+            }
         )
         self.cmos_heads = nnx.Dict(
             {name: CMOSHead(width, config.comparative, rngs=rngs) for name in config.comparative_metrics}
@@ -188,7 +203,8 @@ class UrgentMOS(nnx.Module):
             mix = None if weights is None else jax.nn.softmax(weights[...])
             if states is not None and index in states:
                 n = setting.architecture.frame_lengths(lengths)
-                x = states[index].astype(self.fusion.project.kernel[...].dtype)
+                x = states[index]
+                x = x if self.fusion is None else x.astype(self.fusion.project.kernel[...].dtype)
                 x = x if mix is None else jnp.einsum("s,bsld->bld", mix, x)
             else:
                 if waveform is None:
@@ -198,7 +214,7 @@ class UrgentMOS(nnx.Module):
                 x = x if mix is not None else scale_gradient(x, scale)
             features.append(x)
             frames.append(n)
-        x, longest = self.fusion(features, frames)
+        x, longest = (features[0], frames[0]) if self.fusion is None else self.fusion(features, frames)
         mask = length_mask(longest, x.shape[1])
         if self.shared is not None:
             x = self.shared(x, mask, dropout_key=next(keys))

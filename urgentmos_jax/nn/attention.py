@@ -1,4 +1,4 @@
-"""Multi-head attention, and the transformer layer with its norms first that the encoders build on it."""
+"""Multi-head attention, and the transformer layers built on it: norms first, and norms last."""
 
 import jax
 import jax.numpy as jnp
@@ -93,3 +93,24 @@ class PreNormLayer(nnx.Module):
         attended, _ = self.attention(z, z, mask=mask)
         h = h + dropout(attended, self.rate, keys[0])
         return h + dropout(self.feed_out(gelu(self.feed_in(self.feed_norm(h)))), self.rate, keys[1])
+
+
+class PostNormLayer(nnx.Module):
+    """`torch.nn.TransformerEncoderLayer` at its defaults: attention and feed-forward (ReLU), each with dropout,
+    residual and norm behind it."""
+
+    def __init__(self, width: int, heads: int, feedforward: int, *, dropout: float = 0.0, rngs: nnx.Rngs):
+        self.rate = dropout
+        self.attention = Attention(width, heads, rngs=rngs)
+        self.attention_norm = layer_norm(width, rngs=rngs)
+        self.feed_in = linear(width, feedforward, rngs=rngs)
+        self.feed_out = linear(feedforward, width, rngs=rngs)
+        self.feed_norm = layer_norm(width, rngs=rngs)
+
+    def __call__(self, h: jax.Array, mask: jax.Array | None, *, dropout_key: jax.Array | None = None) -> jax.Array:
+        """[B, L, D], mask [B, L] (None: all frames are valid) -> [B, L, D]."""
+        keys = split_key(dropout_key, 4)
+        attended, _ = self.attention(h, h, mask=mask, dropout_rate=self.rate, dropout_key=keys[0])
+        h = self.attention_norm(h + dropout(attended, self.rate, keys[1]))
+        inner = dropout(jax.nn.relu(self.feed_in(h)), self.rate, keys[2])
+        return self.feed_norm(h + dropout(self.feed_out(inner), self.rate, keys[3]))

@@ -97,3 +97,28 @@ class Conv1d(nnx.Module):
         shapes: dict[str, Any] = {"dimension_numbers": ("NWC", "WIO", "NWC"), "feature_group_count": self.groups}
         y = jax.lax.conv_general_dilated(x.astype(kernel.dtype), kernel, (self.stride,), (self.padding,), **shapes)
         return y if self.bias is None else y + self.bias[...]
+
+
+class Conv2d(nnx.Module):
+    """3 x 3 convolution over [B, time, frequency, channels], with torch's explicit padding."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        stride: tuple[int, int],
+        padding: tuple[tuple[int, int], tuple[int, int]],
+        rngs: nnx.Rngs,
+    ):
+        self.stride, self.padding = stride, padding
+        self.kernel = nnx.Param(nnx.initializers.he_normal()(rngs.params(), (3, 3, inputs, outputs)))
+        self.bias = nnx.Param(jnp.zeros(outputs))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, T, F, inputs] -> [B, T', F', outputs], each size (size + padding - 3) // stride + 1."""
+        kernel = self.kernel[...]
+        y = jax.lax.conv_general_dilated(
+            x.astype(kernel.dtype), kernel, self.stride, self.padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+        return y + self.bias[...]

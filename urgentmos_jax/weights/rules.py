@@ -69,6 +69,30 @@ def conv(key: str, target: str, *, bias: bool = True) -> list[Rule]:
     return [*rules, Rule(f"{key}.bias", f"{target}.bias")] if bias else rules
 
 
+def attention(key: str, target: str, layer: int | None = None) -> list[Rule]:
+    """torch.nn.MultiheadAttention, whose three input projections are one tensor."""
+    rules = dense(f"{key}.out_proj", f"{target}.out", layer=layer)
+    for theirs, ours in (("weight", "kernel"), ("bias", "bias")):
+        targets = tuple(f"{target}.{part}.{ours}" for part in ("query", "key", "value"))
+        rules.append(
+            Rule(f"{key}.in_proj_{theirs}", targets, lambda x: tuple(part.T for part in np.split(x, 3)), layer)
+        )
+    return rules
+
+
+def transformer_layers(key: str, target: str, count: int) -> list[Rule]:
+    """torch.nn.TransformerEncoder -> a stack of `PostNormLayer`."""
+    rules: list[Rule] = []
+    for i in range(count):
+        layer, stacked = f"{key}.layers.{i}", f"{target}.stacked"
+        rules += attention(f"{layer}.self_attn", f"{stacked}.attention", i)
+        rules += norm(f"{layer}.norm1", f"{stacked}.attention_norm", layer=i)
+        rules += dense(f"{layer}.linear1", f"{stacked}.feed_in", layer=i)
+        rules += dense(f"{layer}.linear2", f"{stacked}.feed_out", layer=i)
+        rules += norm(f"{layer}.norm2", f"{stacked}.feed_norm", layer=i)
+    return rules
+
+
 def flat_state(module: nnx.Module) -> dict[str, nnx.Param]:
     """Parameters of a module (real or abstract) by dotted path."""
     state = nnx.state(module, nnx.Param)

@@ -21,11 +21,23 @@ from urgentmos_jax.model.pooling import Pooling
 from urgentmos_jax.model.transformer import TransformerConfig
 from urgentmos_jax.model.urgentmos import EncoderConfig, ModelConfig, UrgentMOS
 from urgentmos_jax.schema import find_faults
+from urgentmos_jax.weights.distill_mos import ORIGIN as DISTILL_MOS_ORIGIN
+from urgentmos_jax.weights.distill_mos import is_distill_mos, read_distill_mos
 from urgentmos_jax.weights.encoder_folder import find_config
 from urgentmos_jax.weights.huggingface.family import Family
 from urgentmos_jax.weights.huggingface.registry import FAMILIES
 from urgentmos_jax.weights.published import PUBLISHED_ENCODERS
-from urgentmos_jax.weights.rules import Rule, WeightsError, assemble, dense, fill, flat_state, norm
+from urgentmos_jax.weights.rules import (
+    Rule,
+    WeightsError,
+    assemble,
+    attention,
+    dense,
+    fill,
+    flat_state,
+    norm,
+    transformer_layers,
+)
 from urgentmos_jax.weights.torch_zip import read_torch_file
 
 # The sizes published for these were read from their own config.json, so that it need not be downloaded.
@@ -67,6 +79,9 @@ def read_checkpoint(path: str | Path, encoders: Sequence[str | Path] = ()) -> Ch
     """
     path = Path(path)
     content = read_torch_file(path)
+    if is_distill_mos(content):
+        module = read_distill_mos(content["model"], origin=str(path))
+        return Checkpoint(module, "squared", {**DISTILL_MOS_ORIGIN, "sha256": file_hash(path)})
     if not isinstance(content, dict) or not all(isinstance(content.get(key), dict) for key in ("model", "config")):
         raise ValueError(f"{path}: no UrgentMOS checkpoint, it has no `model` (weights) and `config`")
     tensors = content["model"]
@@ -110,7 +125,7 @@ def checkpoint_rules(module: UrgentMOS) -> list[Rule]:
     for name in config.comparative_metrics:
         key, target = f"metric2comparative_score_predictor.{name}", f"cmos_heads.{name}"
         rules += _transformer(f"{key}.encoder", f"{target}.encoder", config.comparative.transformer)
-        rules += _attention(f"{key}.cross_attn", f"{target}.cross")
+        rules += attention(f"{key}.cross_attn", f"{target}.cross")
         rules += _pooling(f"{key}.pooler", f"{target}.pool", config.comparative.pooling)
         rules += dense(f"{key}.regression_head", f"{target}.regression")
         rules += dense(f"{key}.classification_head", f"{target}.classification")
@@ -121,28 +136,8 @@ def _families(module: UrgentMOS) -> list[Family]:
     return [FAMILIES[encoder.config.model_type] for encoder in module.encoders]
 
 
-def _attention(key: str, target: str, layer: int | None = None) -> list[Rule]:
-    """torch.nn.MultiheadAttention, whose three input projections are one tensor."""
-    rules = dense(f"{key}.out_proj", f"{target}.out", layer=layer)
-    for theirs, ours in (("weight", "kernel"), ("bias", "bias")):
-        targets = tuple(f"{target}.{part}.{ours}" for part in ("query", "key", "value"))
-        rules.append(
-            Rule(f"{key}.in_proj_{theirs}", targets, lambda x: tuple(part.T for part in np.split(x, 3)), layer)
-        )
-    return rules
-
-
 def _transformer(key: str, target: str, config: TransformerConfig | None) -> list[Rule]:
-    """torch.nn.TransformerEncoder."""
-    rules: list[Rule] = []
-    for i in range(config.layers if config else 0):
-        layer, stacked = f"{key}.layers.{i}", f"{target}.stacked"
-        rules += _attention(f"{layer}.self_attn", f"{stacked}.attention", i)
-        rules += norm(f"{layer}.norm1", f"{stacked}.attention_norm", layer=i)
-        rules += dense(f"{layer}.linear1", f"{stacked}.feed_in", layer=i)
-        rules += dense(f"{layer}.linear2", f"{stacked}.feed_out", layer=i)
-        rules += norm(f"{layer}.norm2", f"{stacked}.feed_norm", layer=i)
-    return rules
+    return transformer_layers(key, target, config.layers) if config else []
 
 
 def _pooling(key: str, target: str, kind: str) -> list[Rule]:
@@ -151,8 +146,8 @@ def _pooling(key: str, target: str, kind: str) -> list[Rule]:
         return dense(f"{key}.score.0", f"{target}.score_in") + scores
     if kind == "metric_token":
         norms = norm(f"{key}.norm_q", f"{target}.token_norm") + norm(f"{key}.norm_x", f"{target}.frame_norm")
-        attention = _attention(f"{key}.attn", f"{target}.attention")
-        return [Rule(f"{key}.metric_token", f"{target}.token"), *norms, *attention]
+        attended = attention(f"{key}.attn", f"{target}.attention")
+        return [Rule(f"{key}.metric_token", f"{target}.token"), *norms, *attended]
     return []
 
 
