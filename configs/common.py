@@ -24,6 +24,9 @@ line: `--config.batch.seconds=200`, `--config.data.train='("a/train", "b/train")
     model.encoders      by a name of your own, each with
         pretrained          Hugging Face folder or hub id, also `owner/name@revision`; or
         architecture        `model_type` and sizes, with random weights
+        own_length          beside `pretrained`, may be left out: True, and a Whisper encoder attends to the clip alone,
+                            which then costs what it is long; False, to its window of 30 s, as in the pretraining. With
+                            random weights a key of `architecture`
         layer_aggregation   weighted sum of all hidden states, or the last layer
         freeze              training leaves its weights as they are
         gradient_scale      factor on the gradient into an encoder that is trained
@@ -73,6 +76,8 @@ from ml_collections import ConfigDict
 
 from urgentmos_jax.manifests.skipping import MAX_BAD_FRACTION
 from urgentmos_jax.metrics import CATALOGUE
+from urgentmos_jax.schema import as_json
+from urgentmos_jax.weights.published import PUBLISHED_ENCODERS
 
 
 def base() -> ConfigDict:
@@ -136,14 +141,33 @@ def metrics(*names: str, comparative: bool = False) -> dict[str, Any]:
     }
 
 
-def frozen(pretrained: str, *, layer_aggregation: bool = True, dtype: str = "float32") -> dict[str, Any]:
-    """A pretrained encoder that is not trained, without dropout of its own."""
-    return dict(
+def frozen(
+    pretrained: str, *, layer_aggregation: bool = True, dtype: str = "float32", own_length: bool | None = None
+) -> dict[str, Any]:
+    """A pretrained encoder that is not trained, without dropout of its own.
+
+    `| dict(freeze=False)` trains it; `own_length=True` is for Whisper's.
+    """
+    stated = {} if own_length is None else dict(own_length=own_length)
+    return stated | dict(
         pretrained=pretrained,
         layer_aggregation=layer_aggregation,
         freeze=True,
         gradient_scale=0.1,
         dtype=dtype,
+        noise=False,
+    )
+
+
+def whisper(size: str) -> dict[str, Any]:
+    """Whisper's encoder with random weights, tiny (8 M parameters) or base (21 M), that hears a clip's own length."""
+    architecture = as_json(PUBLISHED_ENCODERS[f"openai/whisper-{size}"]) | dict(own_length=True)
+    return dict(
+        architecture=architecture,
+        layer_aggregation=True,
+        freeze=False,
+        gradient_scale=1.0,
+        dtype="float32",
         noise=False,
     )
 

@@ -15,6 +15,8 @@ from urgentmos_jax.model.urgentmos import EncoderConfig, ModelConfig, UrgentMOS
 from urgentmos_jax.scoring.model import Model
 from urgentmos_jax.weights.rules import fill, flat_state
 
+# Ending of the kinds of Whisper's that attend to the clip alone.
+OWN_LENGTH = "-own-length"
 SAMPLES = (18001, 9601, 401, 5200, 18001, 9601, 5200, 719)
 
 
@@ -22,8 +24,9 @@ def architecture(kind: str) -> Architecture:
     layers = dict(hidden_size=24, num_hidden_layers=2, num_attention_heads=3, intermediate_size=40)
     if kind == "compact":
         return CompactConfig(**layers)
-    if kind in ("whisper", "qwen2_audio_encoder"):
-        return WhisperConfig(kind, mel_bins=80, max_frames=100, **layers)
+    if kind.startswith(("whisper", "qwen2_audio_encoder")):
+        name = kind.removesuffix(OWN_LENGTH)
+        return WhisperConfig(name, mel_bins=80, max_frames=100, own_length=kind != name, **layers)
     if kind == "qwen3_omni":
         # The longest clips have several chunks and as many windows.
         return Qwen3OmniConfig(mel_bins=24, output_dim=20, stem_channels=6, chunk=100, window=100, **layers)

@@ -9,14 +9,15 @@ from hypothesis import strategies as st
 
 from tests.helpers.corpus import speech_like
 from tests.helpers.counting import count_encoded
-from tests.helpers.models import FUSED, SAMPLES, on_one_device, random_module
+from tests.helpers.models import FUSED, OWN_LENGTH, SAMPLES, on_one_device, random_module
 from urgentmos_jax.encoders.conv_stem import TimeNorm
 from urgentmos_jax.scoring.model import Model
 
 TOLERANCE = 1e-4
 
 
-KINDS = ["group", "compact", *(pytest.param(kind, marks=pytest.mark.slow) for kind in (*FUSED, "fused"))]
+OWN = [f"{kind}{OWN_LENGTH}" for kind in ("whisper", "qwen2_audio_encoder")]
+KINDS = ["group", "compact", *(pytest.param(kind, marks=pytest.mark.slow) for kind in (*FUSED, "fused", *OWN))]
 
 
 @pytest.fixture(scope="module", params=KINDS)

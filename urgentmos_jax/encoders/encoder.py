@@ -24,6 +24,16 @@ class Architecture:
         """The same encoder without train-time regularisation."""
         return self
 
+    def with_own_length(self, own_length: bool | None) -> "Architecture":
+        """The same encoder with the key `own_length` of Whisper's; None leaves it as it is.
+
+        Raises:
+            ValueError: the family has no such key.
+        """
+        if own_length is None:
+            return self
+        raise ValueError(f"own_length is a key of Whisper's encoders, {self.model_type} has no such; leave it out")
+
     @property
     def output_width(self) -> int:
         """Features of a frame of the last layer; those of a hidden state are `hidden_size`."""

@@ -3,6 +3,9 @@
 Both hear a window of 30 s: a shorter clip is padded with zeros, and these are attended to, as in the pretraining. So a
 clip's features never depend on its batch, and a short clip costs as much as a long one. Numbers follow transformers
 5.23.
+
+With `own_length` the layers attend to the frames of the clip alone, which then costs what it is long. What enters them
+is what enters them in the window: the convolutions of the last frame reach into the silence behind the clip.
 """
 
 import dataclasses
@@ -30,6 +33,7 @@ class WhisperConfig(Architecture):
         mel_bins: Bins of the log-mel front end, 80 or 128.
         hidden_size, num_hidden_layers, num_attention_heads, intermediate_size: Of the layers.
         max_frames: Frames of the window before pooling, 20 ms each (`max_source_positions`).
+        own_length: Whether the layers attend to the clip alone, or to the whole window.
     """
 
     model_type: Literal["whisper", "qwen2_audio_encoder"]
@@ -39,6 +43,10 @@ class WhisperConfig(Architecture):
     num_attention_heads: int
     intermediate_size: int
     max_frames: int = 1500
+    own_length: bool = dataclasses.field(default=False, metadata={"later": True})
+
+    def with_own_length(self, own_length: bool | None) -> "WhisperConfig":
+        return self if own_length is None else dataclasses.replace(self, own_length=own_length)
 
     @property
     def pooled(self) -> bool:
@@ -54,18 +62,26 @@ class WhisperConfig(Architecture):
         return 2 * HOP_SAMPLES * self.max_frames
 
     def computed_samples(self, samples: int) -> int:
-        return self.max_samples  # Of the window, whatever the row has.
+        return samples if self.own_length else self.max_samples
+
+    def layer_lengths(self, samples: Any) -> Any:
+        """Frames of clips of so many samples in the layers, before pooling."""
+        # ceil(samples / 160) mel frames; the second convolution takes every other one.
+        return (-(-samples // HOP_SAMPLES) - 1) // 2 + 1
 
     def frame_lengths(self, samples: Any) -> Any:
-        # ceil(samples / 160) mel frames; the second convolution takes every other one.
-        frames = (-(-samples // HOP_SAMPLES) - 1) // 2 + 1
+        frames = self.layer_lengths(samples)
         return frames // 2 if self.pooled else frames
 
+    def computed_frames(self, samples: int) -> int:
+        """Frames that the layers compute for a row of so many samples."""
+        return self.layer_lengths(samples) if self.own_length else self.max_frames
+
     def stem_values(self, samples: int) -> int:
-        return 2 * 2 * self.max_frames * self.hidden_size  # In and out of the first GELU.
+        return 2 * 2 * self.computed_frames(samples) * self.hidden_size  # In and out of the first GELU.
 
     def flops(self, samples: int) -> float:
-        width, frames = self.hidden_size, self.max_frames
+        width, frames = self.hidden_size, self.computed_frames(samples)
         convolutions = 2 * 3 * width * (2 * frames * self.mel_bins + frames * width)
         return convolutions + stack_flops(self.num_hidden_layers, width, self.intermediate_size, frames)
 
@@ -96,17 +112,21 @@ class Whisper(Encoder):
             ValueError: rows longer than the window.
         """
         options["dropout_key"] = None
-        window = self.config.max_samples
+        config, window = self.config, self.config.max_samples
         batch, samples = waveform.shape
         if samples > window:
             raise ValueError(f"rows of {samples} samples: a Whisper encoder takes {window} at most; cut into windows")
+        frames = config.computed_frames(samples)
+        # A frame more than is needed: the convolutions of the last one reach into it.
+        span = min(2 * HOP_SAMPLES * (frames + 1), window)
         heard = jnp.where(length_mask(lengths, samples), waveform, 0)
-        heard = jnp.pad(heard, [(0, 0), (0, window - samples)])
-        mel = whisper_log_mel(heard, jnp.full(batch, window), self.config.mel_bins)
-        h = gelu(self.conv_down(gelu(self.conv_in(mel)))) + self.positions[...]
-        pool = mean_of_pairs if self.config.pooled else None
-        h = self.layers(h, None, pool=pool, final=self.norm, final_is_a_state=True, **options)
-        return h[..., : self.config.frame_lengths(samples), :], self.config.frame_lengths(lengths)
+        heard = jnp.pad(heard, [(0, 0), (0, span - samples)])
+        mel = whisper_log_mel(heard, jnp.full(batch, span), config.mel_bins)
+        h = gelu(self.conv_down(gelu(self.conv_in(mel))))[:, :frames] + self.positions[:frames]
+        mask = length_mask(config.layer_lengths(lengths), frames) if config.own_length else None
+        pool = mean_of_pairs if config.pooled else None
+        h = self.layers(h, mask, pool=pool, final=self.norm, final_is_a_state=True, **options)
+        return h[..., : config.frame_lengths(samples), :], config.frame_lengths(lengths)
 
 
 def mean_of_pairs(h: jax.Array) -> jax.Array:

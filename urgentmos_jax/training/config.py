@@ -53,14 +53,15 @@ class Pretrained(Architecture):
     has_regularisation: ClassVar[bool] = True
 
     source: str
+    own_length: bool | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
     """A run.
 
-    The config file names the encoders of `model`, and gives each either `pretrained`, its source, or `architecture`,
-    which starts from random weights.
+    The config file names the encoders of `model`, and gives each either `pretrained`, its source, and for Whisper's
+    perhaps `own_length`; or `architecture`, which starts from random weights.
     """
 
     seed: int = field(metadata={"min": 0, "max": 2**32 - 1})
@@ -129,8 +130,9 @@ def _with_sources(values: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
         if isinstance(encoder, Mapping):
             if len({"architecture", "pretrained"} & encoder.keys()) != 1:
                 faults.append(f"model.encoders.{name}: give one of architecture and pretrained")
-            rest = {key: value for key, value in encoder.items() if key != "pretrained"}
-            encoder = {"architecture": Pretrained(encoder["pretrained"])} | rest if "pretrained" in encoder else rest
+            if "pretrained" in encoder:
+                rest = {key: value for key, value in encoder.items() if key not in ("pretrained", "own_length")}
+                encoder = {"architecture": Pretrained(encoder["pretrained"], encoder.get("own_length"))} | rest
         found[name] = encoder
     return faults, {**values, "model": {**model, "encoders": found}}
 

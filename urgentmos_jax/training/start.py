@@ -89,9 +89,12 @@ def with_sizes(config: ModelConfig, *, offline: bool = False) -> ModelConfig:
     encoders = []
     for encoder in config.encoders:
         if isinstance(encoder.architecture, Pretrained):
-            source = encoder.architecture.source
+            source, own_length = encoder.architecture.source, encoder.architecture.own_length
             known = PUBLISHED_ENCODERS.get(source.partition("@")[0]) if offline else None
-            architecture = known or find_config(source, regularisation=encoder.noise)[1]
+            if known:
+                architecture = known.with_own_length(own_length)
+            else:
+                architecture = find_config(source, regularisation=encoder.noise, own_length=own_length)[1]
             encoder = dataclasses.replace(encoder, architecture=architecture)
         encoders.append(encoder)
     return dataclasses.replace(config, encoders=tuple(encoders))
@@ -118,8 +121,9 @@ def fine_tuned_module(config: ModelConfig, seed: int, source: str) -> UrgentMOS:
     from the seed.
 
     Args:
-        config: Of the run; the sizes of its pretrained encoders are taken from the other model, and where
-            that was made without train-time regularisation, its rates and learnt vector from the pretrained encoder.
+        config: Of the run; the sizes of its pretrained encoders are taken from the other model, so is `own_length`
+            where the config does not state it; and where that was made without train-time regularisation, its rates
+            and learnt vector from the pretrained encoder.
         seed: Of what is drawn.
         source: Model folder or hub id.
 
@@ -144,6 +148,7 @@ def fine_tuned_module(config: ModelConfig, seed: int, source: str) -> UrgentMOS:
             if architecture.without_regularisation() != theirs.architecture.without_regularisation():
                 raise WeightsError(f"{pretrained}: not the encoder of {source}, so its regularisation is not taken")
             weights = {f"encoders.{index}.{path}": x for path, x in flat_state(lender).items()} | weights
+        architecture = architecture.with_own_length(encoder.architecture.own_length)
         encoders[index] = dataclasses.replace(encoder, architecture=architecture)
     module = _random_module(dataclasses.replace(config, encoders=tuple(encoders)), seed)
     ours = flat_state(module)

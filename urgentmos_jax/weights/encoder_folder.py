@@ -27,7 +27,7 @@ _PREPROCESSOR_OF = {"Atotti/AFWhisper": "Qwen/Qwen2-Audio-7B"}
 
 
 def find_config(
-    source: str | Path, *, revision: str | None = None, regularisation: bool = False
+    source: str | Path, *, revision: str | None = None, regularisation: bool = False, own_length: bool | None = None
 ) -> tuple[Path, Architecture]:
     """The folder of an encoder, on the hub without its weights, and its config.
 
@@ -35,16 +35,20 @@ def find_config(
         source: Folder or hub id.
         revision: Of the hub repository.
         regularisation: Whether the config has its rates of train-time regularisation (dropout, SpecAugment, LayerDrop).
+        own_length: Whether an encoder of Whisper's attends to a clip alone or to its window; None = to the window.
 
     Raises:
         ModelNotFound: no such folder or repository.
-        ValueError: naming all that is missing or not supported.
+        ValueError: naming all that is missing or not supported; `own_length` of an encoder that has no such key.
     """
     folder = find_folder(source, files=_SMALL, revision=revision)
     lender = _PREPROCESSOR_OF.get(str(source).partition("@")[0])
-    if lender and not (folder / CONFIG_FILES[1]).is_file():
-        return folder, read_config(folder, find_folder(lender, files=CONFIG_FILES[1:]), regularisation=regularisation)
-    return folder, read_config(folder, regularisation=regularisation)
+    lent = find_folder(lender, files=CONFIG_FILES[1:]) if lender and not (folder / CONFIG_FILES[1]).is_file() else None
+    found = read_config(folder, lent, regularisation=regularisation)
+    try:
+        return folder, found.with_own_length(own_length)
+    except ValueError as error:
+        raise ValueError(f"{folder}: {error}") from None
 
 
 def read_config(folder: Path, preprocessor: Path | None = None, *, regularisation: bool = False) -> Architecture:
@@ -93,7 +97,12 @@ def _architecture(config: dict[str, Any], preprocessor: dict[str, Any], *, regul
 
 
 def load_encoder(
-    source: str | Path, *, revision: str | None = None, dtype: str = "float32", regularisation: bool = False
+    source: str | Path,
+    *,
+    revision: str | None = None,
+    dtype: str = "float32",
+    regularisation: bool = False,
+    own_length: bool | None = None,
 ) -> Encoder:
     """Encoder with its pretrained weights.
 
@@ -101,13 +110,13 @@ def load_encoder(
         source: Folder or hub id with config.json, preprocessor_config.json and model.safetensors (also sharded) or
             pytorch_model.bin; the encoder alone or within a larger model.
         dtype: Of the weights and with them of the computation, float32 or bfloat16.
-        revision, regularisation: As `find_config`; regularisation acts where a random key is given.
+        revision, regularisation, own_length: As `find_config`; regularisation acts where a random key is given.
 
     Raises:
         ModelNotFound, ValueError: As `find_config`.
         WeightsError: weights and config disagree; all keys are listed.
     """
-    folder, config = find_config(source, revision=revision, regularisation=regularisation)
+    folder, config = find_config(source, revision=revision, regularisation=regularisation, own_length=own_length)
     encoder, family = _abstract_encoder(config, dtype), FAMILIES[config.model_type]
     ignored = re.compile("|".join(f"(?:{pattern})" for pattern in family.ignored) or r"(?!)")
 

@@ -1,7 +1,8 @@
 """Sizes of the encoders that the published models name, for what is asked before anything is downloaded.
 
 That of microsoft/wavlm-base-plus is read from its config.json; the others are as their papers and model cards give
-them. Loading an encoder reads its own config.json, never this table.
+them. Whisper's small sizes are here to be trained from nothing, too (`configs/common.py`). Loading an encoder reads its
+own config.json, never this table.
 """
 
 from typing import Any
@@ -14,6 +15,14 @@ from urgentmos_jax.encoders.whisper import WhisperConfig
 _LARGE: dict[str, Any] = dict(
     mel_bins=128, hidden_size=1280, num_hidden_layers=32, num_attention_heads=20, intermediate_size=5120
 )
+_WHISPER = {
+    "tiny": WhisperConfig(
+        "whisper", 80, hidden_size=384, num_hidden_layers=4, num_attention_heads=6, intermediate_size=1536
+    ),
+    "base": WhisperConfig(
+        "whisper", 80, hidden_size=512, num_hidden_layers=6, num_attention_heads=8, intermediate_size=2048
+    ),
+}
 
 PUBLISHED_ENCODERS: dict[str, Architecture] = {
     "microsoft/wavlm-base-plus": Wav2Vec2Config(
@@ -36,6 +45,7 @@ PUBLISHED_ENCODERS: dict[str, Architecture] = {
         do_stable_layer_norm=True,
         do_normalize=True,
     ),
+    **{f"openai/whisper-{size}{kind}": one for size, one in _WHISPER.items() for kind in ("", ".en")},
     "Atotti/Kimi-Audio-Whisper-Encoder": WhisperConfig("whisper", **_LARGE),
     "Atotti/AFWhisper": WhisperConfig("qwen2_audio_encoder", **_LARGE),
     "giangndm/qwen3-30b-omni-audio-encoder": Qwen3OmniConfig(
