@@ -13,12 +13,12 @@ NAMES = [
     "utmos", "mos_overall", "mos_naturalness", "mos_prosody", "mos_quality", "mos_expressiveness", "mos_fluency",
     "mos_paralinguistic",
     "mos_signal", "mos_background", "mos_noisiness", "mos_coloration", "mos_discontinuity", "mos_loudness",
-    "stoi", "si_sdr",
+    "dnsmos_sig", "dnsmos_bak", "dnsmos_p808", "plcmos", "stoi", "si_sdr",
 ]  # fmt: skip
 
 
 def test_every_name_is_known():
-    assert sorted(CATALOGUE) == sorted(NAMES) and len(NAMES) == 28 + 8
+    assert sorted(CATALOGUE) == sorted(NAMES) and len(NAMES) == 28 + 12
 
 
 @pytest.mark.parametrize("name", NAMES)

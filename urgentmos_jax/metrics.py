@@ -52,10 +52,10 @@ class KnownMetric:
 _listeners = functools.partial(KnownMetric, human=True)
 _against_reference = functools.partial(KnownMetric, needs_reference=True)
 
-# The 28 names of the authors' preparation code, then the scales of ITU-T P.835 and of NISQA, STOI and SI-SDR. Ranges
-# are those of the authors' 22-metric configuration, but for `lps` and `sbert`, whose values go below its 0. PESQ keeps
-# its published bound of 4.5, which wide-band PESQ of clean speech passes (4.64): such labels are clipped, as is all
-# else that is a little outside (ESTOI under 0, predictors over 5).
+# The 28 names of the authors' preparation code, then the scales of ITU-T P.835 and of NISQA, the others of DNSMOS,
+# PLCMOS, STOI and SI-SDR. Ranges are those of the authors' 22-metric configuration, but for `lps` and `sbert`, whose
+# values go below its 0. PESQ keeps its published bound of 4.5, which wide-band PESQ of clean speech passes (4.64): such
+# labels are clipped, as is all else that is a little outside (ESTOI under 0, predictors over 5).
 CATALOGUE: MappingProxyType[str, KnownMetric] = MappingProxyType(
     {
         "mos_overall": _listeners("naturalness", "mean opinion of listeners"),
@@ -92,6 +92,10 @@ CATALOGUE: MappingProxyType[str, KnownMetric] = MappingProxyType(
         "mos_coloration": _listeners("quality", "NISQA coloration, by listeners"),
         "mos_discontinuity": _listeners("quality", "NISQA discontinuity, by listeners"),
         "mos_loudness": _listeners("quality", "NISQA loudness, by listeners"),
+        "dnsmos_sig": KnownMetric("quality", "DNSMOS P.835 speech signal"),
+        "dnsmos_bak": KnownMetric("quality", "DNSMOS P.835 background noise"),
+        "dnsmos_p808": KnownMetric("naturalness", "DNSMOS P.808 overall quality"),
+        "plcmos": KnownMetric("quality", "PLCMOS v2, packet loss concealment"),
         "stoi": _against_reference("intelligibility", "short-time objective intelligibility", 0, 1),
         "si_sdr": _against_reference("fidelity", "scale-invariant SDR, dB", -math.inf, math.inf),
     }

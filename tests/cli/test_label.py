@@ -15,8 +15,9 @@ from tests.helpers.corpus import speech_like
 from tests.helpers.processes import wait_until
 from urgentmos_jax.audio.loading import load_audio
 from urgentmos_jax.cli import main
-from urgentmos_jax.labels import labelling
+from urgentmos_jax.labels import labelling, predictors
 from urgentmos_jax.labels.intrusive import available, measure
+from urgentmos_jax.labels.packages import WeightsMissing
 from urgentmos_jax.labels.workers import in_processes
 from urgentmos_jax.manifests.reading import read_utterances
 
@@ -291,6 +292,71 @@ def test_what_changed_is_computed_anew(corpus, here, capsys):
     assert label(corpus, "--reference-system", "mild") == 0 and len(here) == 6
     here.clear()
     assert label(corpus, "--reference-system", "mild", "--align") == 0 and len(here) == 6
+
+
+@pytest.fixture
+def levels(monkeypatch) -> list[int]:
+    """Predicts the level of a recording as `plcmos` and, with it, `utmos`; notes the lengths of what it hears."""
+    heard = []
+
+    def level(waveform):
+        heard.append(len(waveform))
+        return {"plcmos": 1 + float(np.abs(waveform).max()), "utmos": 2.0}
+
+    monkeypatch.setattr(predictors, "PREDICTORS", {"plcmos": level, "utmos": level})
+    monkeypatch.setattr(predictors, "PACKAGES", {"plcmos": (), "utmos": ()})
+    return heard
+
+
+def test_predictors_need_no_reference(corpus, here, levels, capsys):
+    assert label(corpus, metrics="plcmos") == 0 and len(levels) == 6
+    wanted = {
+        line["uid"]: 1 + np.abs(waveform(corpus.parent / f"{line['uid']}.wav")).max() for line in lines_of(corpus)
+    }
+    assert labels(corpus) == {uid: {"plcmos": round(float(value), 4)} for uid, value in wanted.items()}
+    assert "6 computed, 0 known before, 0 failed" in capsys.readouterr().err
+    # What came with it is known.
+    assert label(corpus, metrics="utmos,plcmos") == 0 and len(levels) == 6
+    assert labels(corpus)["mild_1"]["utmos"] == 2 and "0 computed, 6 known before" in capsys.readouterr().err
+
+
+def test_predictors_beside_references(corpus, here, levels, capsys):
+    lines = lines_of(corpus)
+    save(corpus, [*lines, write(corpus.parent, "alone", speech_like(0, 14000), "mild", None)])
+    assert label(corpus, metrics="plcmos") == 0 and len(levels) == 7
+    assert label(corpus, *BY_SYSTEM, metrics="lsd,plcmos") == 1 and len(levels) == 7
+    assert {metrics for _, metrics in here[7:]} == {("lsd",)} and len(here) == 13
+    assert labels(corpus)["alone"].keys() == {"plcmos"} and labels(corpus)["loud_0"].keys() == {"lsd", "plcmos"}
+    assert "6 computed, 0 known before, 1 failed" in capsys.readouterr().err
+    # Neither forgets the other.
+    here.clear()
+    assert label(corpus, metrics="plcmos") == 0 and label(corpus, *BY_SYSTEM, metrics="lsd,plcmos") == 1
+    assert not here
+    assert label(corpus, metrics="lsd") == 2
+    assert "--metrics lsd: a clean reference is needed" in capsys.readouterr().err
+
+
+def test_missing_weights_are_one_error(corpus, here, levels, monkeypatch, capsys):
+    def offline(waveform):
+        if len(waveform) == 17500:
+            raise WeightsMissing("UTMOS could not be loaded (no network)")
+        return {"utmos": 2.0}
+
+    monkeypatch.setitem(predictors.PREDICTORS, "utmos", offline)
+    assert label(corpus, metrics="utmos") == 2
+    error = capsys.readouterr().err
+    assert error.count("UTMOS could not be loaded (no network)") == 1 and "data.jsonl.labels.jsonl" in error
+    assert [row["uid"] for row in lines_of(results(corpus))] == ["clean_0", "mild_0", "loud_0"]
+
+
+@pytest.mark.slow
+def test_speechmos_in_processes(corpus):
+    for name in ("speechmos", "onnxruntime", "librosa"):
+        pytest.importorskip(name)
+    assert label(corpus, "--workers", 2, metrics="dnsmos_ovrl,plcmos") == 0
+    for uid, found in labels(corpus).items():
+        wanted = predictors.predict(waveform(corpus.parent / f"{uid}.wav"), ["dnsmos_ovrl", "plcmos"])
+        assert found == {name: pytest.approx(wanted[name], abs=1e-4) for name in ("dnsmos_ovrl", "plcmos")}
 
 
 def test_a_late_clip_is_told_and_aligned(tmp_path, here, capsys):

@@ -11,7 +11,7 @@ import scipy.linalg
 import soxr
 
 from tests.helpers.corpus import speech_like
-from urgentmos_jax.labels import intrusive
+from urgentmos_jax.labels import packages
 from urgentmos_jax.labels.alignment import NotAligned, delay_of, same_length, without_delay
 from urgentmos_jax.labels.intrusive import (
     METRICS,
@@ -253,5 +253,5 @@ def test_a_missing_package_is_named(pair, monkeypatch):
     monkeypatch.setitem(sys.modules, "pystoi", None)
     with pytest.raises(ModuleNotFoundError, match=r"pystoi.*urgentmos_jax\[labels\]"):
         measure(*pair, ["estoi"])
-    monkeypatch.setattr(intrusive.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(packages.importlib.util, "find_spec", lambda name: None)
     assert available() == ("si_sdr", "lsd")

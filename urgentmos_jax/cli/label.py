@@ -1,4 +1,4 @@
-"""`urgentmos label`: objective metrics of the recordings of a manifest."""
+"""`urgentmos label`: metrics of the recordings of a manifest, against references and by predictors."""
 
 import argparse
 import os
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the subcommand."""
     from urgentmos_jax.labels.intrusive import METRICS
+    from urgentmos_jax.labels.predictors import PREDICTORS
 
     parser.description = (
         f"{parser.description} Recordings and references are taken at 16 kHz, mono; PESQ is wide-band, but narrow-band"
@@ -25,7 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, metavar="OUT.jsonl", help="the labelled manifest (default: DATA.jsonl itself)"
     )
-    parser.add_argument("--metrics", default="", metavar="A,B", help=f"what to compute: {', '.join(METRICS)}")
+    parser.add_argument(
+        "--metrics",
+        default="",
+        metavar="A,B",
+        help=f"what to compute: {', '.join(METRICS)}; without a reference {', '.join(PREDICTORS)}",
+    )
     rule = parser.add_mutually_exclusive_group()
     rule.add_argument(
         "--reference-system", metavar="NAME", help="the reference is the recording of the same reference_id by NAME"
@@ -49,16 +55,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Labels; 1 where a clip failed."""
+    from urgentmos_jax.labels.intrusive import METRICS
     from urgentmos_jax.labels.labelling import label_manifest, results_path, summary
+    from urgentmos_jax.labels.packages import WeightsMissing
     from urgentmos_jax.labels.scores import read_score_files
 
     output = arguments.output or arguments.data
     metrics, rule = _metrics(arguments), _rule(arguments)
     if not metrics and not arguments.scores:
         raise UsageError("give --metrics to compute, or --scores to merge")
-    if metrics and rule is None:
+    if rule is None and (against := [name for name in metrics if name in METRICS]):
         flags = "--reference-system, --reference-column or --reference-path"
-        raise UsageError(f"--metrics {','.join(metrics)}: a clean reference is needed, say where: {flags}")
+        raise UsageError(f"--metrics {','.join(against)}: a clean reference is needed, say where: {flags}")
     if output.suffix != ".jsonl":
         raise UsageError(f"--output {output}: give a name that ends in .jsonl")
     if arguments.workers is not None and arguments.workers < 1:
@@ -77,6 +85,8 @@ def run(arguments: argparse.Namespace) -> int:
             audio_root=arguments.audio_root,
             allow_outside=arguments.allow_outside,
         )
+    except WeightsMissing as error:
+        raise UsageError(f"{error}; what is computed is in {results_path(output)}") from None
     except OSError as error:
         raise OutputError(f"--output {output}: cannot be written ({error.strerror or error})") from None
     except KeyboardInterrupt as stop:
@@ -88,18 +98,22 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _metrics(arguments: argparse.Namespace) -> list[str]:
     """--metrics, all of which can be computed here."""
-    from urgentmos_jax.labels.intrusive import METRICS, PACKAGES, available
+    from urgentmos_jax.labels import intrusive, predictors
+    from urgentmos_jax.labels.packages import how_to_install
     from urgentmos_jax.metrics import CATALOGUE
 
+    computed = (*intrusive.METRICS, *predictors.PREDICTORS)
+    available = (*intrusive.available(), *predictors.available())
+    needed = {**intrusive.PACKAGES, **predictors.PACKAGES}
     texts = [text.strip() for text in arguments.metrics.split(",")]
     names = list(dict.fromkeys(text.replace("-", "_") for text in texts if text))
     for name in names:
-        if name not in METRICS:
+        if name not in computed:
             why = f"is not computed here, merge it with --scores {name}=FILE" if name in CATALOGUE else "is unknown"
-            raise UsageError(f"--metrics {name}: {why}; computed are {', '.join(METRICS)}")
-        if name not in available():
-            packages = " and ".join(PACKAGES[name])
-            raise UsageError(f'--metrics {name}: {packages} is missing: pip install "urgentmos_jax[labels]"')
+            raise UsageError(f"--metrics {name}: {why}; computed are {', '.join(computed)}")
+        if name not in available:
+            packages = needed[name]
+            raise UsageError(f"--metrics {name}: {' and '.join(packages)} is missing: {how_to_install(packages)}")
     return names
 
 

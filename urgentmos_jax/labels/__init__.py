@@ -1,7 +1,8 @@
-"""Labels computed from audio: metrics against a clean reference (`intrusive`), for all of a manifest (`labelling`).
+"""Labels computed from audio: against a clean reference (`intrusive`) or from the recording alone (`predictors`), for
+all of a manifest (`labelling`).
 
 `references` finds the clean recording, `alignment` brings both into step, `workers` are the processes, `results` is the
-file that a stopped run resumes from, and `scores` reads ready-made scores.
+file that a stopped run resumes from, `packages` are those of others, and `scores` reads ready-made scores.
 """
 
 from urgentmos_jax.lazy import public

@@ -8,18 +8,16 @@ SDR, LSD, MCD, PESQ and ESTOI are those of the URGENT challenges (urgent-challen
 """
 
 import functools
-import importlib.util
 import math
-import threading
 import warnings
 from collections.abc import Callable, Iterable
-from types import ModuleType
 
 import numpy as np
 import soxr
 
 from urgentmos_jax.audio.loading import RESAMPLER, SAMPLE_RATE_HZ
 from urgentmos_jax.labels.alignment import same_length
+from urgentmos_jax.labels.packages import import_package, installed, same_random_numbers
 
 NARROW_BAND_HZ = 8000
 SI_SDR_RANGE_DB = (-30.0, 50.0)
@@ -35,8 +33,8 @@ _WITHOUT = {
     "stoi": "under about 0.4 s of speech",
     "mcd": "shorter than a window of 64 ms",
     "pesq": "no utterance found, or under 0.25 s",
+    "pesqc2": "no utterance found, or under 0.25 s",
 }
-_GLOBAL_RANDOM = threading.Lock()
 
 Metric = Callable[[np.ndarray, np.ndarray], float | None]
 METRICS: dict[str, Metric] = {}
@@ -45,7 +43,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {}
 
 def available() -> tuple[str, ...]:
     """Returns the names of the metrics that can be computed with the packages installed here."""
-    return tuple(name for name in METRICS if all(map(importlib.util.find_spec, PACKAGES.get(name, ()))))
+    return tuple(name for name in METRICS if installed(PACKAGES[name]))
 
 
 def measure(
@@ -73,7 +71,7 @@ def measure(
         if not np.isfinite(waveform).all():
             raise ValueError(f"{side}: it holds NaN or infinity; make it again")
     degraded, reference = same_length(degraded, reference)
-    functions = {**METRICS, "pesq": _narrow_band_pesq} if narrow_band else METRICS
+    functions = {**METRICS, **_NARROW_BAND} if narrow_band else METRICS
     values = {name: functions[name](degraded, reference) for name in metrics}
     return {name: value for name, value in values.items() if value is not None}
 
@@ -137,7 +135,7 @@ def sdr(degraded: np.ndarray, reference: np.ndarray) -> float | None:
 
     What a filter of 512 taps can make of the reference counts as signal.
     """
-    package = _import("fast_bss_eval")
+    package = import_package("fast_bss_eval")
     degraded, reference = np.asarray(degraded, np.float64), np.asarray(reference, np.float64)
     # With a channel axis as well, its linear system does not fit NumPy 2.
     return -float(package.sdr_loss(degraded, reference, clamp_db=_SDR_CLAMP_DB))
@@ -166,7 +164,7 @@ def mcd(degraded: np.ndarray, reference: np.ndarray) -> float | None:
     mean over the pairs of 10 / ln(10) sqrt(2 sum of squared differences), coefficient 0 included. None for a clip
     shorter than a window.
     """
-    package, fastdtw = _import("pysptk"), _import("fastdtw").fastdtw
+    package, fastdtw = import_package("pysptk"), import_package("fastdtw").fastdtw
     degraded, reference = np.asarray(degraded, np.float64), np.asarray(reference, np.float64)
     if len(reference) < _MCEP_WINDOW_SAMPLES:
         return None
@@ -184,20 +182,29 @@ def mcd(degraded: np.ndarray, reference: np.ndarray) -> float | None:
 @_metric("pesq")
 def pesq(degraded: np.ndarray, reference: np.ndarray) -> float | None:
     """Wide-band PESQ (ITU-T P.862.2), by the package pesq; 1.04 to 4.64. None without an utterance or under 0.25 s."""
-    return _pesq(degraded, reference, SAMPLE_RATE_HZ, "wb")
+    return _pesq(degraded, reference, SAMPLE_RATE_HZ, "wb", "pesq")
 
 
-def _narrow_band_pesq(degraded: np.ndarray, reference: np.ndarray) -> float | None:
+@_metric("pesqc2")
+def pesqc2(degraded: np.ndarray, reference: np.ndarray) -> float | None:
+    """Wide-band PESQ with corrigendum 2 of P.862 (2018), by the package pesqc2 (Torcoli et al. 2025); as `pesq`."""
+    return _pesq(degraded, reference, SAMPLE_RATE_HZ, "wb", "pesqc2")
+
+
+def _narrow_band_pesq(degraded: np.ndarray, reference: np.ndarray, package: str) -> float | None:
     """Narrow-band PESQ (ITU-T P.862 and P.862.1) at 8 kHz, of waveforms at 16 kHz; 1.02 to 4.55."""
     quality = RESAMPLER.removeprefix("soxr_").upper()
     degraded, reference = (
         soxr.resample(side, SAMPLE_RATE_HZ, NARROW_BAND_HZ, quality=quality) for side in (degraded, reference)
     )
-    return _pesq(degraded, reference, NARROW_BAND_HZ, "nb")
+    return _pesq(degraded, reference, NARROW_BAND_HZ, "nb", package)
 
 
-def _pesq(degraded: np.ndarray, reference: np.ndarray, rate_hz: int, mode: str) -> float | None:
-    package = _import("pesq")
+_NARROW_BAND = {name: functools.partial(_narrow_band_pesq, package=name) for name in ("pesq", "pesqc2")}
+
+
+def _pesq(degraded: np.ndarray, reference: np.ndarray, rate_hz: int, mode: str, name: str) -> float | None:
+    package = import_package(name)
     if not np.any(degraded) or not np.any(reference):
         return None
     try:
@@ -206,27 +213,14 @@ def _pesq(degraded: np.ndarray, reference: np.ndarray, rate_hz: int, mode: str) 
         return None
 
 
-def _import(package: str) -> ModuleType:
-    try:
-        return importlib.import_module(package)
-    except ModuleNotFoundError as error:
-        text = f'{package} is missing: pip install "urgentmos_jax[labels]", or leave its metrics out'
-        raise ModuleNotFoundError(text, name=package) from error
-
-
 def _stoi(degraded: np.ndarray, reference: np.ndarray, *, extended: bool) -> float | None:
-    package = _import("pystoi")
-    # pystoi draws from numpy's global generator; the caller's sequence stays as it was.
-    with _GLOBAL_RANDOM, warnings.catch_warnings():
+    package = import_package("pystoi")
+    with same_random_numbers(), warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)  # That there is too little speech for a value.
-        state = np.random.get_state()
-        np.random.seed(0)
         try:
             return float(package.stoi(reference, degraded, SAMPLE_RATE_HZ, extended=extended))
         except (RuntimeWarning, np.exceptions.AxisError):  # AxisError: not one frame (400 to 409 samples).
             return None
-        finally:
-            np.random.set_state(state)
 
 
 def _scaled(degraded: np.ndarray, reference: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Labels of the recordings of a manifest: objective metrics against clean references, and ready-made scores."""
+"""Labels of the recordings of a manifest: metrics against clean references, predictors, and ready-made scores."""
 
 import importlib.metadata
 import itertools
@@ -11,10 +11,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from urgentmos_jax.audio.loading import RESAMPLER, SAMPLE_RATE_HZ, AudioError, load_audio
+import numpy as np
+
+from urgentmos_jax.audio.loading import RESAMPLER, SAMPLE_RATE_HZ, AudioError, Clip, load_audio
 from urgentmos_jax.files import json_beside, progress, summarise_errors
+from urgentmos_jax.labels import predictors
 from urgentmos_jax.labels.alignment import NotAligned, delay_of, same_length, without_delay
-from urgentmos_jax.labels.intrusive import NARROW_BAND_HZ, PACKAGES, measure, why_without
+from urgentmos_jax.labels.intrusive import METRICS, NARROW_BAND_HZ, PACKAGES, measure, why_without
+from urgentmos_jax.labels.packages import WeightsMissing
 from urgentmos_jax.labels.references import NoReference, References, Rule
 from urgentmos_jax.labels.results import ResultsFile
 from urgentmos_jax.labels.scores import ScoreFile, join
@@ -53,14 +57,23 @@ class Labelled:
 
 
 class _Task(NamedTuple):
-    """Metrics to compute of a clip."""
+    """Metrics to compute of a clip; without a reference, those of predictors."""
 
     uid: str
     of: Row
     audio: str
-    reference: str
+    reference: str | None
     metrics: tuple[str, ...]
     align: bool
+
+
+@dataclass
+class _Plan:
+    """What is measured of each clip, {uid: its ways}, what is to be computed, and rows of clips that cannot be."""
+
+    of: dict[str, list[Row]]
+    tasks: list[_Task]
+    failed: list[Row]
 
 
 def results_path(output: Path) -> Path:
@@ -85,16 +98,16 @@ def label_manifest(
 
     Each clip and its reference are loaded as `audio.load_audio` does, so metrics are those of 16 kHz whatever the rate
     of the files; but PESQ is narrow-band for a recording of 8 kHz or less. What is computed goes at once to
-    `results_path(output)`, a line a clip. A later run takes from there what was measured on the same files (path, size
-    and time) in the same way, and computes the rest: clips that are new, changed or failed, and metrics not asked for
-    before.
+    `results_path(output)`, a line a clip for the metrics against its reference, and one for the predictors, which need
+    none. A later run takes from there what was measured on the same files (path, size and time) in the same way, and
+    computes the rest: clips that are new, changed or failed, and metrics not asked for before.
 
     The manifest is written at the end, failed clips included, with `output.meta.json` beside it.
 
     Args:
         manifest, output: Of utterances; they may be the same.
-        metrics: Names, of `intrusive.available()`.
-        reference: Where references are; needed with metrics.
+        metrics: Names, of `intrusive.available()` and `predictors.available()`.
+        reference: Where references are; needed with the former.
         scores: Ready-made scores, which join first.
         align: Whether to take out a constant delay (`alignment.delay_of`), where one is clear.
         processes: How many compute. The main module needs the guard `if __name__ == "__main__"`.
@@ -105,7 +118,8 @@ def label_manifest(
         ManifestError: Faults of the manifest (a missing recording is none, but an error of its clip) or of the
             references; scores of which no id is in the manifest.
         OSError: Something cannot be written.
-        ValueError: Metrics without `reference`.
+        ValueError: Metrics against a reference without `reference`.
+        ModuleNotFoundError, WeightsMissing: A predictor cannot be loaded; what was computed is kept.
     """
     utterances, unusable = _read(manifest, audio_root, allow_outside)
     joined = [_join_file(manifest, utterances, file, overwrite) for file in scores]
@@ -114,26 +128,36 @@ def label_manifest(
     reused = 0
     output.parent.mkdir(parents=True, exist_ok=True)
     if metrics:
-        if reference is None:
-            raise ValueError("reference is None; say where the references of the metrics are")
         usable = [utterance for utterance in utterances if utterance.uid not in unusable]
-        references = References(reference, usable, manifest, audio_root, allow_outside)
+        references = None
+        if reference is not None:
+            references = References(reference, usable, manifest, audio_root, allow_outside)
+        elif against := [name for name in metrics if name in METRICS]:
+            raise ValueError(f"reference is None; say where the references of {', '.join(against)} are")
         with ResultsFile(results_path(output)) as results:
-            of, tasks, failed = _planned(utterances, unusable, references, results, metrics, align)
-            reused = len(utterances) - len(tasks) - len(failed)
-            rows = itertools.chain(failed, _computed(tasks, processes))
-            for row in progress(rows, len(utterances), "clip", "labels", start=reused):
+            plan = _planned(utterances, unusable, references, results, metrics, align)
+            ways = sum(map(len, plan.of.values())) + len(plan.failed)
+            rows = itertools.chain(plan.failed, _computed(plan.tasks, processes))
+            done = ways - len(plan.tasks) - len(plan.failed)
+            for row in progress(rows, ways, "clip", "labels", start=done):
                 results.add(row)
                 if row["error"]:
                     errors[row["uid"]] = row["error"]
-            known = {uid: row for uid, what in of.items() if (row := results.row(uid, what))}
+            reused = len(utterances) - len({row["uid"] for row in plan.failed} | {task.uid for task in plan.tasks})
+            for uid, of in plan.of.items():
+                rows = [row for one in of if (row := results.row(uid, one))]
+                if rows:
+                    known[uid] = {
+                        "values": {name: value for row in rows for name, value in row["values"].items()},
+                        "delays_ms": [row["delay_ms"] for row in rows if "delay_ms" in row],
+                    }
     values = {name: {uid: row["values"].get(name) for uid, row in known.items()} for name in metrics}
     labelled = Labelled(
         utterances=len(utterances),
         computed=len(utterances) - reused - len(errors) if metrics else 0,
         reused=reused,
         errors=errors,
-        delays_ms=[row["delay_ms"] for row in known.values()],
+        delays_ms=[delay for row in known.values() for delay in row["delays_ms"]],
         metrics={name: join(utterances, name, values[name], overwrite=overwrite) for name in metrics},
         scores=joined,
     )
@@ -204,30 +228,37 @@ def _join_file(manifest: Path, utterances: Sequence[Utterance], file: ScoreFile,
 def _planned(
     utterances: Sequence[Utterance],
     unusable: Mapping[str, tuple[str, str]],
-    references: References,
+    references: References | None,
     results: ResultsFile,
     metrics: Sequence[str],
     align: bool,
-) -> tuple[dict[str, Row], list[_Task], list[Row]]:
-    """{uid: what is measured}, what is to be computed, and rows of clips that cannot be."""
-    of: dict[str, Row] = {}
-    tasks, failed = [], []
+) -> _Plan:
+    plan = _Plan({}, [], [])
+    against = tuple(name for name in metrics if name in METRICS)
+    alone = tuple(name for name in metrics if name in predictors.PREDICTORS)
     for utterance in utterances:
         uid = utterance.uid
         if uid in unusable:
-            failed.append(_failed(uid, {}, *unusable[uid]))
+            plan.failed.append(_failed(uid, {}, *unusable[uid]))
             continue
-        try:
-            reference = references.of(utterance)
-        except NoReference as error:
-            failed.append(_failed(uid, {}, "no_reference", f"{uid}: {error}"))
-            continue
-        files = {"audio": _fingerprint(utterance.audio_path), "reference": _fingerprint(reference)}
-        of[uid] = {**files, "aligned": align, "definitions": _DEFINITIONS}
-        row = results.row(uid, of[uid])
-        if missing := tuple(name for name in metrics if not row or name not in row["values"]):
-            tasks.append(_Task(uid, of[uid], utterance.audio_path, reference, missing, align))
-    return of, tasks, failed
+        audio = {"audio": _fingerprint(utterance.audio_path)}
+        ways: list[tuple[Row, str | None, tuple[str, ...]]] = []
+        if against and references:
+            try:
+                reference = references.of(utterance)
+            except NoReference as error:
+                plan.failed.append(_failed(uid, {}, "no_reference", f"{uid}: {error}"))
+            else:
+                of = {**audio, "reference": _fingerprint(reference), "aligned": align, "definitions": _DEFINITIONS}
+                ways.append((of, reference, against))
+        if alone:
+            ways.append(({**audio, "definitions": _DEFINITIONS}, None, alone))
+        for of, path, wanted in ways:
+            plan.of.setdefault(uid, []).append(of)
+            row = results.row(uid, of)
+            if missing := tuple(name for name in wanted if not row or name not in row["values"]):
+                plan.tasks.append(_Task(uid, of, utterance.audio_path, path, missing, align))
+    return plan
 
 
 def _fingerprint(path: str) -> list[str | int] | None:
@@ -248,25 +279,43 @@ def _computed(tasks: Sequence[_Task], processes: int) -> Iterator[Row]:
 def _measured(task: _Task) -> Row:
     """Measures a clip; in a process of its own."""
     try:
-        clip, clean = load_audio(task.audio), load_audio(task.reference)
-        degraded, reference = same_length(clip.waveform, clean.waveform)
-        delay = delay_of(degraded, reference)
-        if task.align and delay:
-            degraded, reference = without_delay(degraded, reference, delay)
-        found = measure(degraded, reference, task.metrics, narrow_band=clip.sample_rate_hz <= NARROW_BAND_HZ)
+        clip = load_audio(task.audio)
+        found = _predicted(task, clip.waveform) if task.reference is None else _compared(task, clip, task.reference)
+    except (ModuleNotFoundError, WeightsMissing):  # It would be the same for each clip.
+        raise
     except AudioError as error:
         return _failed(task.uid, task.of, error.code, str(error))
     except NotAligned as error:
         return _failed(task.uid, task.of, "not_aligned", f"{task.audio}: {error}")
     except Exception as error:  # A library's: the other clips are still measured.
         return _failed(task.uid, task.of, "failed", f"{task.audio}: {type(error).__name__}: {error}")
-    values = {name: found.get(name) for name in task.metrics}
-    values = {name: value if value is not None and math.isfinite(value) else None for name, value in values.items()}
+    return {"uid": task.uid, "of": task.of, **found, "error": None}
+
+
+def _compared(task: _Task, clip: Clip, path: str) -> Row:
+    """Values against a reference, and by how much the clip is late."""
+    degraded, reference = same_length(clip.waveform, load_audio(path).waveform)
+    delay = delay_of(degraded, reference)
+    if task.align and delay:
+        degraded, reference = without_delay(degraded, reference, delay)
+    found = measure(degraded, reference, task.metrics, narrow_band=clip.sample_rate_hz <= NARROW_BAND_HZ)
+    values = {name: _finite(found.get(name)) for name in task.metrics}
     reasons = {name: why_without(name, degraded, reference) for name, value in values.items() if value is None}
-    delay_ms = None if delay is None else 1000 * delay / SAMPLE_RATE_HZ
     return {
-        "uid": task.uid, "of": task.of, "values": values, "reasons": reasons, "error": None, "delay_ms": delay_ms
+        "values": values, "reasons": reasons, "delay_ms": None if delay is None else 1000 * delay / SAMPLE_RATE_HZ
     }  # fmt: skip
+
+
+def _predicted(task: _Task, waveform: np.ndarray) -> Row:
+    """Values of predictors, those that come with them too."""
+    found = predictors.predict(waveform, task.metrics)
+    values = {name: _finite(found.get(name)) for name in dict.fromkeys([*task.metrics, *found])}
+    reasons = {name: predictors.why_without(name, waveform) for name, value in values.items() if value is None}
+    return {"values": values, "reasons": reasons}
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _failed(uid: str, of: Row, code: str, message: str) -> Row:
@@ -275,7 +324,8 @@ def _failed(uid: str, of: Row, code: str, message: str) -> Row:
 
 def _meta(manifest: Path, labelled: Labelled, reference: Rule | None, align: bool) -> Row:
     """What was computed with what."""
-    packages = {package for name in labelled.metrics for package in PACKAGES.get(name, ())}
+    needed = {**PACKAGES, **predictors.PACKAGES}
+    packages = {package for name in labelled.metrics for package in needed.get(name, ())}
     return {
         "tool": "urgentmos_jax",
         "tool_version": __version__,

@@ -16,8 +16,9 @@ class ResultsFile:
     """An append-only file, made where it is missing, held by one process at a time.
 
     A line is `{"uid", "of", "values", "reasons", "error", ...}`: `of` is what was measured, and values count only for
-    the same again; a value of null is a metric that the clip has no value of, for the reason {metric: text}. The last
-    line of a killed run may be cut, and is dropped.
+    the same again; a value of null is a metric that the clip has no value of, for the reason {metric: text}. A clip has
+    a row for each way to measure it: against a reference, alone, by a model. The last line of a killed run may be cut,
+    and is dropped.
 
     Raises:
         ManifestError: Another process holds it, or a line that is none of it.
@@ -26,7 +27,7 @@ class ResultsFile:
 
     def __init__(self, path: Path):
         self.path = path
-        self._known: dict[str, Row] = {}
+        self._known: dict[tuple[str, str], Row] = {}
         with contextlib.ExitStack() as stack:
             try:
                 lock = Lock(path.with_name(f".{path.name}.lock"), held=path, option="--output")
@@ -44,9 +45,8 @@ class ResultsFile:
         self._held.close()
 
     def row(self, uid: str, of: Row) -> Row | None:
-        """What is known of a clip: its last row without an error, with all its values."""
-        known = self._known.get(uid)
-        return known if known and known["of"] == of else None
+        """What is known of a clip measured so: its last row without an error, with all its values."""
+        return self._known.get(_key(uid, of))
 
     def add(self, row: Row) -> None:
         """Adds a line, which is the operating system's when this returns."""
@@ -58,7 +58,7 @@ class ResultsFile:
     def _take(self, row: Row) -> None:
         if not row["error"]:
             known = self.row(row["uid"], row["of"]) or {"values": {}}
-            self._known[row["uid"]] = {**row, "values": known["values"] | row["values"]}
+            self._known[_key(row["uid"], row["of"])] = {**row, "values": known["values"] | row["values"]}
 
     def _read(self) -> None:
         self._file.seek(0)
@@ -68,3 +68,7 @@ class ResultsFile:
                 why = row if isinstance(row, str) else "not a line of results"
                 raise ManifestError([f"{self.path}:{number}: {why}; delete the line, or the file to compute all anew"])
             self._take(row)
+
+
+def _key(uid: str, of: Row) -> tuple[str, str]:
+    return uid, json.dumps(of, sort_keys=True)
