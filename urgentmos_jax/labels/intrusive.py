@@ -71,7 +71,7 @@ def measure(
         if not np.isfinite(waveform).all():
             raise ValueError(f"{side}: it holds NaN or infinity; make it again")
     degraded, reference = same_length(degraded, reference)
-    functions = {**METRICS, **_NARROW_BAND} if narrow_band else METRICS
+    functions: dict[str, Metric] = {**METRICS, **_NARROW_BAND} if narrow_band else METRICS
     values = {name: functions[name](degraded, reference) for name in metrics}
     return {name: value for name, value in values.items() if value is not None}
 
@@ -200,7 +200,9 @@ def _narrow_band_pesq(degraded: np.ndarray, reference: np.ndarray, package: str)
     return _pesq(degraded, reference, NARROW_BAND_HZ, "nb", package)
 
 
-_NARROW_BAND = {name: functools.partial(_narrow_band_pesq, package=name) for name in ("pesq", "pesqc2")}
+_NARROW_BAND: dict[str, Metric] = {
+    name: functools.partial(_narrow_band_pesq, package=name) for name in ("pesq", "pesqc2")
+}
 
 
 def _pesq(degraded: np.ndarray, reference: np.ndarray, rate_hz: int, mode: str, name: str) -> float | None:

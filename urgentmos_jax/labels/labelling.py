@@ -145,11 +145,10 @@ def label_manifest(
                     errors[row["uid"]] = row["error"]
             reused = len(utterances) - len({row["uid"] for row in plan.failed} | {task.uid for task in plan.tasks})
             for uid, of in plan.of.items():
-                rows = [row for one in of if (row := results.row(uid, one))]
-                if rows:
+                if found := [row for one in of if (row := results.row(uid, one))]:
                     known[uid] = {
-                        "values": {name: value for row in rows for name, value in row["values"].items()},
-                        "delays_ms": [row["delay_ms"] for row in rows if "delay_ms" in row],
+                        "values": {name: value for row in found for name, value in row["values"].items()},
+                        "delays_ms": [row["delay_ms"] for row in found if "delay_ms" in row],
                     }
     values = {name: {uid: row["values"].get(name) for uid, row in known.items()} for name in metrics}
     labelled = Labelled(
