@@ -1,0 +1,1 @@
+"""urgentmos-small, from clean speech to model folder."""

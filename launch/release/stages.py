@@ -1,0 +1,111 @@
+"""The stages of a release in one folder."""
+
+import json
+import logging
+import os
+from pathlib import Path
+
+from launch.release import model
+from launch.release.clips import SHARD, Shard, make_shard
+from launch.release.evaluate import evaluate, table
+from launch.release.labels import TABLES, label_shard
+from launch.release.voices import VOICES, speak
+from urgentmos_jax.files import write_json
+from urgentmos_jax.manifests.reading import read_utterances
+from urgentmos_jax.scoring.loading import load_model
+
+__all__ = ["Release"]
+
+logger = logging.getLogger("urgentmos_jax")
+
+_SEED = 17
+# Of each split; training shards are for the caller to say.
+_TEST, _DEV = 3, 1
+
+
+class Release:
+    """A release in `workdir`: `speech/<voice>`, `clips/<shard>`, `data`, `run`, `model`.
+
+    Args:
+        workdir: Where it all goes. What is there is used again.
+        shards, excerpts: Training shards, and excerpts of each shard.
+        updates: Of training; 0: as the config says.
+        voices: Only those whose names begin so.
+        processes: That make and label clips; None: one a core.
+    """
+
+    def __init__(
+        self,
+        workdir: Path,
+        *,
+        shards: int,
+        excerpts: int = SHARD,
+        updates: int = 0,
+        voices: str = "",
+        processes: int | None = None,
+    ):
+        self.workdir = workdir.absolute()
+        self._processes = processes or os.cpu_count() or 1
+        self._updates, self._voices = updates, voices
+        self._tables = TABLES if (excerpts, voices) == (SHARD, "") else self.workdir / "labels"
+        counts = (
+            {"test": _TEST, "dev": _DEV, "train": shards}
+            if excerpts == SHARD
+            else dict.fromkeys(("test", "dev", "train"), 1)
+        )
+        shards = [
+            Shard(split, number, _SEED, excerpts, voices) for split, count in counts.items() for number in range(count)
+        ]
+        # Some of each split come first: a model can be trained and looked at when a few shards are labelled.
+        self.shards = sorted(shards, key=lambda shard: shard.number * (1 if shard.split == "train" else 10))
+
+    def speak(self, speech: Path, asterisk: Path) -> None:
+        """Clean speech of every voice."""
+        for voice in VOICES.values():
+            folder = self.workdir / "speech" / voice.name
+            if voice.name.startswith(self._voices) and not folder.exists():
+                logger.info("speech of %s", voice.name)
+                speak(voice, folder, speech, asterisk)
+
+    def label(self, distill_mos: Path) -> None:
+        """Clips and labels, shard by shard; a first training needs the first few only."""
+        predictor = load_model(distill_mos)
+        for shard in self.shards:
+            manifest = make_shard(shard, self.workdir / "speech", self.workdir / "clips", self._processes)
+            labelled = label_shard(manifest, self._tables / f"{shard.name}.csv", predictor, self._processes)
+            logger.info("%s: labelled", labelled)
+
+    def _labelled(self, split: str) -> list[Path]:
+        paths = [
+            self.workdir / "clips" / shard.name / "labelled.jsonl" for shard in self.shards if shard.split == split
+        ]
+        return [path for path in paths if path.exists()]
+
+    def train(self) -> None:
+        """The first stage of training, on the shards that are labelled."""
+        for split in ("train", "dev"):
+            model.training_manifest(self.workdir / "data" / split, self._labelled(split))
+        changes = {"updates": self._updates, "epochs": 0.0} if self._updates else {}
+        model.train(self.workdir / "data", self.workdir / "run", **changes)
+
+    def evaluate(self) -> None:
+        """Agreement on held-out voices and degradations: `evaluation.json`, and a table on standard output."""
+        found = evaluate(load_model(self.workdir / "run" / "model"), self._labelled("test"))
+        write_json(self.workdir / "evaluation.json", found)
+        pairs = found["pairs"]
+        print(table(found))
+        print(f"\n{pairs['n']} pairs by {pairs['metric']}: right side {pairs['accuracy']:.3f}")
+
+    def package(self) -> None:
+        """The released folder, `model`: float16, the metrics' own ranges, and where it comes from in config.json."""
+        clips = [clip for path in self._labelled("train") for clip in read_utterances(path)[0]]
+        origin = {
+            "kind": "trained by launch.release",
+            "seed": _SEED,
+            "clips": len(clips),
+            "hours": round(sum(clip.duration for clip in clips) / 3600, 2),
+            "teachers": "distill_mos and dnsmos_* are predictors' scores, not listeners' opinion",
+            "speech": sorted({f"{voice.name}: {voice.source}" for voice in VOICES.values() if not voice.held_out}),
+            "evaluation": json.loads((self.workdir / "evaluation.json").read_text())["metrics"],
+        }
+        model.package(self.workdir / "run" / "model", self.workdir / "model", origin)
