@@ -12,6 +12,7 @@ from launch.benchmark.settings import Settings
 from tests.helpers.corpus import write_corpus
 from tests.helpers.evaluations import pairs_of, predicted_scores, utterances, write_dataset, write_predictions
 from urgentmos_jax.cli import main
+from urgentmos_jax.evaluation.paper import values_of_row
 from urgentmos_jax.manifests.records import Utterance
 
 
@@ -198,3 +199,46 @@ def test_command_with_a_model(tmp_path, capsys, monkeypatch, model_folder):
     printed = capsys.readouterr()
     assert "left out, not predicted: pesq" in printed.err
     assert "mos_overall" in printed.out and "pesq" not in printed.out
+
+
+def test_a_model_on_stand_ins_of_five_sets_beside_the_paper(tmp_path, capsys, monkeypatch, model_folder):
+    """A model with random weights: the printed table has its numbers, the paper's, and the difference."""
+    monkeypatch.setattr(jax, "local_devices", lambda: jax.devices()[:1])
+    folders = {"SOMOS": "somos/test", "P501": "nisqa/P501", "FOR": "nisqa/FOR", "BC19": "bc19/test"}
+    manifests = [str(write_corpus(tmp_path / one, [8000] * 4, seed=10 * n)) for n, one in enumerate(folders.values())]
+    folders["TMHINT-QI"] = "tmhint-qi/test"
+    data = write_corpus(tmp_path / "tmhint-qi" / "test", [8000] * 4, seed=50)
+    lines = [json.loads(line) for line in data.read_text().splitlines()]
+    named = [(one["uid"], str(data.parent / one["audio_path"]), 0.5) for one in lines]
+    records = [
+        Utterance(*name, metrics=one["metrics"], reference_id=one["reference_id"])
+        for name, one in zip(named, lines, strict=True)
+    ]
+    manifests.append(str(write_dataset(tmp_path / "tmhint-qi" / "test", pairs_of(records))))
+    output = tmp_path / "e.json"
+    model = ["--model", str(model_folder), "--metrics", "mos_overall", "--json", str(output)]
+    assert main(["evaluate", *manifests, *model, "--paper", "F1C1M5-ref"]) == 0
+    text = capsys.readouterr().out
+    found = json.loads(output.read_text())
+    ours = {
+        (one["corpus"].removesuffix(" (pairs)"), name): figure["value"]
+        for one in found["results"]
+        for level in ("utterance", "pair")
+        for name, figure in one["levels"].get(level, {"figures": {}})["figures"].items()
+    }
+    paper = {(one.set, one.statistic): one.value for one in values_of_row("F1C1M5-ref")}
+    table = text[text.index("beside the paper's F1C1M5-ref") :].splitlines()
+    assert table[1].split()[:3] == ["set", "statistic", "paper"] and table[1].split()[-1] == "difference"
+    wanted = [(name, of) for name in list(folders)[:4] for of in ("lcc", "srcc")]
+    wanted += [("TMHINT-QI", "acc_0.5"), ("TMHINT-QI", "acc_0")]
+    rows, last = [], ""
+    for line in table[2 : 2 + len(wanted)]:
+        cells = line.split()
+        last, *cells = cells if len(cells) == 5 else [last, *cells]
+        rows.append([last, *cells])
+    for row, (name, statistic) in zip(rows, wanted, strict=True):
+        value, number = ours[folders[name], statistic], paper[name, statistic]
+        title = statistic if statistic.startswith("acc") else statistic.upper()
+        assert row == [name, title, f"{number:.2f}", f"{value:.3f}", f"{value - number:+.3f}"]
+    assert "Runs of the paper itself differ by .02 to .06" in text
+    assert [one["table"] for one in found["paper"]["values"]] == ["5/10"] * 8 + ["4/9"] * 2

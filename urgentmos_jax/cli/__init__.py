@@ -22,6 +22,7 @@ __all__ = ["main"]
 SUBCOMMANDS = {
     "score": "score recordings",
     "compare": "compare recordings pair by pair",
+    "calibrate": "a model and labelled pairs -> the model with calibrated scores and comparisons",
     "info": "what a model is made of",
     "convert": "the authors' checkpoint -> a model folder",
     "prepare": "a corpus, or recordings with ratings of your own -> manifests",

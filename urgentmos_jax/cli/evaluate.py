@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +21,15 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Predicted:
-    """{model: predictions} and {model: metrics it predicts}; {uid: why} of what failed; the first model, if any."""
+    """{model: predictions} and {model: metrics it predicts}; {uid: why} of what failed.
+
+    {model: by what it is calibrated}; the first model, if any.
+    """
 
     predictions: "dict[str, list[list[Values]]]" = field(default_factory=dict)
     metrics: dict[str, Sequence[str]] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    calibrated: dict[str, str] = field(default_factory=dict)
     model: "Model | None" = None
 
 
@@ -155,7 +159,7 @@ def _evaluated(
     # What a model fails at is reported and counted: the other scores may have taken hours.
     allowed = arguments.allow_missing or bool(predicted.failed)
     evaluation = evaluate(datasets, predicted.predictions, metrics=wanted, allow_missing=allowed, seed=arguments.seed)
-    return datasets, predicted, evaluation
+    return datasets, predicted, replace(evaluation, calibrated=predicted.calibrated)
 
 
 def _from_files(arguments: argparse.Namespace, datasets: "Sequence[Dataset]", _: Sequence[str]) -> _Predicted:
@@ -180,6 +184,8 @@ def _from_models(arguments: argparse.Namespace, datasets: "Sequence[Dataset]", m
             text = f"the model predicts {', '.join(model.metrics)}; --allow-missing leaves the others out"
             raise UsageError(f"--metrics {', '.join(unknown)}: not of --model {source}; {text}")
         found.model = found.model or model
+        if model.calibration_note:
+            found.calibrated[name] = model.calibration_note
         found.predictions[name], failed = predict(model, datasets, metrics)
         found.metrics[name] = model.metrics
         found.failed |= failed

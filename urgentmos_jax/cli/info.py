@@ -39,6 +39,10 @@ def run(arguments: argparse.Namespace) -> int:
         for name, metric in metrics.items():
             bounds = " to ".join(_bound(value) for value in (metric.minimum, metric.maximum))
             lines.append(f"  {name:<20} {bounds}{', scores and comparisons' if metric.comparative else ''}")
+    for name, calibration in model.calibrations.items():
+        gain = calibration.gain.get("mse")
+        change = "" if gain is None else ", squared error of the CMOS {:+.3f} [{:+.3f}, {:+.3f}]".format(*gain)
+        lines.append(f"calibrated   {name} by {calibration.pairs:,} pairs{change}")
     lines += format_sizes(config)
     rows = max(1, round(model.engine.batch_seconds / 10))
     need = scoring_bytes(config, rows, 10 * model.sample_rate_hz)

@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,6 +106,9 @@ def ranked(arguments: argparse.Namespace, *, systems_needed: bool = True) -> Ran
             raise UsageError(f"--metric {metric}: the model has {', '.join(model.metrics)}")
         comparisons = compare_by_model(model, recordings, metric, by_scores=arguments.scores_only, **draw)
         about = metadata(model)
+        if model.calibration_note:
+            note = f"The model is calibrated: {model.calibration_note}."
+            comparisons = replace(comparisons, notes=(*comparisons.notes, note))
     ranking = None
     if all(one.system_id is not None for one in recordings):
         found = comparisons.scores, comparisons.pairs, comparisons.shares

@@ -65,6 +65,10 @@ def about_page(data: Sequence[Path], about: Mapping[str, Any]) -> dict[str, Any]
         found["Model"] = str(about["model"]) + (f" ({weights[:12]})" if weights else "")
         if about.get("precision") != "float32":
             found["Precision"] = str(about["precision"])
+    if about.get("calibration"):
+        found["Calibrated"] = ", ".join(
+            f"{name} by {one['pairs']:,} pairs" for name, one in about["calibration"].items()
+        )
     if about.get("predictions"):
         found["Predictions"] = str(about["predictions"])
     return {"title": title, "facts": found}

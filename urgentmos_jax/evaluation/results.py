@@ -1,7 +1,7 @@
 """What an evaluation found: statistics by dataset, metric and model; averages; distances to the best model."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -111,12 +111,14 @@ class Evaluation:
         models: Names; the others are compared with the first.
         results: By dataset, metric and model.
         resamples, seed: Of the bootstrap.
+        calibrated: {model: by what it is calibrated}, of those that are.
     """
 
     models: Sequence[str]
     results: Sequence[Result]
     resamples: int
     seed: int
+    calibrated: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def averages(self) -> list[Average]:

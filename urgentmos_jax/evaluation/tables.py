@@ -60,6 +60,7 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
     """Everything with full precision; null for what is not defined."""
     return {
         "predictors": list(evaluation.models),
+        "calibrated": dict(evaluation.calibrated),
         "draws": evaluation.resamples,
         "seed": evaluation.seed,
         "confidence": CONFIDENCE,
@@ -163,4 +164,4 @@ def _below(evaluation: Evaluation) -> str:
     text = f"In brackets {100 * CONFIDENCE:.0f} % bootstrap intervals ({how})"
     if any(one.differences for one in evaluation.results):
         text += "; differences are paired, p is two-sided"
-    return text + "."
+    return "\n".join([text + ".", *(f"{model} is calibrated: {by}." for model, by in evaluation.calibrated.items())])

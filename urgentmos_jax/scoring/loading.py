@@ -3,14 +3,19 @@
 import ctypes
 import hashlib
 import platform
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 
+from urgentmos_jax.schema import SchemaError, read
 from urgentmos_jax.scoring.engine import Precision, refuse_fork
 from urgentmos_jax.scoring.model import Model
+from urgentmos_jax.scoring.rows import Calibrations
+from urgentmos_jax.statistics.calibration import Calibration
 from urgentmos_jax.weights.cache import find_model
-from urgentmos_jax.weights.model_folder import load_folder
+from urgentmos_jax.weights.model_folder import CONFIG_FILE, ModelFolderError, load_folder
 from urgentmos_jax.weights.user_cache import cache_folder
 
 
@@ -50,6 +55,7 @@ def load_model(
         folder=folder,
         precision=precision,
         batch_seconds=batch_seconds,
+        calibrations=_calibrations(folder / CONFIG_FILE, content, list(module.config.metrics)),
     )
 
 
@@ -76,6 +82,18 @@ def keep_freed_memory() -> None:
     mallopt(trim_threshold, 2**31 - 1)
     # Other arenas than the first have heaps of 64 MB at most.
     mallopt(arena_max, 1)
+
+
+def _calibrations(path: Path, content: Mapping[str, Any], metrics: Sequence[str]) -> Calibrations:
+    """Of the key `calibration`, which models that are not calibrated lack."""
+    given = content.get("calibration") or {}
+    if not isinstance(given, dict) or (unknown := [name for name in given if name not in metrics]):
+        what = f"unknown metrics {unknown}" if isinstance(given, dict) else "expected entries by name"
+        raise ModelFolderError(f"{path}: calibration: {what}")
+    try:
+        return {name: read(Calibration, one, name=f"calibration.{name}") for name, one in given.items()}
+    except SchemaError as error:
+        raise ModelFolderError(f"{path}: {error}") from None
 
 
 def _processor() -> str:

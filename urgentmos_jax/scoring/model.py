@@ -10,16 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ, check_rate
 from urgentmos_jax.files import file_hash
 from urgentmos_jax.model.urgentmos import UrgentMOS
+from urgentmos_jax.schema import as_json
 from urgentmos_jax.scoring import pairs as assessing
 from urgentmos_jax.scoring.engine import Engine, Precision, refuse_fork
 from urgentmos_jax.scoring.pairs import refuse_single, unique_recordings
-from urgentmos_jax.scoring.rows import Compared, ComparisonRow, Order, Scored, ScoreRow
+from urgentmos_jax.scoring.rows import Calibrations, Compared, ComparisonRow, Order, Scored, ScoreRow
 
 MAX_FEATURE_BYTES = 1 << 30
 
@@ -37,6 +39,7 @@ class Model:
         window_seconds: Longer clips are cut into windows of this length, whose results are averaged by length; None:
             60 s, or less where an encoder takes less (Whisper: 30 s).
         devices: Devices that share the rows of a batch; None = all local ones.
+        calibrations: {metric: how its scores and comparisons are calibrated}, see `urgentmos calibrate`.
 
     Attributes:
         config: Architecture.
@@ -55,6 +58,7 @@ class Model:
         batch_seconds: float | None = None,
         window_seconds: float | None = None,
         devices: Sequence[jax.Device] | None = None,
+        calibrations: Calibrations | None = None,
     ):
         self.engine = Engine(
             module, precision=precision, batch_seconds=batch_seconds, window_seconds=window_seconds, devices=devices
@@ -63,6 +67,7 @@ class Model:
         self.origin = origin or {}
         self.name = name
         self.folder = folder
+        self.calibrations: Calibrations = calibrations or {}
         self.params = self.engine.place(nnx.state(module))
 
     @property
@@ -105,6 +110,12 @@ class Model:
         model.params = self.engine.place(params)
         return model
 
+    def with_calibrations(self, calibrations: Calibrations) -> "Model":
+        """This model with other calibrations, or with none."""
+        model = copy.copy(self)
+        model.calibrations = calibrations
+        return model
+
     def apply(self, waveform: jax.Array, lengths: jax.Array, *, params: Any = None) -> dict[str, jax.Array]:
         """Scores of a batch as a pure function, for use inside jit and grad.
 
@@ -118,7 +129,10 @@ class Model:
             {metric: [B]} float32.
         """
         scores = self.engine.absolute(self.params if params is None else params, waveform, lengths)
-        return {name: score for name, (score,) in scores.items()}
+        return {
+            name: self.calibrations[name].score(score, jnp) if name in self.calibrations else score
+            for name, (score,) in scores.items()
+        }
 
     def score(
         self,
@@ -267,6 +281,7 @@ class Model:
             order=order,
             metrics=_chosen(metrics, self.metrics),
             comparative_metrics=_chosen(comparative_metrics, self.comparative_metrics),
+            calibrations=self.calibrations,
             uids=uids,
             pair_uids=pair_uids,
             max_feature_bytes=max_feature_bytes,
@@ -277,6 +292,11 @@ class Model:
         """Part of the computed samples that is audio, for clips of these lengths (samples, at most a window)."""
         return self.engine.padding_efficiency(lengths)
 
+    @property
+    def calibration_note(self) -> str:
+        """By how many pairs which metrics are calibrated; empty where none is."""
+        return ", ".join(f"{name} by {one.pairs:,} pairs" for name, one in self.calibrations.items())
+
     def describe(self) -> dict[str, Any]:
         """What was computed with what: model id and hash, origin, precision, window rule."""
         weights = None if self.folder is None else file_hash(self.folder / "model.safetensors")
@@ -284,6 +304,7 @@ class Model:
             "model": self.name,
             "model_sha256": weights,
             "origin": self.origin,
+            "calibration": as_json(self.calibrations) or None,
             "precision": self.engine.precision,
             "window_rule": f"clips over {self.engine.window_samples / SAMPLE_RATE_HZ:g} s are cut into windows of that "
             "length, results averaged by length",

@@ -16,6 +16,7 @@ from urgentmos_jax.scoring.decoding import Decoder, source_name, source_path
 from urgentmos_jax.scoring.engine import Engine, Params
 from urgentmos_jax.scoring.feature_store import FeatureStore, feature_bytes
 from urgentmos_jax.scoring.rows import (
+    Calibrations,
     Compared,
     Encoded,
     EncodedWindow,
@@ -41,6 +42,7 @@ def assess(
     order: Order,
     metrics: Sequence[str],
     comparative_metrics: Sequence[str],
+    calibrations: Calibrations,
     uids: Iterable[str] | None,
     pair_uids: Sequence[str] | None,
     max_feature_bytes: int,
@@ -93,7 +95,8 @@ def assess(
                 encoded_count += 1
                 if uses[index]:
                     kept[index] = item.uid, item.path, encoded
-                yield Scored(index, score_row(item.uid, item.path, encoded, metrics, frame_rate_hz=frame_rate_hz))
+                named = item.uid, item.path, encoded, metrics
+                yield Scored(index, score_row(*named, calibrations=calibrations, frame_rate_hz=frame_rate_hz))
             waveforms.clear()
             group.clear()
             ready = sides[compared_count : int(np.searchsorted(needed, encoded_count, side="right"))].tolist()
@@ -103,7 +106,8 @@ def assess(
                 a, b = (kept[index] for index in indices)
                 uid = f"{a[0]} {b[0]}" if pair_uids is None else pair_uids[compared_count]
                 meetings = list(itertools.islice(compared, _meetings(a[2], b[2])))
-                row = comparison_row(uid, [a[1], b[1]], (a[2], b[2]), meetings, comparative_metrics, order)
+                both = [a[1], b[1]], (a[2], b[2])
+                row = comparison_row(uid, *both, meetings, comparative_metrics, order, calibrations)
                 yield Compared(compared_count, row)
                 compared_count += 1
                 for index in indices:

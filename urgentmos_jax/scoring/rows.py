@@ -1,14 +1,18 @@
 """What a row of scores or of comparisons holds, and how it is made of the results of windows."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NotRequired, TypedDict
 
 import numpy as np
 
 from urgentmos_jax.audio.loading import AudioError
+from urgentmos_jax.statistics.calibration import Calibration
 
 Order = Literal["both", "ab"]
+# {metric: its calibration}; here alone it acts, on every score and comparison.
+Calibrations = Mapping[str, Calibration]
+CALIBRATED = "calibrated"  # Flag of rows.
 
 
 @dataclasses.dataclass
@@ -126,6 +130,7 @@ def score_row(
     recording: Encoded | AudioError,
     metrics: Sequence[str],
     *,
+    calibrations: Mapping[str, Calibration] = {},
     frame_rate_hz: float | None = None,
 ) -> ScoreRow:
     """Makes the row of a recording; scores of windows are averaged by length.
@@ -134,6 +139,7 @@ def score_row(
         uid, path: Of the recording; `path` None for an array.
         recording: Its windows, or why there are none.
         metrics: Those the row shall have.
+        calibrations: Of the model.
         frame_rate_hz: Of the frames of the windows, which the row then has.
     """
     if isinstance(recording, AudioError):
@@ -144,17 +150,19 @@ def score_row(
     row = ScoreRow(
         uid=uid,
         path=path,
-        scores={name: _score(recording, name) for name in metrics},
+        scores={name: _score(recording, name, calibrations) for name in metrics},
         duration_s=recording.duration_s,
         windows=len(windows),
-        flags=recording.flags,
+        flags=recording.flags + _flag(metrics, calibrations),
         error=None,
     )
     if frame_rate_hz is not None:
         row["frame_rate_hz"] = frame_rate_hz
         row["frames"] = {
             name: FrameScores(
-                scores=np.concatenate([window.frames[name][0] for window in windows]).tolist(),
+                scores=_mapped(
+                    np.concatenate([window.frames[name][0] for window in windows]), name, calibrations
+                ).tolist(),
                 weights=np.concatenate(
                     [w * window.frames[name][1] for w, window in zip(weights, windows, strict=True)]
                 ).tolist(),
@@ -171,6 +179,7 @@ def comparison_row(
     windows: Sequence[WindowComparison],
     metrics: Sequence[str],
     order: Order,
+    calibrations: Mapping[str, Calibration] = {},
 ) -> ComparisonRow:
     """Makes the row of a pair; comparisons of windows are averaged by the length of both.
 
@@ -180,6 +189,7 @@ def comparison_row(
         windows: Comparison of each place where both sides have a window; none where a side failed.
         metrics: Those the row shall have.
         order: See `Model.compare`.
+        calibrations: Of the model.
     """
     failed = [side for side in sides if isinstance(side, AudioError)]
     if failed:
@@ -190,13 +200,18 @@ def comparison_row(
     flags = [f"{name}_{flag}" for name, side in (("a", a), ("b", b)) for flag in side.flags]
     if len(a.windows) != len(b.windows):
         flags.append("excess_left_out")
+    flags += _flag(metrics, calibrations)
     weights = _shares([window.samples for window in windows])
     return ComparisonRow(
         uid=uid,
         paths=paths,
         comparison={
             name: _combined(
-                weights, [window.values[name] for window in windows], order, _score(a, name) - _score(b, name)
+                weights,
+                [window.values[name] for window in windows],
+                order,
+                _score(a, name, calibrations) - _score(b, name, calibrations),
+                calibrations.get(name),
             )
             for name in metrics
         },
@@ -222,14 +237,27 @@ def _shares(samples: Sequence[int]) -> np.ndarray:
     return weights / weights.sum()
 
 
-def _score(recording: Encoded, metric: str) -> float:
+def _flag(metrics: Sequence[str], calibrations: Calibrations) -> list[str]:
+    return [CALIBRATED] if any(name in calibrations for name in metrics) else []
+
+
+def _score(recording: Encoded, metric: str, calibrations: Calibrations) -> float:
     """Of the whole recording: the mean over its windows by length."""
     weights = _shares([window.samples for window in recording.windows])
-    return float(sum(w * window.scores[metric] for w, window in zip(weights, recording.windows, strict=True)))
+    mean = sum(w * window.scores[metric] for w, window in zip(weights, recording.windows, strict=True))
+    return float(_mapped(np.float64(mean), metric, calibrations))
+
+
+def _mapped(scores: np.ndarray | np.float64, metric: str, calibrations: Calibrations) -> np.ndarray:
+    return np.asarray(calibrations[metric].score(scores) if metric in calibrations else scores)
 
 
 def _combined(
-    weights: np.ndarray, windows: Sequence[tuple[np.ndarray, ...]], order: Order, score_difference: float
+    weights: np.ndarray,
+    windows: Sequence[tuple[np.ndarray, ...]],
+    order: Order,
+    score_difference: float,
+    calibration: Calibration | None,
 ) -> Comparison:
     """Windows of a pair -> one comparison."""
     parts = [np.asarray(part, np.float64) for part in zip(*windows, strict=True)]
@@ -238,6 +266,9 @@ def _combined(
         cmos, (a, b, tie) = cmos_ab, p_ab
     else:
         cmos, (a, b, tie) = (cmos_ab - cmos_ba) / 2, (p_ab + p_ba[[1, 0, 2]]) / 2
+    if calibration is not None:
+        cmos = calibration.compare(cmos, score_difference)
+        a, b, tie = calibration.probabilities(cmos, [a, b, tie])
     found = Comparison(
         cmos=float(cmos), p_a=float(a), p_b=float(b), p_tie=float(tie), score_difference=score_difference
     )

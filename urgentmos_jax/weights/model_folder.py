@@ -35,13 +35,16 @@ class _Content:
     origin: dict[str, Any]
 
 
-def save_folder(folder: str | Path, module: UrgentMOS, origin: dict[str, Any]) -> None:
+def save_folder(
+    folder: str | Path, module: UrgentMOS, origin: dict[str, Any], calibration: dict[str, Any] | None = None
+) -> None:
     """Writes a model folder, whole or not at all.
 
     Args:
         folder: New or empty, or a model folder to be replaced.
         module: The model with its weights.
         origin: Where the weights come from (file hash, training run).
+        calibration: {metric: `statistics.calibration.Calibration` as JSON}, of a model that is calibrated.
 
     Raises:
         FileExistsError, OSError: as `check_target`.
@@ -55,6 +58,7 @@ def save_folder(folder: str | Path, module: UrgentMOS, origin: dict[str, Any]) -
         "sample_rate_hz": 16000,
         "model": as_json(module.config),
         "origin": origin,
+        **({"calibration": calibration} if calibration else {}),
     }
     arrays = {path: np.ascontiguousarray(value[...]) for path, value in flat_state(module).items()}
     fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
