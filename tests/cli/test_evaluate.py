@@ -201,6 +201,7 @@ def test_command_with_a_model(tmp_path, capsys, monkeypatch, model_folder):
     assert "mos_overall" in printed.out and "pesq" not in printed.out
 
 
+@pytest.mark.slow
 def test_a_model_on_stand_ins_of_five_sets_beside_the_paper(tmp_path, capsys, monkeypatch, model_folder):
     """A model with random weights: the printed table has its numbers, the paper's, and the difference."""
     monkeypatch.setattr(jax, "local_devices", lambda: jax.devices()[:1])

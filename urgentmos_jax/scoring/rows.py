@@ -10,7 +10,7 @@ from urgentmos_jax.audio.loading import AudioError
 from urgentmos_jax.statistics.calibration import Calibration
 
 Order = Literal["both", "ab"]
-# {metric: its calibration}; here alone it acts, on every score and comparison.
+# {metric: its calibration}, which acts on the scores and comparisons of all rows here, and in `Model.apply`.
 Calibrations = Mapping[str, Calibration]
 CALIBRATED = "calibrated"  # Flag of rows.
 
