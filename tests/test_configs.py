@@ -65,7 +65,8 @@ def test_every_number_of_a_docstring_is_the_papers(name: str):
 def test_a_config_that_is_no_row_says_on_what_it_rests():
     text = importlib.import_module("configs.f1c3m15").__doc__
     assert "Not a row of the paper's v1" in text and "digest of the Interspeech version" in text
-    assert not re.search(r"\b0\.\d\d\b", text) and set(CONFIGS) - ROWS.keys() == {"compact", "demo", "f1c3m15", "urgentmos_small"}
+    assert not re.search(r"\b0\.\d\d\b", text)
+    assert set(CONFIGS) - ROWS.keys() == {"compact", "demo", "f1c3m15", "urgentmos_small"}
 
 
 def test_metrics_are_those_of_table_1():
