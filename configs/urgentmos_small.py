@@ -27,16 +27,16 @@ COMPARED = "distill_mos"
 
 def get_config() -> ConfigDict:
     """The run."""
-    config = common.compact(layers=4)
+    config = common.compact(layers=3)
     config.model.encoders.compact.architecture.update(
-        hidden_size=192, intermediate_size=768, num_attention_heads=4, stride=4, dropout=0.05
+        hidden_size=128, intermediate_size=512, num_attention_heads=4, stride=4, dropout=0.05
     )
     scales = {name: dict(minimum=1.0, maximum=5.0, comparative=name == COMPARED) for name in RANGES}
     config.update(
         data=dict(train=("train",), valid=("dev",), pairing_scope="corpus", max_seconds=8.0),
         batch=dict(seconds=96.0, clips=32),
         model=dict(
-            width=192, category=dict(layers=1, heads=4, feedforward=768, dropout=0.05), categories=dict(quality=scales)
+            width=128, category=dict(layers=1, heads=4, feedforward=512, dropout=0.05), categories=dict(quality=scales)
         ),
         loss=dict(criterion="huber", absolute=0.7, comparative=0.3, tie=0.1),
         optimizer=dict(learning_rate=1e-3, warmup_updates=300, weight_decay=0.02),
