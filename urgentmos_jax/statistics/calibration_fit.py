@@ -94,10 +94,18 @@ def fit(pairs: LabelledPairs, segments: int) -> Calibration:
     reached = lengths(pairs.scores, knots)
     level = pairs.scores.mean() - (reached * slopes).sum(-1).mean()
     mapped = level + np.concatenate([[0.0], np.cumsum(slopes * np.diff(knots))])
-    classes = _fit_classes(cmos, pairs)
-    sides = (tuple(side.tolist()) for side in (knots, mapped))
-    groups = len(np.unique(pairs.groups))
-    return Calibration(*sides, *weights, *classes, pairs=len(pairs.labels), groups=groups)
+    steepness, tie, tie_head = _fit_classes(cmos, pairs)
+    return Calibration(
+        scores=tuple(knots.tolist()),
+        mapped=tuple(mapped.tolist()),
+        head=weights[0],
+        difference=weights[1],
+        steepness=steepness,
+        tie=tie,
+        tie_head=tie_head,
+        pairs=len(pairs.labels),
+        groups=len(np.unique(pairs.groups)),
+    )
 
 
 def choose_segments(pairs: LabelledPairs, *, seed: int) -> int:
