@@ -5,6 +5,7 @@ import numpy as np
 from flax import nnx
 
 from urgentmos_jax.encoders.compact import CompactConfig
+from urgentmos_jax.encoders.distill_mos import DistillMOSConfig
 from urgentmos_jax.encoders.encoder import Architecture
 from urgentmos_jax.encoders.qwen3_omni import Qwen3OmniConfig
 from urgentmos_jax.encoders.wav2vec2 import Wav2Vec2Config
@@ -24,6 +25,8 @@ def architecture(kind: str) -> Architecture:
     layers = dict(hidden_size=24, num_hidden_layers=2, num_attention_heads=3, intermediate_size=40)
     if kind == "compact":
         return CompactConfig(**layers)
+    if kind == "distill_mos":
+        return DistillMOSConfig(channels=(6, 6, 8, 8, 8, 8), **layers)
     if kind.startswith(("whisper", "qwen2_audio_encoder")):
         name = kind.removesuffix(OWN_LENGTH)
         return WhisperConfig(name, mel_bins=80, max_frames=100, own_length=kind != name, **layers)

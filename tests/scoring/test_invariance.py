@@ -17,7 +17,11 @@ TOLERANCE = 1e-4
 
 
 OWN = [f"{kind}{OWN_LENGTH}" for kind in ("whisper", "qwen2_audio_encoder")]
-KINDS = ["group", "compact", *(pytest.param(kind, marks=pytest.mark.slow) for kind in (*FUSED, "fused", *OWN))]
+KINDS = [
+    "group",
+    "compact",
+    *(pytest.param(kind, marks=pytest.mark.slow) for kind in (*FUSED, "distill_mos", "fused", *OWN)),
+]
 
 
 @pytest.fixture(scope="module", params=KINDS)

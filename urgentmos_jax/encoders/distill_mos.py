@@ -215,7 +215,10 @@ def compressed_spectrum(x: jax.Array, columns: int) -> jax.Array:
     x = jnp.pad(x, [(0, 0), (0, columns * HOP_SAMPLES - x.shape[1])])
     x = jnp.pad(x, [(0, 0), (HOP_SAMPLES // 2, HOP_SAMPLES // 2)], mode="reflect")
     blocks = x.reshape(x.shape[0], columns + 1, HOP_SAMPLES)
-    window = np.hanning(WINDOW_SAMPLES + 1)[:-1].astype(np.float32)
+    # In float32 step by step, as torch makes its windows. At frequencies where a recording has nothing, the rounding
+    # errors of the window are what is heard, raised by the power of 0.3: an exact window moves scores by up to 3e-4.
+    angle = np.arange(WINDOW_SAMPLES, dtype=np.float32) * np.float32(2 * np.pi / WINDOW_SAMPLES)
+    window = np.float32(0.5) - np.float32(0.5) * np.cos(angle)
     spectrum = jnp.fft.rfft(jnp.concatenate([blocks[:, :-1], blocks[:, 1:]], -1) * window, axis=-1)
     parts = jnp.stack([spectrum.real, spectrum.imag], -1)
     power = jnp.square(parts).sum(-1, keepdims=True)
