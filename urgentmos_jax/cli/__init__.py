@@ -31,6 +31,7 @@ SUBCOMMANDS = {
     "check": "the health of manifests",
     "evaluate": "predictions against labels: correlations and preference accuracy with intervals",
     "rank": "systems in order, with intervals",
+    "serve": "scores and comparisons over HTTP",
     "report": "one HTML file to look at: ranking, plots, clips to listen to",
     "submission": "predictions for a challenge",
 }

@@ -62,7 +62,7 @@ class Decoder:
     However long the inputs are, the windows that wait hold no more than a group does.
 
     Args:
-        sources: (uid, path, open file or array) of each input.
+        sources: (uid, path, open file or array) of each input; or `AudioBlocks`, read by then or not.
         sample_rate: Of the arrays, in Hz.
         longest: Samples of a window, at 16 kHz.
         shortest: Samples of the shortest recording that is no error, and of the shortest last window.
@@ -154,9 +154,11 @@ class Decoder:
     def _decode(self, item: _Input) -> None:
         end: Ending | BaseException
         try:
-            clip = AudioBlocks(
-                item.source, self._sample_rate, name=item.path or item.uid, min_samples=self._limits["shortest"]
-            )
+            clip = item.source
+            if not isinstance(clip, AudioBlocks):
+                clip = AudioBlocks(
+                    item.source, self._sample_rate, name=item.path or item.uid, min_samples=self._limits["shortest"]
+                )
             for window in cut_windows(clip, **self._limits):
                 if not self._put(item, window):
                     return
