@@ -23,6 +23,9 @@ recording is encoded once, so the aim is at most 1.15 times.
 memory: peak memory of scoring and comparing 30 and 300 recordings of 2 minutes, 3 and 20 of 20 minutes, with a tiny
 model; the aim is a ratio of at most 1.3.
 
+serve: `urgentmos serve` with a tiny model (or --model) in a process of its own on loopback, one clip of 1 s a request:
+200 requests a second for a minute, their p50 and p99; then 16 clients that wait for each answer against one, in turns.
+
 --against torch measures the torch reference in the same run. Without --model the published F1C1M5 architecture with
 random weights is measured: speed does not depend on them.
 """
@@ -44,7 +47,7 @@ _BATCH_SECONDS = flags.DEFINE_float("batch_seconds", None, "Audio a batch; none 
 _AGAINST = flags.DEFINE_enum("against", None, ["torch"], "Measure the torch reference in the same run.")
 _JSON = flags.DEFINE_string("json", None, "Write the numbers to this file.")
 
-BENCHMARKS = ("score", "first", "train", "step", "prepare", "evaluate", "evaluate-model", "memory")
+BENCHMARKS = ("score", "first", "train", "step", "prepare", "evaluate", "evaluate-model", "memory", "serve")
 
 
 def main(argv: list[str]) -> None:

@@ -40,7 +40,7 @@ def measure(settings: Settings, *, cases: tuple[tuple[int, int, int], ...] = CAS
     Returns:
         Peak memory of each run, and the ratios of more to fewer recordings.
     """
-    model = settings.model or _small_model(settings.scratch / "model")
+    model = settings.model or small_model(settings.scratch / "model")
     figures: dict[str, Any] = {}
     for seconds, *counts in cases:
         for command in ("score", "compare"):
@@ -66,7 +66,8 @@ def _peak_mb(*arguments: str, output: Path) -> float:
     return float(done.stderr.splitlines()[-1])
 
 
-def _small_model(folder: Path) -> Path:
+def small_model(folder: Path) -> Path:
+    """Writes a tiny model with random weights; returns its folder."""
     run = compact.get_config()
     sizes = dict(hidden_size=8, num_attention_heads=2, intermediate_size=12, num_hidden_layers=1, mel_bins=16)
     run.model.encoders.compact.architecture.update(sizes)

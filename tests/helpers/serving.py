@@ -26,6 +26,7 @@ from urgentmos_jax.scoring.rows import (
 )
 from urgentmos_jax.serving.app import create_app
 from urgentmos_jax.serving.limits import Limits
+from urgentmos_jax.serving.server import address_of, bind, make_server
 from urgentmos_jax.serving.service import Service
 
 
@@ -59,8 +60,10 @@ class Levels:
         if self.poison in uids:
             raise RuntimeError("a poisonous recording")
         found = [self._encode(recording) for recording in recordings]
+        rate = 50.0 if frames else None
         for index, (uid, one) in enumerate(zip(uids, found, strict=True)):
-            yield Scored(index, score_row(uid, None, one, metrics.get("metrics") or self.metrics))
+            row = score_row(uid, None, one, metrics.get("metrics") or self.metrics, frame_rate_hz=rate)
+            yield Scored(index, row)
         for index, (a, b) in enumerate(pairs):
             sides, windows = (found[a], found[b]), []
             if not any(isinstance(side, AudioError) for side in sides):
@@ -76,7 +79,10 @@ class Levels:
         except AudioError as error:
             return error
         level = float(np.abs(waveform).mean())
-        window = EncodedWindow(len(waveform), {"mos_overall": 1 + level, "level": level}, {}, {})
+        count = len(waveform) // 320
+        curve = np.abs(waveform[: 320 * count]).reshape(count, 320).mean(1), np.full(count, 1 / count)
+        frames = {"mos_overall": (1 + curve[0], curve[1]), "level": curve}
+        window = EncodedWindow(len(waveform), {"mos_overall": 1 + level, "level": level}, frames, {})
         return Encoded(recording.duration_s, list(recording.flags), [window])
 
 
@@ -105,6 +111,23 @@ def serving(
     service = Service(model, limits=Limits(**limits), root=root, token=token)
     with TestClient(create_app(service), base_url=host) as client:
         yield client, service
+
+
+@contextlib.contextmanager
+def listening(model, *, token: str | None = None, **limits) -> Iterator[str]:
+    """The address of a service that listens on loopback, in a thread of this process."""
+    bound = bind("127.0.0.1", 0, token)
+    ready = threading.Event()
+    server = make_server(Service(model, limits=Limits(**limits), token=token), ready.set)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
+    thread.start()
+    try:
+        assert ready.wait(60)
+        yield address_of(bound)
+    finally:
+        server.should_exit = True
+        thread.join()
+        bound.close()
 
 
 def error_of(answer, status: int) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from launch.benchmark import memory
+from launch.benchmark import memory, serve
 from launch.benchmark.batches import training_flops
 from launch.benchmark.models import published_config
 from launch.benchmark.settings import Settings
@@ -89,6 +89,13 @@ def test_memory_follows_neither_the_number_nor_the_length_of_recordings(tmp_path
     figures = memory.measure(Settings(scratch=tmp_path), cases=((120, 20, 60), (1200, 2, 5)))
     ratios = [value for name, value in figures.items() if "over" in name]
     assert len(ratios) == 4 and max(ratios) <= 1.3, figures
+
+
+@pytest.mark.slow
+def test_the_service_under_load(tmp_path):
+    figures = serve.measure(Settings(scratch=tmp_path, rounds=1), seconds=3, rate=20, clients=4)
+    assert figures["requests"] == 60 and figures["p50_ms"] <= figures["p99_ms"]
+    assert figures["batched_over_one_by_one"] > 0 and figures["batched_requests_a_second"] > 0
 
 
 @pytest.mark.torch

@@ -66,13 +66,25 @@ def run_server(service: Service, bound: socket.socket, *, ready: Callable[[], No
         ready: Called once requests are taken.
 
     Raises:
-        ImportError: uvicorn or Starlette is not installed.
+        ImportError: uvicorn, Starlette or python-multipart is not installed.
     """
+    with bound:
+        make_server(service, ready).run(sockets=[bound])
+
+
+def make_server(service: Service, ready: Callable[[], None] | None = None) -> "uvicorn.Server":
+    """uvicorn's server of a service; see `run_server`."""
     app = create_app(service)
     try:
         import uvicorn
     except ImportError as error:
         raise ImportError('the service needs uvicorn: pip install "urgentmos_jax[serve]"') from error
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if ready and self.started:
+                ready()
 
     limits = service.limits
     config = uvicorn.Config(
@@ -88,19 +100,6 @@ def run_server(service: Service, bound: socket.socket, *, ready: Callable[[], No
         timeout_graceful_shutdown=round(4 * limits.timeout_seconds + 10),
         limit_concurrency=limits.queue + _MORE_CONNECTIONS,
     )
-    with bound:
-        _server(config, ready).run(sockets=[bound])
-
-
-def _server(config: "uvicorn.Config", ready: Callable[[], None] | None) -> "uvicorn.Server":
-    import uvicorn
-
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            if ready and self.started:
-                ready()
-
     return Server(config)
 
 

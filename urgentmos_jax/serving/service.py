@@ -213,7 +213,7 @@ class _Held:
 def is_loopback(host: str) -> bool:
     """Whether a host is this one, seen from itself."""
     try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+        return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
 
