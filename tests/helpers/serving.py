@@ -10,8 +10,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 import soundfile
-from starlette.testclient import TestClient
 
 from tests.helpers.corpus import speech_like
 from urgentmos_jax.audio.loading import AudioError
@@ -28,6 +28,10 @@ from urgentmos_jax.serving.app import create_app
 from urgentmos_jax.serving.limits import Limits
 from urgentmos_jax.serving.server import address_of, bind, make_server
 from urgentmos_jax.serving.service import Service
+
+pytest.importorskip("starlette")
+
+from starlette.testclient import TestClient
 
 
 class Levels:

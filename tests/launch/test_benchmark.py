@@ -93,6 +93,7 @@ def test_memory_follows_neither_the_number_nor_the_length_of_recordings(tmp_path
 
 @pytest.mark.slow
 def test_the_service_under_load(tmp_path):
+    pytest.importorskip("uvicorn")
     figures = serve.measure(Settings(scratch=tmp_path, rounds=1), seconds=3, rate=20, clients=4)
     assert figures["requests"] == 60 and figures["p50_ms"] <= figures["p99_ms"]
     assert figures["batched_over_one_by_one"] > 0 and figures["batched_requests_a_second"] > 0

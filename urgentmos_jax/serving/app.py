@@ -58,7 +58,10 @@ def create_app(service: Service) -> "Starlette":
         return Response(text, media_type="application/json")
 
     async def health(request: "Request") -> "Response":
-        return JSONResponse(service.health())
+        try:
+            return JSONResponse(service.health())
+        except Refused as error:
+            return refusal(error)
 
     async def metrics(request: "Request") -> "Response":
         try:

@@ -4,7 +4,6 @@ One thread has the model. While it computes, requests wait; it then takes the ol
 device, and the engine sorts their windows by length into batches.
 """
 
-import logging
 import sys
 import threading
 import time
@@ -19,8 +18,6 @@ from urgentmos_jax.scoring.row_formats import Row
 from urgentmos_jax.scoring.rows import Compared, Order, Scored
 from urgentmos_jax.serving.limits import Limits, busy
 from urgentmos_jax.serving.recordings import Recording
-
-logger = logging.getLogger(__name__)
 
 # Batches of the device that are taken at a time: enough to sort by length, few to wait for.
 _BATCHES = 2
@@ -80,6 +77,11 @@ class Batcher:
         self._stopping = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="batcher", daemon=True)
+
+    @property
+    def computes(self) -> bool:
+        """Whether jobs are computed."""
+        return self._thread.is_alive()
 
     @property
     def waiting(self) -> tuple[int, float]:
@@ -160,7 +162,6 @@ class Batcher:
             rows = deque(self._rows(options, jobs))
         except Exception as error:
             if len(jobs) == 1:
-                logger.exception("a request failed")
                 jobs[0].rows.set_exception(error)
             else:  # One must not take the others with it.
                 for job in jobs:

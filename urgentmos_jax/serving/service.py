@@ -63,7 +63,13 @@ class Service:
         self._pool.shutdown()
 
     def health(self) -> dict[str, Any]:
-        """What `GET /health` says."""
+        """What `GET /health` says.
+
+        Raises:
+            Refused: 503, nothing is computed any more.
+        """
+        if not self.batcher.computes:
+            raise busy("nothing is computed: the service is being started or stopped")
         return {
             "status": "ok",
             "model": self.model.name,
@@ -109,22 +115,25 @@ class Service:
         """
         self.check_allowed(request)
         options = read_query(request.query_params.multi_items(), kind, self.model)
+        loop = asyncio.get_running_loop()
         held = _Held(self, request)
         try:
-            async with asyncio.timeout(self.limits.timeout_seconds):
-                read = await self._read(request, kind, held)
-        except TimeoutError:
-            raise Refused(
-                408, "timeout", f"the request took over {self.limits.timeout_seconds:g} s to arrive"
-            ) from None
+            read = await self._arrived(request, kind, held)
+            job = await loop.run_in_executor(self._pool, self._load, read, options)
         finally:
             held.release()
-        loop = asyncio.get_running_loop()
-        job = await loop.run_in_executor(self._pool, self._load, read, options)
         rows = await self._rows(request, job)
         for row in rows:
             self.monitor.add("urgentmos_rows_total", path=f"/{kind}", result=(row["error"] or {}).get("code", "done"))
         return await loop.run_in_executor(self._pool, _json_text, rows)
+
+    async def _arrived(self, request: "Request", kind: str, held: "_Held") -> Callable[[], Asked]:
+        seconds = self.limits.timeout_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._read(request, kind, held)
+        except TimeoutError:
+            raise Refused(408, "timeout", f"the request took over {seconds:g} s to arrive") from None
 
     async def _read(self, request: "Request", kind: str, held: "_Held") -> Callable[[], Asked]:
         """What gives the recordings, once all of the body is there; JSON takes time, and is read elsewhere."""
@@ -167,6 +176,7 @@ class Service:
             raise busy(f"not computed within {self.limits.timeout_seconds:g} s; try again later, or send less")
         finally:
             gone.cancel()
+            rows.cancel()
             self.batcher.drop(job)
 
     def _note(self, requests: int, recordings: int, audio_seconds: float, seconds: float) -> None:
