@@ -5,21 +5,28 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
 
 from tests.helpers.corpus import speech_like
+from tests.helpers.models import model_config, on_one_device, random_module
 from tests.helpers.processes import wait_until
 from urgentmos_jax.audio.loading import load_audio
 from urgentmos_jax.cli import main
+from urgentmos_jax.files import file_hash
 from urgentmos_jax.labels import labelling, predictors
 from urgentmos_jax.labels.intrusive import available, measure
 from urgentmos_jax.labels.packages import WeightsMissing
 from urgentmos_jax.labels.workers import in_processes
 from urgentmos_jax.manifests.reading import read_utterances
+from urgentmos_jax.metrics import Metric
+from urgentmos_jax.scoring.model import Model
+from urgentmos_jax.weights.model_folder import save_folder
 
 RATE = 16000
 BY_SYSTEM = ("--reference-system", "clean")
@@ -349,6 +356,95 @@ def test_missing_weights_are_one_error(corpus, here, levels, monkeypatch, capsys
     assert [row["uid"] for row in lines_of(results(corpus))] == ["clean_0", "mild_0", "loud_0"]
 
 
+@pytest.fixture(scope="module")
+def tiny_distill_mos(tmp_path_factory) -> tuple[Path, Model]:
+    """A model folder that predicts `distill_mos`, of random weights, and what it loads."""
+    config = replace(model_config("compact"), categories={"naturalness": {"distill_mos": Metric(1, 5)}})
+    folder = tmp_path_factory.mktemp("distill") / "model"
+    module = random_module(config)
+    save_folder(folder, module, {})
+    return folder, on_one_device(module)
+
+
+@pytest.fixture
+def loads(tiny_distill_mos, monkeypatch) -> list[Path]:
+    """Loads that model, compiled once for all tests; notes the folders."""
+    folders = []
+
+    def load(folder):
+        folders.append(folder)
+        return tiny_distill_mos[1]
+
+    monkeypatch.setattr("urgentmos_jax.scoring.loading.load_model", load)
+    return folders
+
+
+def test_distill_mos_is_computed_by_a_model_folder(corpus, here, levels, tiny_distill_mos, loads, capsys):
+    folder, model = tiny_distill_mos
+    flags = ("--distill-mos", folder)
+    soundfile.write(corpus.parent / "loud_1.wav", np.zeros(14000), RATE)
+    good = (corpus.parent / "mild_0.wav").read_bytes()
+    (corpus.parent / "mild_0.wav").write_bytes(b"no audio")
+    assert label(corpus, *flags, metrics="distill_mos") == 1
+    assert "5 computed, 0 known before, 1 failed" in capsys.readouterr().err and not here
+    rows = {row["uid"]: row for row in lines_of(results(corpus))}
+    assert rows["mild_0"]["error"]["code"] == "undecodable" and len(rows) == 6
+    assert rows["loud_1"]["values"] == {"distill_mos": None} and rows["loud_1"]["reasons"]["distill_mos"]
+    names = ("clean_0", "loud_0", "clean_1", "mild_1")
+    wanted = model.score([corpus.parent / f"{name}.wav" for name in names])
+    for name, row in zip(names, wanted, strict=True):
+        assert labels(corpus)[name] == {"distill_mos": pytest.approx(row["scores"]["distill_mos"], abs=2e-4)}
+    meta = json.loads((corpus.parent / "data.jsonl.meta.json").read_text())
+    assert meta["distill_mos"] == {"model": str(folder), "model_sha256": file_hash(folder / "model.safetensors")}
+    # What failed is tried again, and the rest is known; where all is known, no model is loaded.
+    (corpus.parent / "mild_0.wav").write_bytes(good)
+    assert label(corpus, *flags, "--reference-system", "clean", metrics="lsd,plcmos,distill_mos") == 0
+    assert labels(corpus)["mild_0"].keys() == {"lsd", "plcmos", "distill_mos"} and len(loads) == 2
+    assert [row["uid"] for row in lines_of(results(corpus))[6:] if "distill_mos" in row["values"]] == ["mild_0"]
+    assert len(here) == 12
+    assert label(corpus, *flags, metrics="plcmos,distill_mos") == 0 and len(loads) == 2 and len(here) == 12
+    # Other weights give other values.
+    other = corpus.parent / "other"
+    other.mkdir()
+    for file in ("config.json", "model.safetensors"):
+        (other / file).write_bytes((folder / file).read_bytes() + b" " * (file == "model.safetensors"))
+    assert label(corpus, "--distill-mos", other, metrics="distill_mos") == 0 and loads == [folder, folder, other]
+
+
+def test_distill_mos_stops_where_it_was_stopped(corpus, tiny_distill_mos, loads, monkeypatch):
+    scored = []
+
+    def scores(paths, **_):
+        for path in paths:
+            if len(scored) == 2:
+                raise KeyboardInterrupt
+            scored.append(Path(path).stem)
+            yield {"error": None, "flags": [], "scores": {"distill_mos": 3.0}}
+
+    flags = ("--distill-mos", tiny_distill_mos[0])
+    stopped = SimpleNamespace(metrics=("distill_mos",), iter_scores=scores, with_calibrations=lambda _: stopped)
+    with monkeypatch.context() as context:
+        context.setattr("urgentmos_jax.scoring.loading.load_model", lambda folder: stopped)
+        assert label(corpus, *flags, metrics="distill_mos") == 130
+    assert [row["uid"] for row in lines_of(results(corpus))] == scored == ["clean_0", "mild_0"]
+    assert label(corpus, *flags, metrics="distill_mos") == 0
+    assert labels(corpus)["mild_0"] == {"distill_mos": 3.0} and len(lines_of(results(corpus))) == 6
+
+
+def test_a_model_of_something_else_is_refused(corpus, tiny_distill_mos, monkeypatch, capsys):
+    folder = tiny_distill_mos[0]
+    model = SimpleNamespace(metrics=("mos_overall", "pesq"))
+    monkeypatch.setattr("urgentmos_jax.scoring.loading.load_model", lambda folder: model)
+    assert label(corpus, "--distill-mos", folder, metrics="distill_mos") == 2
+    assert "the model predicts mos_overall, pesq, not distill_mos; make one" in capsys.readouterr().err
+    broken = corpus.parent / "broken"
+    broken.mkdir()
+    (broken / "model.safetensors").write_bytes(b"nothing")
+    monkeypatch.undo()
+    assert label(corpus, "--distill-mos", broken, metrics="distill_mos") == 2
+    assert f"--distill-mos {broken}: " in capsys.readouterr().err and not any(labels(corpus).values())
+
+
 @pytest.mark.slow
 def test_speechmos_in_processes(corpus):
     for name in ("speechmos", "onnxruntime", "librosa"):
@@ -444,10 +540,13 @@ def test_faults_of_scores(corpus, capsys, tmp_path, name, text, message):
     ("metrics", "flags", "message"),
     [
         (
-            "utmos",
+            "sigmos_ovrl",
             BY_SYSTEM,
-            "utmos: is not computed here, merge it with --scores utmos=FILE; computed are estoi, stoi",
+            "sigmos_ovrl: is not computed here, merge it with --scores sigmos_ovrl=FILE; computed are estoi, stoi",
         ),
+        ("distill_mos", (), "its model is missing, make it once: pip download --no-deps distillmos && unzip"),
+        ("distill_mos", ("--distill-mos", "none"), "--distill-mos none: no model folder; make it: pip download"),
+        ("lsd", (*BY_SYSTEM, "--distill-mos", "none"), "--distill-mos: give --metrics distill_mos with it"),
         ("loudness", BY_SYSTEM, "loudness: is unknown; computed are"),
         ("", BY_SYSTEM, "give --metrics to compute, or --scores to merge"),
         ("lsd", (), "a clean reference is needed, say where: --reference-system"),

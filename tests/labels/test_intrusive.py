@@ -168,6 +168,19 @@ def test_pesq_of_telephone_band_is_narrow_band(pair):
     assert found["estoi"] == measure(*at_16_khz, ["estoi"])["estoi"]
 
 
+def test_pesqc2_is_that_of_the_package(pair):
+    package = pytest.importorskip("pesqc2")
+    degraded, reference = pair
+    found = measure(degraded, reference, ["pesqc2"])
+    assert found == {"pesqc2": pytest.approx(package.pesq(16000, reference, degraded, "wb"), abs=1e-6)}
+    assert 1 < found["pesqc2"] < measure(reference, reference, ["pesqc2"])["pesqc2"]
+    at_8_khz = [soxr.resample(side, 16000, 8000) for side in pair]
+    at_16_khz = [soxr.resample(side, 8000, 16000) for side in at_8_khz]
+    narrow = measure(*at_16_khz, ["pesqc2"], narrow_band=True)["pesqc2"]
+    assert narrow == pytest.approx(package.pesq(8000, at_8_khz[1], at_8_khz[0], "nb"), abs=0.01)
+    assert measure(degraded[:2000], reference[:2000], ["pesqc2"]) == {}
+
+
 def test_sdr_is_that_of_the_library_and_of_its_definition(pair):
     package = pytest.importorskip("fast_bss_eval")
     degraded, reference = (side.astype(np.float64) for side in pair)

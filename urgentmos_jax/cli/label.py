@@ -30,8 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--metrics",
         default="",
         metavar="A,B",
-        help=f"what to compute: {', '.join(METRICS)}; without a reference {', '.join(PREDICTORS)}",
+        help=f"what to compute: against a clean reference {', '.join(METRICS)}; of the recording alone"
+        f" {', '.join(PREDICTORS)}, distill_mos. A package that is missing is named, with the command to install it",
     )
+    parser.add_argument(
+        "--distill-mos", type=Path, metavar="FOLDER",
+        help="model for distill_mos; `urgentmos convert distill_mos_v7.pt FOLDER` makes it of the package distillmos",
+    )  # fmt: skip
     rule = parser.add_mutually_exclusive_group()
     rule.add_argument(
         "--reference-system", metavar="NAME", help="the reference is the recording of the same reference_id by NAME"
@@ -78,6 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
             output,
             metrics=metrics,
             reference=rule,
+            model=arguments.distill_mos,
             scores=read_score_files(arguments.scores, metrics),
             align=arguments.align,
             processes=arguments.workers or os.cpu_count() or 1,
@@ -98,12 +104,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _metrics(arguments: argparse.Namespace) -> list[str]:
     """--metrics, all of which can be computed here."""
-    from urgentmos_jax.labels import intrusive, predictors
+    from urgentmos_jax.labels import distill_mos, intrusive, predictors
     from urgentmos_jax.labels.packages import how_to_install
     from urgentmos_jax.metrics import CATALOGUE
 
-    computed = (*intrusive.METRICS, *predictors.PREDICTORS)
-    available = (*intrusive.available(), *predictors.available())
+    computed = (*intrusive.METRICS, *predictors.PREDICTORS, distill_mos.METRIC)
+    available = (*intrusive.available(), *predictors.available(), distill_mos.METRIC)
     needed = {**intrusive.PACKAGES, **predictors.PACKAGES}
     texts = [text.strip() for text in arguments.metrics.split(",")]
     names = list(dict.fromkeys(text.replace("-", "_") for text in texts if text))
@@ -114,6 +120,10 @@ def _metrics(arguments: argparse.Namespace) -> list[str]:
         if name not in available:
             packages = needed[name]
             raise UsageError(f"--metrics {name}: {' and '.join(packages)} is missing: {how_to_install(packages)}")
+    if distill_mos.METRIC in names and arguments.distill_mos is None:
+        raise UsageError(f"--metrics distill_mos: its model is missing, make it once: {distill_mos.HOW_TO_MAKE}")
+    if arguments.distill_mos is not None and distill_mos.METRIC not in names:
+        raise UsageError("--distill-mos: give --metrics distill_mos with it")
     return names
 
 

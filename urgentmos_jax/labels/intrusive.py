@@ -16,6 +16,7 @@ import numpy as np
 import soxr
 
 from urgentmos_jax.audio.loading import RESAMPLER, SAMPLE_RATE_HZ
+from urgentmos_jax.labels import torch_networks
 from urgentmos_jax.labels.alignment import same_length
 from urgentmos_jax.labels.packages import import_package, installed, same_random_numbers
 
@@ -34,6 +35,7 @@ _WITHOUT = {
     "mcd": "shorter than a window of 64 ms",
     "pesq": "no utterance found, or under 0.25 s",
     "pesqc2": "no utterance found, or under 0.25 s",
+    "lps": "no phone is heard in the reference",
 }
 
 Metric = Callable[[np.ndarray, np.ndarray], float | None]
@@ -189,6 +191,11 @@ def pesq(degraded: np.ndarray, reference: np.ndarray) -> float | None:
 def pesqc2(degraded: np.ndarray, reference: np.ndarray) -> float | None:
     """Wide-band PESQ with corrigendum 2 of P.862 (2018), by the package pesqc2 (Torcoli et al. 2025); as `pesq`."""
     return _pesq(degraded, reference, SAMPLE_RATE_HZ, "wb", "pesqc2")
+
+
+_metric("torch", "transformers")(torch_networks.sbert)
+_metric("torch", "transformers", "Levenshtein")(torch_networks.lps)
+_metric("torch", "espnet2", "espnet_model_zoo")(torch_networks.spksim)
 
 
 def _narrow_band_pesq(degraded: np.ndarray, reference: np.ndarray, package: str) -> float | None:

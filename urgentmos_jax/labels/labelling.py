@@ -1,6 +1,5 @@
 """Labels of the recordings of a manifest: metrics against clean references, predictors, and ready-made scores."""
 
-import importlib.metadata
 import itertools
 import math
 import os
@@ -15,10 +14,10 @@ import numpy as np
 
 from urgentmos_jax.audio.loading import RESAMPLER, SAMPLE_RATE_HZ, AudioError, Clip, load_audio
 from urgentmos_jax.files import json_beside, progress, summarise_errors
-from urgentmos_jax.labels import predictors
+from urgentmos_jax.labels import distill_mos, predictors
 from urgentmos_jax.labels.alignment import NotAligned, delay_of, same_length, without_delay
 from urgentmos_jax.labels.intrusive import METRICS, NARROW_BAND_HZ, PACKAGES, measure, why_without
-from urgentmos_jax.labels.packages import WeightsMissing
+from urgentmos_jax.labels.packages import WeightsMissing, version_of
 from urgentmos_jax.labels.references import NoReference, References, Rule
 from urgentmos_jax.labels.results import ResultsFile
 from urgentmos_jax.labels.scores import ScoreFile, join
@@ -69,11 +68,21 @@ class _Task(NamedTuple):
 
 @dataclass
 class _Plan:
-    """What is measured of each clip, {uid: its ways}, what is to be computed, and rows of clips that cannot be."""
+    """What is measured of each clip, {uid: its ways}, what is to be computed, and rows of clips that cannot be.
+
+    `tasks` are for other processes, `recordings` for Distill-MOS in this one, (uid, what is measured, path).
+    """
 
     of: dict[str, list[Row]]
     tasks: list[_Task]
+    recordings: list[tuple[str, Row, str]]
     failed: list[Row]
+
+    @property
+    def begun(self) -> set[str]:
+        """Clips of which something is computed, or failed already."""
+        uids = {row["uid"] for row in self.failed} | {task.uid for task in self.tasks}
+        return uids | {uid for uid, _, _ in self.recordings}
 
 
 def results_path(output: Path) -> Path:
@@ -87,6 +96,7 @@ def label_manifest(
     *,
     metrics: Sequence[str] = (),
     reference: Rule | None = None,
+    model: Path | None = None,
     scores: Sequence[ScoreFile] = (),
     align: bool = False,
     processes: int = 1,
@@ -98,16 +108,18 @@ def label_manifest(
 
     Each clip and its reference are loaded as `audio.load_audio` does, so metrics are those of 16 kHz whatever the rate
     of the files; but PESQ is narrow-band for a recording of 8 kHz or less. What is computed goes at once to
-    `results_path(output)`, a line a clip for the metrics against its reference, and one for the predictors, which need
-    none. A later run takes from there what was measured on the same files (path, size and time) in the same way, and
-    computes the rest: clips that are new, changed or failed, and metrics not asked for before.
+    `results_path(output)`, a line a clip for the metrics against its reference, one for the predictors, which need
+    none, and one for Distill-MOS. A later run takes from there what was measured on the same files (path, size and
+    time) in the same way, and computes the rest: clips that are new, changed or failed, and metrics not asked for
+    before.
 
     The manifest is written at the end, failed clips included, with `output.meta.json` beside it.
 
     Args:
         manifest, output: Of utterances; they may be the same.
-        metrics: Names, of `intrusive.available()` and `predictors.available()`.
-        reference: Where references are; needed with the former.
+        metrics: Names, of `intrusive.available()` and `predictors.available()`, and distill_mos.
+        reference: Where references are; needed with the first.
+        model: Folder of Distill-MOS (`distill_mos.HOW_TO_MAKE`); needed with the last.
         scores: Ready-made scores, which join first.
         align: Whether to take out a constant delay (`alignment.delay_of`), where one is clear.
         processes: How many compute. The main module needs the guard `if __name__ == "__main__"`.
@@ -118,14 +130,14 @@ def label_manifest(
         ManifestError: Faults of the manifest (a missing recording is none, but an error of its clip) or of the
             references; scores of which no id is in the manifest.
         OSError: Something cannot be written.
-        ValueError: Metrics against a reference without `reference`.
+        ValueError: Metrics against a reference without `reference`, or distill_mos without `model`.
         ModuleNotFoundError, WeightsMissing: A predictor cannot be loaded; what was computed is kept.
     """
     utterances, unusable = _read(manifest, audio_root, allow_outside)
     joined = [_join_file(manifest, utterances, file, overwrite) for file in scores]
     known: dict[str, Row] = {}
     errors: dict[str, dict[str, str]] = {}
-    reused = 0
+    reused, weights = 0, _weights(metrics, model)
     output.parent.mkdir(parents=True, exist_ok=True)
     if metrics:
         usable = [utterance for utterance in utterances if utterance.uid not in unusable]
@@ -135,15 +147,16 @@ def label_manifest(
         elif against := [name for name in metrics if name in METRICS]:
             raise ValueError(f"reference is None; say where the references of {', '.join(against)} are")
         with ResultsFile(results_path(output)) as results:
-            plan = _planned(utterances, unusable, references, results, metrics, align)
+            plan = _planned(utterances, unusable, references, weights, results, metrics, align)
             ways = sum(map(len, plan.of.values())) + len(plan.failed)
-            rows = itertools.chain(plan.failed, _computed(plan.tasks, processes))
-            done = ways - len(plan.tasks) - len(plan.failed)
+            heard = distill_mos.rows(distill_mos.load(model), plan.recordings) if model and plan.recordings else ()
+            rows = itertools.chain(plan.failed, heard, _computed(plan.tasks, processes))
+            done = ways - len(plan.tasks) - len(plan.recordings) - len(plan.failed)
             for row in progress(rows, ways, "clip", "labels", start=done):
                 results.add(row)
                 if row["error"]:
                     errors[row["uid"]] = row["error"]
-            reused = len(utterances) - len({row["uid"] for row in plan.failed} | {task.uid for task in plan.tasks})
+            reused = len(utterances) - len(plan.begun)
             for uid, of in plan.of.items():
                 if found := [row for one in of if (row := results.row(uid, one))]:
                     known[uid] = {
@@ -165,7 +178,10 @@ def label_manifest(
         # What leads outside stays relative, so that it stays refused.
         path = os.path.relpath if unusable.get(one.uid, ("",))[0] == "outside" else written_path
         written.append(replace(one, audio_path=path(os.path.abspath(one.audio_path), folder)))
-    with json_beside(f"{output}.meta.json", _meta(manifest, labelled, reference, align)):
+    meta = _meta(manifest, labelled, reference, align)
+    if weights:
+        meta["distill_mos"] = {"model": str(model), "model_sha256": weights}
+    with json_beside(f"{output}.meta.json", meta):
         write_utterances(output, written)
     return labelled
 
@@ -228,11 +244,12 @@ def _planned(
     utterances: Sequence[Utterance],
     unusable: Mapping[str, tuple[str, str]],
     references: References | None,
+    weights: str | None,
     results: ResultsFile,
     metrics: Sequence[str],
     align: bool,
 ) -> _Plan:
-    plan = _Plan({}, [], [])
+    plan = _Plan({}, [], [], [])
     against = tuple(name for name in metrics if name in METRICS)
     alone = tuple(name for name in metrics if name in predictors.PREDICTORS)
     for utterance in utterances:
@@ -257,7 +274,21 @@ def _planned(
             row = results.row(uid, of)
             if missing := tuple(name for name in wanted if not row or name not in row["values"]):
                 plan.tasks.append(_Task(uid, of, utterance.audio_path, path, missing, align))
+        if weights is not None:
+            of = {**audio, "model": weights}
+            plan.of.setdefault(uid, []).append(of)
+            if results.row(uid, of) is None:
+                plan.recordings.append((uid, of, utterance.audio_path))
     return plan
+
+
+def _weights(metrics: Sequence[str], model: Path | None) -> str | None:
+    """Hash of the weights of Distill-MOS, where it is asked for."""
+    if distill_mos.METRIC not in metrics:
+        return None
+    if model is None:
+        raise ValueError(f"model is None; distill_mos needs its folder: {distill_mos.HOW_TO_MAKE}")
+    return distill_mos.weights_hash(model)
 
 
 def _fingerprint(path: str) -> list[str | int] | None:
@@ -333,7 +364,7 @@ def _meta(manifest: Path, labelled: Labelled, reference: Rule | None, align: boo
         "aligned": align,
         "sample_rate_hz": SAMPLE_RATE_HZ,
         "resampler": RESAMPLER,
-        "packages": {package: importlib.metadata.version(package) for package in sorted(packages)},
+        "packages": {package: version_of(package) for package in sorted(packages)},
         "failed": dict(Counter(error["code"] for error in labelled.errors.values())),
         **{name: getattr(labelled, name) for name in ("utterances", "metrics", "scores")},
     }

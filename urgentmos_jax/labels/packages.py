@@ -3,9 +3,10 @@
 import contextlib
 import functools
 import importlib
+import importlib.metadata
 import importlib.util
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from types import ModuleType
 from typing import TypeVar
 
@@ -14,15 +15,20 @@ import numpy as np
 Loaded = TypeVar("Loaded")
 
 _EXTRAS = {
+    "labels": ("pystoi", "pesq", "fast_bss_eval", "pysptk", "fastdtw"),
     "predictors": ("speechmos", "onnxruntime", "librosa", "requests"),
     "predictors-torch": (
-        "torch", "transformers", "phonemizer", "Levenshtein", "utmos_pytorch", "scoreq_pytorch", "torchmetrics"
+        "torch", "transformers", "Levenshtein", "utmos_pytorch", "scoreq_pytorch", "torchmetrics", "librosa", "requests"
     ),
 }  # fmt: skip
-# What pip cannot install beside numpy 2, which the package's metadata rule out and its code does not.
+# What pip cannot install beside the rest: pesqc2 asks for numpy 1, espnet for an older fast_bss_eval; neither needs it.
+_ESPNET = 'pip install espnet espnet_model_zoo torchaudio && pip install "fast_bss_eval >= 0.1.4"'
 _BY_HAND = {
-    "pesqc2": "pip install setuptools wheel cython && pip install --no-deps --no-build-isolation --use-pep517 pesqc2"
+    "pesqc2": "pip install setuptools wheel cython && pip install --no-deps --no-build-isolation --use-pep517 pesqc2",
+    "espnet2": _ESPNET,
+    "espnet_model_zoo": _ESPNET,
 }
+_DISTRIBUTIONS = {"espnet2": "espnet"}
 _GLOBAL_RANDOM = threading.Lock()
 
 
@@ -35,13 +41,20 @@ def installed(packages: Iterable[str]) -> bool:
     return all(map(importlib.util.find_spec, packages))
 
 
-def how_to_install(packages: Iterable[str]) -> str:
-    """The commands that install them."""
-    commands = []
-    for package in packages:
-        extra = next((name for name, members in _EXTRAS.items() if package in members), "labels")
-        commands.append(_BY_HAND.get(package, f'pip install "urgentmos_jax[{extra}]"'))
-    return " && ".join(dict.fromkeys(commands))
+def how_to_install(packages: Collection[str]) -> str:
+    """The commands that install them: the extra that has them all, and what has to be installed by hand."""
+    by_hand = [_BY_HAND[package] for package in packages if package in _BY_HAND]
+    others = set(packages) - _BY_HAND.keys()
+    extras = [f'pip install "urgentmos_jax[{extra}]"' for extra, members in _EXTRAS.items() if others <= set(members)]
+    return " && ".join(dict.fromkeys([*extras[: bool(others)], *by_hand]))
+
+
+def version_of(package: str) -> str:
+    """The version of an installed package, by the name it is imported by."""
+    try:
+        return importlib.metadata.version(_DISTRIBUTIONS.get(package, package))
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
 
 
 def import_package(name: str) -> ModuleType:

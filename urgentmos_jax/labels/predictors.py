@@ -16,12 +16,14 @@ import numpy as np
 import soundfile
 
 from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ
+from urgentmos_jax.labels import torch_networks
 from urgentmos_jax.labels.packages import import_package, installed, loaded_once, same_random_numbers
 
 Predictor = Callable[[np.ndarray], dict[str, float]]
 PREDICTORS: dict[str, Predictor] = {}
 PACKAGES: dict[str, tuple[str, ...]] = {}
 
+_WITHOUT = {"plcmos": "80 ms or less", "nisqa_mos": "under 0.14 s or over 52 s"}
 _PLCMOS_MIN_SAMPLES = 1281  # Fewer leave its convolutions no frame.
 
 
@@ -53,7 +55,7 @@ def why_without(name: str, waveform: np.ndarray) -> str:
     """Why `predict` gives no value of a metric."""
     if not np.any(waveform):
         return "the clip is silent"
-    return "80 ms or less" if name == "plcmos" else "no finite value"
+    return _WITHOUT.get(name, "no finite value")
 
 
 def _predicts(*metrics: str, packages: tuple[str, ...]) -> Callable[[Predictor], Predictor]:
@@ -94,6 +96,11 @@ def plcmos(waveform: np.ndarray) -> dict[str, float]:
         return {}
     with _as_speechmos_takes_it(waveform) as sample, same_random_numbers():
         return {"plcmos": float(_plcmos()(sample)["plcmos"])}
+
+
+_predicts("utmos", packages=("torch", "utmos_pytorch"))(torch_networks.utmos)
+_predicts("scoreq", packages=("torch", "scoreq_pytorch"))(torch_networks.scoreq)
+_predicts("nisqa_mos", packages=("torch", "torchmetrics", "librosa", "requests"))(torch_networks.nisqa_mos)
 
 
 @loaded_once("DNSMOS of the package speechmos")
