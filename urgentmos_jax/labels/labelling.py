@@ -5,7 +5,7 @@ import math
 import os
 import statistics
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -149,7 +149,9 @@ def label_manifest(
         with ResultsFile(results_path(output)) as results:
             plan = _planned(utterances, unusable, references, weights, results, metrics, align)
             ways = sum(map(len, plan.of.values())) + len(plan.failed)
-            heard = distill_mos.rows(distill_mos.load(model), plan.recordings) if model and plan.recordings else ()
+            heard: Iterable[Row] = ()
+            if model and plan.recordings:
+                heard = distill_mos.rows(distill_mos.load(model), plan.recordings)
             rows = itertools.chain(plan.failed, heard, _computed(plan.tasks, processes))
             done = ways - len(plan.tasks) - len(plan.recordings) - len(plan.failed)
             for row in progress(rows, ways, "clip", "labels", start=done):
