@@ -382,7 +382,7 @@ def loads(tiny_distill_mos, monkeypatch) -> list[Path]:
 def test_distill_mos_is_computed_by_a_model_folder(corpus, here, levels, tiny_distill_mos, loads, capsys):
     folder, model = tiny_distill_mos
     flags = ("--distill-mos", folder)
-    soundfile.write(corpus.parent / "loud_1.wav", np.zeros(14000), RATE)
+    soundfile.write(corpus.parent / "loud_1.wav", np.zeros(17500), RATE)
     good = (corpus.parent / "mild_0.wav").read_bytes()
     (corpus.parent / "mild_0.wav").write_bytes(b"no audio")
     assert label(corpus, *flags, metrics="distill_mos") == 1

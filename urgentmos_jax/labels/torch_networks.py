@@ -115,7 +115,7 @@ def _phones(waveform: np.ndarray) -> str:
     with import_package("torch").inference_mode():
         values = processor(np.asarray(waveform, np.float32), sampling_rate=SAMPLE_RATE_HZ, return_tensors="pt")
         best = model(values.input_values).logits.argmax(-1)
-    return str(processor.batch_decode(best)[0]).replace(" ", "")
+    return str(processor.batch_decode(best, skip_special_tokens=True)[0]).replace(" ", "")
 
 
 def _tensor(waveform: np.ndarray) -> Any:
