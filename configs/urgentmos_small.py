@@ -39,9 +39,9 @@ def get_config() -> ConfigDict:
             width=128, category=dict(layers=1, heads=4, feedforward=512, dropout=0.05), categories=dict(quality=scales)
         ),
         loss=dict(criterion="huber", absolute=0.7, comparative=0.3, tie=0.1),
-        optimizer=dict(learning_rate=1e-3, warmup_updates=300, weight_decay=0.02),
+        optimizer=dict(learning_rate=6e-4, warmup_updates=100, weight_decay=0.02),
         epochs=12.0,
-        validate_every=500,
+        validate_every=1000,
         save_every=250,
         log_every=50,
         keep=2,

@@ -135,7 +135,7 @@ def _calibrate(
     evaluation = evaluate(datasets, predictions, metrics=[metric], seed=seed)
     found.evaluations[metric] = evaluation
     gains = {"mse": found.errors[metric]} | evaluation.results[1].differences["pair"]
-    gain = {
+    gain: dict[str, tuple[float, ...]] = {
         name: (of.value, of.low, of.high)
         for name, of in ((name, gains[name].interval) for name in ("mse", *_KEPT))
         if np.isfinite([of.value, of.low, of.high]).all()

@@ -277,10 +277,10 @@ def _planned(
             if missing := tuple(name for name in wanted if not row or name not in row["values"]):
                 plan.tasks.append(_Task(uid, of, utterance.audio_path, path, missing, align))
         if weights is not None:
-            of = {**audio, "model": weights}
-            plan.of.setdefault(uid, []).append(of)
-            if results.row(uid, of) is None:
-                plan.recordings.append((uid, of, utterance.audio_path))
+            by_model: Row = {**audio, "model": weights}
+            plan.of.setdefault(uid, []).append(by_model)
+            if results.row(uid, by_model) is None:
+                plan.recordings.append((uid, by_model, utterance.audio_path))
     return plan
 
 

@@ -156,7 +156,7 @@ def _recording(item: Any, where: str, index: int, model: Model, root: Path | Non
         raise unprocessable(f"{where} has {sorted(item)}; give {_ITEM}")
     if "path" in item:
         return Recording(
-            item.get("uid", item["path"]), below(root, item["path"], where), path=item["path"],
+            str(item.get("uid", item["path"])), below(root, item["path"], where), path=item["path"],
             min_samples=model.min_samples,
         )  # fmt: skip
     try:

@@ -166,7 +166,8 @@ class Service:
         rows = asyncio.wrap_future(job.rows)
         gone = asyncio.ensure_future(_disconnected(request))
         try:
-            await asyncio.wait({rows, gone}, timeout=self.limits.timeout_seconds, return_when=asyncio.FIRST_COMPLETED)
+            waited: set[asyncio.Future] = {rows, gone}
+            await asyncio.wait(waited, timeout=self.limits.timeout_seconds, return_when=asyncio.FIRST_COMPLETED)
             if rows.done():
                 return rows.result()
             if gone.done():
