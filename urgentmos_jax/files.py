@@ -3,6 +3,7 @@
 And the bar that shows how far work on many of them has come.
 """
 
+import bz2
 import codecs
 import contextlib
 import errno
@@ -11,10 +12,12 @@ import hashlib
 import io
 import json
 import logging
+import lzma
 import os
 import socket
 import sys
 import tempfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -24,6 +27,9 @@ from etils import epath
 logger = logging.getLogger(__name__)
 
 _SHOWN = 20
+# By suffix, how compressed files are opened, and what is raised where they are damaged or cut.
+_UNPACKING: dict[str, Callable[[Any], IO[bytes]]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError)
 _PROBE_BYTES = 4096
 
 
@@ -140,17 +146,32 @@ def copy_files(source: Path, target: Path) -> None:
         (target / path.name).write_bytes(path.read_bytes())
 
 
-# JSON lines.
+# Compressed files, JSON lines.
+
+
+def without_packing(name: str) -> str:
+    """A name without the suffix that says how the file is compressed."""
+    return name[: -len(packing)] if (packing := _packing(name)) else name
+
+
+def unpacked(file: IO[bytes], name: str) -> IO[bytes]:
+    """The content of an open file that is compressed if its name says so: `.gz`, `.bz2`, `.xz`."""
+    packing = _packing(name)
+    return _UNPACKING[packing](file) if packing else file
+
+
+def _packing(name: str) -> str | None:
+    return next((suffix for suffix in _UNPACKING if name.lower().endswith(suffix)), None)
 
 
 def read_json_lines(path: str | os.PathLike) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    """(line number, JSON object or what is wrong with the line) of each line that is not blank; `.gz` is unpacked.
+    """(line number, JSON object or what is wrong with the line) of each line that is not blank; `.gz` and the
+    like are unpacked.
 
     Raises:
-        OSError: The file cannot be read.
+        OSError: The file cannot be read; or another of `UNREADABLE`.
     """
-    packed = os.fsdecode(path).lower().endswith(".gz")
-    with epath.Path(path).open("rb") as raw, gzip.open(raw) if packed else raw as file:
+    with epath.Path(path).open("rb") as raw, unpacked(raw, os.fsdecode(path)) as file:
         for number, line in enumerate(file, 1):
             if number == 1 and line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
                 yield number, "is UTF-16; save it as UTF-8"

@@ -14,34 +14,46 @@ _MPEG2_KBPS = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 _REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
-Readable = io.FileIO | io.BytesIO | io.BufferedReader
+Readable = io.RawIOBase | io.BytesIO | io.BufferedReader
 _BEHIND_TAGS = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"riff", b"fLaC", b"OggS")
 
 
 _CONVERT = "convert it: `ffmpeg -i OLD NEW.flac`"
-# (First byte, bytes there, what such a file is and what to do.)
+
+
+class Foreign(NamedTuple):
+    """What a file is that libsndfile does not read, and what to do; FFmpeg's name of its format where that reads it."""
+
+    text: str
+    demuxer: str | None = None
+
+
+# (First byte, bytes there, what such a file is.)
 _FOREIGN = (
-    (4, b"ftyp", f"an MP4 or M4A file; {_CONVERT}"),
-    (0, b"\x1a\x45\xdf\xa3", f"a Matroska or WebM file; {_CONVERT}"),
-    (0, b"\x30\x26\xb2\x75", f"a Windows Media file; {_CONVERT}"),
-    (0, b"#!AMR", f"an AMR file; {_CONVERT}"),
-    (0, b"caff", f"a Core Audio file; {_CONVERT}"),
-    (0, b".snd", f"a Sun or NeXT audio file; {_CONVERT}"),
-    (0, b"NIST_1A", "a NIST SPHERE file; convert it: `sox OLD NEW.wav`"),
-    (0, b"\xff\xf1", f"AAC audio; {_CONVERT}"),
-    (0, b"\xff\xf9", f"AAC audio; {_CONVERT}"),
-    (0, b"version https://git-lfs", "a pointer of git-lfs, not the recording; run `git lfs pull`"),
-    (0, b"PK\x03\x04", "a zip archive; unpack it"),
-    (0, b"\x1f\x8b", "a gzip archive; unpack it"),
-    (0, b"%PDF", "a PDF document; check the path"),
+    (4, b"ftyp", Foreign(f"an MP4 or M4A file; {_CONVERT}", "mov")),
+    (4, b"moov", Foreign(f"a QuickTime file; {_CONVERT}", "mov")),
+    (4, b"wide", Foreign(f"a QuickTime file; {_CONVERT}", "mov")),
+    (0, b"\x1a\x45\xdf\xa3", Foreign(f"a Matroska or WebM file; {_CONVERT}", "matroska")),
+    (0, b"\x30\x26\xb2\x75", Foreign(f"a Windows Media file; {_CONVERT}", "asf")),
+    (0, b"#!AMR", Foreign(f"an AMR file; {_CONVERT}", "amr")),
+    (8, b"AVI ", Foreign(f"an AVI file; {_CONVERT}", "avi")),
+    (0, b"FLV\x01", Foreign(f"a Flash video; {_CONVERT}", "flv")),
+    *((0, bytes([0xFF, byte]), Foreign(f"AAC audio; {_CONVERT}", "aac")) for byte in (0xF0, 0xF1, 0xF8, 0xF9)),
+    (0, b"caff", Foreign(f"a Core Audio file; {_CONVERT}")),
+    (0, b".snd", Foreign(f"a Sun or NeXT audio file; {_CONVERT}")),
+    (0, b"NIST_1A", Foreign("a NIST SPHERE file; convert it: `sox OLD NEW.wav`")),
+    (0, b"version https://git-lfs", Foreign("a pointer of git-lfs, not the recording; run `git lfs pull`")),
+    (0, b"PK\x03\x04", Foreign("a zip archive; unpack it")),
+    (0, b"\x1f\x8b", Foreign("a gzip archive; unpack it")),
+    (0, b"%PDF", Foreign("a PDF document; check the path")),
 )
 
 
-def foreign_kind(raw: BinaryIO) -> str | None:
-    """What a file is that is not read, and what to do; None where its first bytes do not tell."""
+def foreign_kind(raw: BinaryIO) -> Foreign | None:
+    """What a file is that libsndfile does not read; None where its first bytes do not tell."""
     head = raw.read(512)
     if re.match(rb"\s*(<!--.*?-->\s*)?<(!doctype html|html|head|body)\b", head, re.IGNORECASE | re.DOTALL):
-        return "an HTML page, perhaps that of a failed download; download it again"
+        return Foreign("an HTML page, perhaps that of a failed download; download it again")
     return next((kind for start, magic, kind in _FOREIGN if head[start:].startswith(magic)), None)
 
 
@@ -52,10 +64,11 @@ class PartFile(io.RawIOBase):
         file: Seekable.
         start: First byte.
         patch: A place, counted from `start`, and the bytes to read there.
+        size: Where it ends, counted from `start`; None: with the file.
     """
 
-    def __init__(self, file: Readable, start: int = 0, patch: tuple[int, bytes] = (0, b"")):
-        self._file, self._start, self._patch = file, start, patch
+    def __init__(self, file: Readable, start: int = 0, patch: tuple[int, bytes] = (0, b""), size: int | None = None):
+        self._file, self._start, self._patch, self._size = file, start, patch, size
         self._file.seek(start)
 
     def readable(self) -> bool:
@@ -66,9 +79,11 @@ class PartFile(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         position = self.tell()
-        count = self._file.readinto(buffer) or 0
-        place, data = self._patch
         view = memoryview(buffer).cast("B")
+        if self._size is not None:
+            view = view[: max(self._size - position, 0)]
+        count = self._file.readinto(view) or 0
+        place, data = self._patch
         for at, byte in enumerate(data, place - position):
             if 0 <= at < count:
                 view[at] = byte
@@ -79,8 +94,10 @@ class PartFile(io.RawIOBase):
             offset += self._start
         elif whence == io.SEEK_CUR:
             offset += self._file.tell()
-        else:
+        elif self._size is None:
             offset += self._file.seek(0, io.SEEK_END)
+        else:
+            offset += self._start + self._size
         # Damaged headers send the decoder to before the start.
         return self._file.seek(max(offset, self._start)) - self._start
 

@@ -4,6 +4,9 @@ A decoder's success means little: libsndfile reads a WAV file cut in half withou
 damaged Ogg pages. So what was decoded is compared with what the file claims to hold.
 """
 
+import contextlib
+import functools
+import math
 import numbers
 import os
 from collections.abc import Iterable, Iterator
@@ -17,15 +20,19 @@ import soxr
 from urgentmos_jax.audio.consistency import contradiction
 from urgentmos_jax.audio.containers import ogg_fault
 from urgentmos_jax.audio.errors import AudioError, audio_error
+from urgentmos_jax.audio.media import MediaFile
 from urgentmos_jax.audio.opening import (
     ForwardFile,
+    Source,
     check_hours,
     check_layout,
     content_of,
     decoder_message,
+    file_state,
     open_audio,
     raw_bytes,
 )
+from urgentmos_jax.audio.recordings import Recording
 
 SAMPLE_RATE_HZ = 16000
 RESAMPLER = "soxr_hq"
@@ -78,7 +85,10 @@ class AudioBlocks:
         self, source: Any, sample_rate_hz: float | None = None, *, name: str | None = None, min_samples: int = 400
     ):
         path = os.fsdecode(source) if isinstance(source, str | os.PathLike) else None
-        self._is_array = path is None and not is_open_file(source)
+        self._part = source if isinstance(source, Recording) else None
+        if self._part:
+            source, name = self._part.source, self._part.path
+        self._is_array = path is None and self._part is None and not is_open_file(source)
         self._source, self._name, self._min_samples = path or source, path or name, min_samples
         if self._name is None and not self._is_array:
             self._name = "open file"
@@ -100,11 +110,17 @@ class AudioBlocks:
             self.sample_rate_hz = int(self.sample_rate_hz)
             yield from self._resampled(_scaled(array))
         else:
-            source = self._source if isinstance(self._source, str) else content_of(self._source, self._name)
+            if isinstance(self._source, AudioError):
+                raise self._source
+            known = self._part is not None or isinstance(self._source, str)
+            source = self._source if known else content_of(self._source, self._name)
             with open_audio(source, self._name) as (file, claimed):
                 self.sample_rate_hz = file.samplerate
-                yield from self._resampled(_blocks(file, claimed, self._name))
-                self._check_whole(source, file.format, claimed)
+                if self._part is None:
+                    yield from self._resampled(_blocks(file, claimed, self._name))
+                    self._check_whole(source, file.format, claimed)
+                else:
+                    yield from self._of_part(self._part, source, file, claimed)
         if not self._read:
             raise audio_error("empty", self._name, "it holds no samples; remove it or record it again")
         if self.samples < self._min_samples:
@@ -112,6 +128,26 @@ class AudioBlocks:
             found, wanted = (f"{n} samples ({1e3 * n / SAMPLE_RATE_HZ:g} ms)" for n in lengths)
             text = f"it has {found} at 16 kHz, the minimum is {wanted}; give a longer clip"
             raise audio_error("too_short", self._name, text)
+
+    def _of_part(
+        self, part: Recording, source: Source, file: ForwardFile | MediaFile, claimed: int | None
+    ) -> Iterator[np.ndarray]:
+        first, count = part.span(file.samplerate, claimed)
+        blocks = _part_blocks(file, claimed, self._name, first, count)
+        yield from self._resampled(_channels(blocks, part.channels, self._name) if part.channels else blocks)
+        if not first and count is None:
+            self._check_whole(source, file.format, claimed)
+            return
+        wanted = count if count is not None else claimed - first if claimed is not None else 0
+        if wanted - self._read > max(0.1 * file.samplerate, 0.02 * wanted) or not self._read:
+            found = f"{self._read / file.samplerate:.3f} s of {wanted / file.samplerate:.3f} s from there on"
+            text = f"its part from {part.start_s:g} s on: {found}; check its list, or copy or make the recording again"
+            raise audio_error("truncated", self._name, text)
+        if isinstance(source, str):
+            fault, contradicts = _faults(source, file_state(source), file.format)
+            if fault:
+                raise _truncated(self._name, self._read, None, file.samplerate, fault)
+            self.flags += ("inconsistent",) * contradicts
 
     def _resampled(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         quality = RESAMPLER.removeprefix("soxr_").upper()
@@ -133,13 +169,12 @@ class AudioBlocks:
             yield part
         self.flags = ("silent",) if high - low <= 2 * _LSB else ()
 
-    def _check_whole(self, source: str | bytes, kind: str, claimed: int | None) -> None:
-        with raw_bytes(source, self._name) as raw:
-            fault = ogg_fault(raw) if kind == "OGG" else None
-        with raw_bytes(source, self._name) as raw:
-            other_length = kind != "MP3" and claimed not in (None, self._read)  # That of MP3 is an estimate.
-            if contradiction(raw) or other_length:
-                self.flags += ("inconsistent",)
+    def _check_whole(self, source: Source, kind: str, claimed: int | None) -> None:
+        fault, contradicts = _found_faults(source, self._name, kind)
+        # Of MP3 and of FFmpeg's formats the length is an estimate.
+        other_length = kind not in ("MP3", MediaFile.format) and claimed not in (None, self._read)
+        if contradicts or other_length:
+            self.flags += ("inconsistent",)
         if claimed is not None and claimed - self._read > max(0.1 * self.sample_rate_hz, 0.02 * claimed):
             fault = fault or _LOSS_CAUSES.get(kind, "its end is missing or damaged")
         if fault:
@@ -254,7 +289,31 @@ def _as_array(source: Any, rate_hz: float, name: str | None) -> np.ndarray:
     return array
 
 
-def _blocks(file: ForwardFile, claimed: int | None, name: str | None) -> Iterator[np.ndarray]:
+def _found_faults(source: Source, name: str | None, kind: str) -> tuple[str | None, bool]:
+    """What is damaged in a file, and whether it contradicts itself."""
+    if kind == MediaFile.format:
+        return None, False
+    with raw_bytes(source, name) as raw:
+        fault = ogg_fault(raw) if kind == "OGG" else None
+    with raw_bytes(source, name) as raw:
+        return fault, bool(contradiction(raw))
+
+
+@functools.lru_cache(maxsize=64)
+def _faults(path: str, _state: tuple[int, int], kind: str) -> tuple[str | None, bool]:
+    """Those of a file of which many parts are read, one after the other."""
+    return _found_faults(path, path, kind)
+
+
+def _channels(blocks: Iterable[np.ndarray], channels: tuple[int, ...], name: str | None) -> Iterator[np.ndarray]:
+    for block in blocks:
+        if max(channels) >= block.shape[1]:
+            text = f"channel {max(channels)} (from 0) is asked for, it has {block.shape[1]}; check its list"
+            raise audio_error("undecodable", name, text)
+        yield block[:, channels]
+
+
+def _blocks(file: ForwardFile | MediaFile, claimed: int | None, name: str | None) -> Iterator[np.ndarray]:
     """Yields [n, channels] float32: memory follows what the file holds, not what it claims."""
     decoded = 0
     while True:
@@ -268,6 +327,24 @@ def _blocks(file: ForwardFile, claimed: int | None, name: str | None) -> Iterato
         decoded += len(block)
         check_hours(decoded, file.samplerate, name)
         yield block
+
+
+def _part_blocks(
+    file: ForwardFile | MediaFile, claimed: int | None, name: str | None, first: int, count: int | None
+) -> Iterator[np.ndarray]:
+    """As `_blocks`, of `count` samples from the first on; None: up to the end."""
+    position = 0
+    if first and isinstance(file, ForwardFile):
+        with contextlib.suppress(soundfile.SoundFileError):  # Of codecs that only go forward.
+            position = file.seek(first if claimed is None else min(first, claimed))
+    end = math.inf if count is None else first + count
+    for block in _blocks(file, claimed, name):
+        start, position = position, position + len(block)
+        wanted = block[max(first - start, 0) : len(block) if position <= end else int(end) - start]
+        if len(wanted):
+            yield wanted
+        if position >= end:
+            return
 
 
 def _scaled(array: np.ndarray) -> Iterator[np.ndarray]:

@@ -1,6 +1,7 @@
 """Audio files opened for decoding: paths, or bytes of open files, with what their headers claim."""
 
 import contextlib
+import functools
 import io
 import os
 import stat
@@ -20,6 +21,8 @@ from urgentmos_jax.audio.containers import (
     with_sample_bytes,
 )
 from urgentmos_jax.audio.errors import audio_error
+from urgentmos_jax.audio.media import MediaFile, advice, has_media
+from urgentmos_jax.audio.recordings import FilePart
 
 # What is read, by libsndfile's names, and the suffixes that such files have.
 _FORMATS = {
@@ -33,6 +36,13 @@ _FORMATS = {
     "MP3": (".mp3",),
 }
 AUDIO_SUFFIXES = tuple(suffix for suffixes in _FORMATS.values() for suffix in suffixes)
+# What FFmpeg reads besides.
+MEDIA_SUFFIXES = (
+    *(".m4a", ".mp4", ".m4v", ".mov", ".3gp", ".aac", ".webm", ".weba", ".mkv", ".mka"),
+    *(".wma", ".wmv", ".amr", ".avi", ".flv"),
+)
+
+Source = str | bytes | FilePart
 
 _RATES_HZ = (1000, 768_000)
 _MAX_CHANNELS = 64
@@ -83,11 +93,16 @@ def content_of(file: Any, name: str | None) -> bytes:
     return data
 
 
+def read_suffixes() -> tuple[str, ...]:
+    """Suffixes of the recordings that are read here, which those of the extra `media` are where it is installed."""
+    return AUDIO_SUFFIXES + (MEDIA_SUFFIXES if has_media() else ())
+
+
 @contextlib.contextmanager
-def open_audio(source: str | bytes, name: str | None) -> Iterator[tuple[ForwardFile, int | None]]:
+def open_audio(source: Source, name: str | None) -> Iterator[tuple[ForwardFile | MediaFile, int | None]]:
     """Opens a path, or the bytes of a file, with a plausible header; yields it and the samples a channel it claims
     (None: unknown)."""
-    if not (_file_size(source) if isinstance(source, str) else len(source)):
+    if not _byte_count(source, name):
         raise audio_error("empty", name, "it has 0 bytes; remove it or record it again")
     with raw_bytes(source, name) as raw:
         size = raw.seek(0, io.SEEK_END)
@@ -98,49 +113,70 @@ def open_audio(source: str | bytes, name: str | None) -> Iterator[tuple[ForwardF
         try:
             file = ForwardFile(stream)
         except soundfile.SoundFileError as error:
-            text = f"the decoder says: {decoder_message(error)}"
-            with raw_bytes(source, name) as raw:
-                foreign = foreign_kind(raw)
-            raise audio_error("undecodable", name, f"it is {foreign}" if foreign else f"{text} {_WANTED}") from error
-        with file:
-            yield file, _claimed_samples(file, chunk, source, name)
+            refusal = error
+        else:
+            with file:
+                yield file, _claimed_samples(file, chunk, source, name)
+            return
+    with raw_bytes(source, name) as raw:
+        foreign = foreign_kind(raw)
+        if foreign and foreign.demuxer and has_media():
+            with MediaFile(raw, foreign.demuxer, foreign.text, name) as media:
+                check_layout(media.samplerate, media.channels, name)
+                check_hours(media.claimed or 0, media.samplerate, name)
+                yield media, media.claimed
+            return
+    text = f"the decoder says: {decoder_message(refusal)} {_WANTED}"
+    if foreign:
+        text = f"it is {foreign.text}{advice() if foreign.demuxer else ''}"
+    raise audio_error("undecodable", name, text) from refusal
 
 
-def _file_size(path: str) -> int:
+def _byte_count(source: Source, name: str | None) -> int:
+    if isinstance(source, bytes):
+        return len(source)
     try:
-        status = os.stat(path)
+        status = os.stat(source if isinstance(source, str) else source.path)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise audio_error("missing", path, f"it cannot be found: {reason}; check the path") from error
+        raise audio_error("missing", name, f"it cannot be found: {reason}; check the path") from error
     if not stat.S_ISREG(status.st_mode):
         kind = "a directory" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"
-        raise audio_error("missing", path, f"it is {kind}; give the path of an audio file")
-    return status.st_size
+        raise audio_error("missing", name, f"it is {kind}; give the path of an audio file")
+    return status.st_size if isinstance(source, str) else source.size
+
+
+def _opened(source: Source) -> io.FileIO | io.BytesIO | PartFile:
+    if isinstance(source, bytes):
+        return io.BytesIO(source)
+    if isinstance(source, str):
+        return io.FileIO(source)
+    return PartFile(io.FileIO(source.path), source.start, size=source.size)
 
 
 @contextlib.contextmanager
-def raw_bytes(source: str | bytes, name: str | None) -> Iterator[_NamelessFile]:
+def raw_bytes(source: Source, name: str | None) -> Iterator[_NamelessFile]:
     """A path, or the bytes of a file, from where its container begins."""
     try:
-        with (
-            io.FileIO(source) if isinstance(source, str) else io.BytesIO(source) as file,
-            _NamelessFile(PartFile(file, tag_bytes(file))) as raw,
-        ):
+        with _opened(source) as file, _NamelessFile(PartFile(file, tag_bytes(file))) as raw:
             yield raw
     except OSError as error:
         reason = f"it cannot be read: {error.strerror}; check the disk and its permissions"
         raise audio_error("missing", name, reason) from error
 
 
-def _claimed_samples(file: ForwardFile, chunk: SampleChunk | None, source: str | bytes, name: str | None) -> int | None:
+def _claimed_samples(file: ForwardFile, chunk: SampleChunk | None, source: Source, name: str | None) -> int | None:
     """Returns the samples a channel that the header claims, None if unknown; refuses implausible headers."""
     if file.format not in _FORMATS:
         raise audio_error("undecodable", name, f"its format is {file.format}. {_WANTED}")
     check_layout(file.samplerate, file.channels, name)
     claimed = file.frames
     if file.format == "MP3":
-        with raw_bytes(source, name) as raw:
-            claimed = mp3_samples(raw, claimed)
+        if isinstance(source, str):
+            claimed = _counted_mp3(source, file_state(source), claimed)
+        else:
+            with raw_bytes(source, name) as raw:
+                claimed = mp3_samples(raw, claimed)
     claimed = claimed if 0 <= claimed < 2**62 else None
     if chunk and chunk.held < chunk.claimed:
         if not claimed:
@@ -149,6 +185,19 @@ def _claimed_samples(file: ForwardFile, chunk: SampleChunk | None, source: str |
         claimed = round(claimed * chunk.claimed / chunk.held)
     check_hours(claimed or 0, file.samplerate, name)
     return claimed
+
+
+def file_state(path: str) -> tuple[int, int]:
+    """What tells that a file is the one that was read before: its size and when it was changed."""
+    status = os.stat(path)
+    return status.st_size, status.st_mtime_ns
+
+
+# Lists name many parts of a long recording, one after the other.
+@functools.lru_cache(maxsize=64)
+def _counted_mp3(path: str, _state: tuple[int, int], claimed: int) -> int:
+    with raw_bytes(path, path) as raw:
+        return mp3_samples(raw, claimed)
 
 
 def check_layout(rate_hz: float, channels: int, name: str | None) -> None:

@@ -10,7 +10,7 @@ from urgentmos_jax.cli.models import add_model_arguments, chosen_metrics, load, 
 from urgentmos_jax.cli.output import add_output_arguments, open_rows, write_rows
 from urgentmos_jax.cli.reporting import about_page, add_report_arguments, check_report, save_report
 from urgentmos_jax.cli.usage import UsageError
-from urgentmos_jax.manifests.inputs import read_inputs
+from urgentmos_jax.manifests.inputs import path_of, read_inputs
 from urgentmos_jax.manifests.records import ManifestError, Utterance
 from urgentmos_jax.scoring.row_formats import score_cells
 from urgentmos_jax.scoring.rows import ScoreRow
@@ -23,7 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the subcommand."""
     parser.add_argument(
         "inputs", nargs="+", metavar="INPUT",
-        help="recording, folder, list (.jsonl, .json, .csv, .tsv, .scp, .txt, .lst, each also .gz), or - for stdin",
+        help="recording, folder, list (.jsonl, .json, .csv, .tsv, .scp, .txt, .lst, each also .gz), archive (.tar, "
+        ".tar.gz), table (.parquet), or - for stdin",
     )  # fmt: skip
     add_model_arguments(parser)
     add_output_arguments(parser)
@@ -49,12 +50,12 @@ def run(arguments: argparse.Namespace) -> int:
         status = write_rows(
             output,
             lambda start: model.iter_scores(
-                [path for _, path in inputs[start:]],
+                [recording for _, recording in inputs[start:]],
                 uids=[uid for uid, _ in inputs[start:]],
                 metrics=metrics,
                 frames=arguments.frames,
             ),
-            inputs=inputs,
+            inputs=[(uid, path_of(recording)) for uid, recording in inputs],
             cells=score_cells,
             metrics=metrics,
             about=about,

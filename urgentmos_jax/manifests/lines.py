@@ -5,12 +5,11 @@ import os
 import reprlib
 import stat
 import sys
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard
 
-from urgentmos_jax.files import read_json_lines
+from urgentmos_jax.files import UNREADABLE, read_json_lines
 from urgentmos_jax.manifests.durations import measure_durations
 from urgentmos_jax.manifests.paths import locate
 from urgentmos_jax.manifests.records import ManifestError, Pair, Report, Utterance
@@ -200,7 +199,7 @@ def json_lines(path: str | os.PathLike) -> Iterator[tuple[int, dict[str, Any] | 
     """
     try:
         yield from read_json_lines(path)
-    except (OSError, EOFError, zlib.error) as error:  # The last two: of a .gz that is cut or damaged.
+    except UNREADABLE as error:
         text = getattr(error, "strerror", None) or error
         raise ManifestError([f"{os.fsdecode(path)}: cannot be read ({text})"]) from None
 

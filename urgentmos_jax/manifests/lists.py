@@ -10,8 +10,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from urgentmos_jax.audio.opening import AUDIO_SUFFIXES
-from urgentmos_jax.files import parse_json
+from urgentmos_jax.audio.opening import MEDIA_SUFFIXES, read_suffixes
+from urgentmos_jax.audio.recordings import Recording
+from urgentmos_jax.files import parse_json, without_packing
+from urgentmos_jax.manifests.cuts import listed as named
 from urgentmos_jax.manifests.lines import json_lines, two_strings
 from urgentmos_jax.manifests.paths import locate
 from urgentmos_jax.manifests.records import ManifestError
@@ -25,36 +27,36 @@ _ARCHIVE = re.compile(r"^(ark|scp)\b[^/]*:|\.ark:\d+")
 
 
 def list_kind(path: Path) -> str | None:
-    """The suffix by which a list is read, `.gz` left out; None for a file that is a recording."""
-    name = path.name.lower().removesuffix(".gz")
+    """The suffix by which a list is read, `.gz` and the like left out; None for a file that is a recording."""
+    name = without_packing(path.name.lower())
     return next((suffix for suffix in _KINDS if name.endswith(suffix)), None)
 
 
-def read_list(path: Path, audio_root: Path | None = None) -> list[tuple[str, str]]:
-    """(uid, path of the recording) of each line of a list.
+def read_list(path: Path, audio_root: Path | None = None) -> list[tuple[str, str | Recording]]:
+    """(uid, path of the recording, or part of one) of each line of a list.
 
-    `.jsonl`: `audio_path` or `path`, and perhaps `uid`; `.json`: the same, or an array of such objects or of paths;
-    `.csv` and `.tsv`: such columns; `.scp`: uid and path; anything else: a path a line. All may be gzipped, `.gz`.
-    Relative paths are relative to the list, else to `audio_root`; a warning counts those that are not there.
+    `.jsonl`: `audio_path` or `path`, and perhaps `uid`; cuts and recordings of Lhotse; lines of NeMo, which with an
+    `offset` are parts. `.json`: the same, or an array of such objects or of paths; `.csv` and `.tsv`: such columns;
+    `.scp`: uid and path; anything else: a path a line. All may be compressed: `.gz`, `.bz2`, `.xz`. Relative paths are
+    relative to the list, else to `audio_root`; a warning counts those that are not there.
 
     Raises:
         ManifestError: Naming every line that cannot be read.
     """
-    uids, listed, faults = [], [], []
+    listed, faults = [], []
     for where, entry in _entries(path):
-        if isinstance(entry, str):
-            faults.append(f"{where}: {entry}")
-            continue
-        audio = entry.get("audio_path") or entry.get("path")
-        if not audio or not isinstance(audio, str):
-            faults.append(f"{where}: no audio_path (a string)")
-            continue
-        uid = entry.get("uid")
-        uids.append(audio if uid in (None, "") else str(uid))
-        listed.append(audio)
+        found = entry if isinstance(entry, str) else named(entry)
+        if isinstance(found, str):
+            faults.append(f"{where}: {found}")
+        else:
+            listed.append(found)
     if faults or not listed:
         raise ManifestError(faults or [f"{path}: lists no recordings"])
-    return list(zip(uids, _located(path, listed, audio_root), strict=True))
+    paths = located(path, [one.audio for one in listed], audio_root)
+    return [
+        (one.uid, Recording(there + one.fragment, there, *one[2:]) if one.fragment else there)
+        for one, there in zip(listed, paths, strict=True)
+    ]
 
 
 def read_pair_list(path: Path, audio_root: Path | None = None) -> list[tuple[str, tuple[str, str]]]:
@@ -76,8 +78,8 @@ def read_pair_list(path: Path, audio_root: Path | None = None) -> list[tuple[str
         listed += audio
     if faults or not listed:
         raise ManifestError(faults or [f"{path}: lists no pairs"])
-    located = _located(path, listed, audio_root)
-    return list(zip(uids, zip(located[::2], located[1::2], strict=True), strict=True))
+    paths = located(path, listed, audio_root)
+    return list(zip(uids, zip(paths[::2], paths[1::2], strict=True), strict=True))
 
 
 def find_recordings(folder: Path) -> list[Path]:
@@ -91,6 +93,7 @@ def find_recordings(folder: Path) -> list[Path]:
     found: list[Path] = []
     others: Counter[str] = Counter()
     entered: set[tuple[int, int]] = set()
+    suffixes = read_suffixes()
     for name, folders, files in os.walk(folder, followlinks=True):
         here = os.stat(name)
         if (here.st_dev, here.st_ino) in entered:
@@ -100,17 +103,24 @@ def find_recordings(folder: Path) -> list[Path]:
         entered.add((here.st_dev, here.st_ino))
         folders[:] = sorted(one for one in folders if not one.startswith("."))
         for file in (Path(name, one) for one in files if not one.startswith(".")):
-            if file.suffix.lower() in AUDIO_SUFFIXES:
+            if file.suffix.lower() in suffixes:
                 found.append(file)
             else:
                 others[file.suffix.lower() or "without suffix"] += 1
-    told = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common())
+    told = tell_others(others)
     if not found:
-        text = f"{folder}: no recordings ({', '.join(AUDIO_SUFFIXES)}) below this folder"
+        text = f"{folder}: no recordings ({', '.join(suffixes)}) below this folder"
         raise ManifestError([f"{text}; other files: {told}" if others else text])
     if others:
         logger.warning("%s: files that are not recordings by their suffix, left out: %s", folder, told)
     return sorted(found)
+
+
+def tell_others(others: Counter[str]) -> str:
+    """Files by suffix that are not read, how many there are, and the extra that reads some of them."""
+    told = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common())
+    media = [suffix for suffix in others if suffix in MEDIA_SUFFIXES]
+    return f'{told} (pip install "urgentmos_jax[media]" for {", ".join(media)})' if media else told
 
 
 def match_folders(a: Path, b: Path) -> list[tuple[str, tuple[str, str]]]:
@@ -162,7 +172,8 @@ def tell_missing(
     logger.warning("%s: %s: %s; give --audio-root DIR, the folder that they are relative to", name, count, tries)
 
 
-def _located(path: Path, listed: Sequence[str], audio_root: Path | None) -> list[str]:
+def located(path: Path, listed: Sequence[str], audio_root: Path | None) -> list[str]:
+    """Paths of the recordings of a list; a warning counts those that lead to no file."""
     found = [locate(audio, path, audio_root) for audio in listed]
     tell_missing(str(path), "beside the list", list(zip(listed, found, strict=True)), audio_root)
     return found

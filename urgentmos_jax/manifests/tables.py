@@ -35,7 +35,7 @@ class Position(NamedTuple):
 
 
 class CsvFile:
-    """A text table, UTF-8, with or without a byte-order mark, perhaps gzipped.
+    """A text table, UTF-8, with or without a byte-order mark, perhaps compressed.
 
     Args:
         path: The file.

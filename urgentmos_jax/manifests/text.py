@@ -1,24 +1,23 @@
-"""Text files that users write, as bytes and as text: UTF-8, also gzipped; what is none of that gets advice."""
+"""Text files that users write, as bytes and as text: UTF-8, also compressed; what is none of that gets advice."""
 
 import codecs
-import gzip
 import os
-import zlib
 
+from urgentmos_jax.files import UNREADABLE, unpacked
 from urgentmos_jax.manifests.records import ManifestError
 
 
 def read_bytes(path: str | os.PathLike) -> bytes:
-    """Content of a file, that of a `.gz` unpacked.
+    """Content of a file, that of a `.gz`, `.bz2` or `.xz` unpacked.
 
     Raises:
         ManifestError: It cannot be read.
     """
     name = os.fsdecode(path)
     try:
-        with gzip.open(path) if name.lower().endswith(".gz") else open(path, "rb") as file:
+        with open(path, "rb") as raw, unpacked(raw, name) as file:
             return file.read()
-    except (OSError, EOFError, zlib.error) as error:
+    except UNREADABLE as error:
         raise ManifestError([f"{name}: cannot be read ({getattr(error, 'strerror', None) or error})"]) from None
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ, AudioBlocks, AudioError, is_open_file
+from urgentmos_jax.audio.recordings import Recording, Stored
 from urgentmos_jax.scoring.windows import cut_windows, recording_flags
 
 # Windows are computed in groups of so many, and of so many seconds (or a batch): enough for batches of like length,
@@ -188,6 +189,8 @@ class Decoder:
 
 def source_path(source: Any) -> str | None:
     """Path of an input, None of an array or an open file."""
+    if isinstance(source, Recording | Stored):
+        return source.path
     return str(source) if isinstance(source, (str, os.PathLike)) else None
 
 

@@ -5,13 +5,15 @@ import dataclasses
 import itertools
 import os
 import reprlib
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from urgentmos_jax.audio.loading import AudioError, is_open_file
+from urgentmos_jax.audio.recordings import of_dataset
+from urgentmos_jax.manifests.inputs import stream
 from urgentmos_jax.scoring.decoding import Decoder, source_name, source_path
 from urgentmos_jax.scoring.engine import Engine, Params
 from urgentmos_jax.scoring.feature_store import FeatureStore, feature_bytes
@@ -143,7 +145,7 @@ def refuse_single(inputs: Any, expected: str) -> None:
     """
     # Arrays and columns of tables may list paths.
     numbers = hasattr(inputs, "dtype") and getattr(inputs.dtype, "kind", "f") not in "OU"
-    if numbers or is_open_file(inputs) or isinstance(inputs, (str, bytes, os.PathLike)):
+    if numbers or is_open_file(inputs) or isinstance(inputs, (str, bytes, os.PathLike, Mapping)):
         raise TypeError(f"found {reprlib.repr(inputs)} of type {type(inputs).__name__}, expected a list of {expected}")
 
 
@@ -151,6 +153,7 @@ def _named(
     inputs: Iterable[Any], uids: Iterable[str] | None, sequence: Sequence[int] | None
 ) -> Iterator[tuple[str, Any]]:
     """(uid, input) of each; without uids what `source_name` says."""
+    inputs = stream(map(of_dataset, inputs))
     if uids is not None:
         yield from zip(uids, inputs, strict=True)
         return
