@@ -146,12 +146,12 @@ def _byte_count(source: Source, name: str | None) -> int:
     return status.st_size if isinstance(source, str) else source.size
 
 
-def _opened(source: Source) -> io.FileIO | io.BytesIO | PartFile:
+def _opened(source: Source) -> io.FileIO | io.BytesIO | io.BufferedReader:
     if isinstance(source, bytes):
         return io.BytesIO(source)
     if isinstance(source, str):
         return io.FileIO(source)
-    return PartFile(io.FileIO(source.path), source.start, size=source.size)
+    return io.BufferedReader(PartFile(io.FileIO(source.path), source.start, size=source.size))
 
 
 @contextlib.contextmanager

@@ -92,7 +92,7 @@ class _Header(tarfile.TarInfo):
     """As `tarfile` reads headers; the archive keeps what ended it, of which `tarfile` does not tell."""
 
     @classmethod
-    def fromtarfile(cls, tarfile: Any) -> tarfile.TarInfo:
+    def fromtarfile(cls, tarfile: Any) -> Any:
         try:
             return super().fromtarfile(tarfile)
         except Exception as error:
@@ -109,10 +109,11 @@ class _Archive:
 
     def __iter__(self) -> Iterator[tarfile.TarInfo]:
         while (member := self._tar.next()) is not None:
-            self._tar.members.clear()
+            self._tar.members.clear()  # type: ignore[attr-defined]  # typeshed lacks it, and those below.
             yield member
         ending = getattr(self._tar, "ending", None)
-        if not isinstance(ending, tarfile.EOFHeaderError | tarfile.EmptyHeaderError | None):
+        whole = (tarfile.EOFHeaderError, tarfile.EmptyHeaderError)  # type: ignore[attr-defined]
+        if ending is not None and not isinstance(ending, whole):
             raise tarfile.ReadError(str(ending))
 
     def content(self, member: tarfile.TarInfo) -> bytes:

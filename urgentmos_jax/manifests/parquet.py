@@ -51,10 +51,10 @@ def list_table(path: Path, audio_root: Path | None) -> list[tuple[str, str | Sto
     paths = _paths(table, column, rows) if of_paths else [None] * rows
     if not _is_text(kind):
         names = [f"{path}#{number}" for number in range(rows)]
-        uids = [_uid(uid) or audio or name for uid, audio, name in zip(uids, paths, names, strict=True)]
+        named = [_uid(uid) or audio or name for uid, audio, name in zip(uids, paths, names, strict=True)]
         return [
             (uid, Stored(name, str(path), number, audio_root))
-            for number, (uid, name) in enumerate(zip(uids, names, strict=True))
+            for number, (uid, name) in enumerate(zip(named, names, strict=True))
         ]
     if blank := [f"{path}: row {number} has no {column}" for number, audio in enumerate(paths) if not audio]:
         raise ManifestError(blank)
@@ -72,7 +72,7 @@ class TableReader:
         metadata = self._file.metadata
         self._ends = list(accumulate(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)))
         self._group, self._fault = -1, ""
-        self._first, self._cells = 0, []
+        self._first, self._cells = 0, list[Any]()
         self._batches: Any = iter(())
 
     def recording(self, stored: Stored) -> Recording:
