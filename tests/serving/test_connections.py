@@ -59,7 +59,7 @@ def test_who_sends_too_much_hears_why():
             client.sendall(head(len(large), "Connection: close") + large)
             assert answer_of(client).startswith(b"HTTP/1.1 413 ")
         with connected(address) as client:  # Asked to go on before it sends, it is not.
-            client.sendall(head(len(large), "Expect: 100-continue"))
+            client.sendall(head(len(large), "Expect: 100-continue", "Connection: close"))
             assert answer_of(client).startswith(b"HTTP/1.1 413 ")
 
 

@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--root {arguments.root}: give a folder")
     try:
         bound = bind(arguments.host, arguments.port, token)
-    except (OSError, ValueError, OverflowError) as error:
+    except (OSError, ValueError) as error:
         raise UsageError(f"--host {arguments.host} --port {arguments.port}: {error}") from None
     with bound:
         service = Service(load(arguments), limits=limits, root=arguments.root, token=token)

@@ -19,8 +19,10 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 _COUNTED = ("/score", "/compare")
-# For what is still read of a body that is refused, so that a client that is sending hears why.
+# Of a body that is refused so much is still read, so that a client that is sending hears why: for so long, and of so
+# many times the bytes that a request may have.
 _DISCARD_SECONDS = 2.0
+_DISCARD_BODIES = 4
 # To arrive, to be computed, and for its answer to be taken, each within the time-out; and for decoding.
 _TIMEOUTS = 4
 
@@ -41,7 +43,7 @@ class Admission:
             await self._app(scope, receive, send)
             return
         service, start = self._service, time.perf_counter()
-        exchange = _Exchange(scope, receive, send, service.limits.max_bytes)
+        exchange = _Exchange(scope, receive, send, _DISCARD_BODIES * service.limits.max_bytes)
         if service.open_requests >= service.limits.queue:
             await exchange.refuse(busy(f"{service.open_requests} requests are open; try again later"))
         else:

@@ -29,9 +29,11 @@ def bind(host: str, port: int, token: str | None) -> socket.socket:
         token: That requests must bear.
 
     Raises:
-        ValueError: The address is not of loopback, and there is no token.
+        ValueError: The address is not of loopback, and there is no token; or the port is none.
         OSError: It cannot be had.
     """
+    if not 0 <= port < 1 << 16:  # The system would take its last 16 bits.
+        raise ValueError("a port is a number from 0 to 65535")
     family, kind, protocol, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]

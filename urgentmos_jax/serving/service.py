@@ -231,7 +231,10 @@ def is_loopback(host: str) -> bool:
 
 def _host(header: str) -> str:
     """The name or address of a header Host, without its port."""
-    return header[1:].partition("]")[0] if header.startswith("[") else header.partition(":")[0]
+    if not header.startswith("["):
+        return header.partition(":")[0]
+    name, closed, _ = header[1:].partition("]")
+    return name if closed else ""
 
 
 async def _disconnected(request: "Request") -> None:
