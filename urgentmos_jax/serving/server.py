@@ -1,6 +1,7 @@
 """The service on a socket: uvicorn, with time-outs for clients that send nothing, and an end that loses nothing."""
 
 import asyncio
+import logging
 import os
 import socket
 from collections.abc import Callable
@@ -88,6 +89,8 @@ def make_server(service: Service, ready: Callable[[], None] | None = None) -> "u
             if ready and self.started:
                 ready()
 
+    # It warns of every form that is broken; the client hears of that.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
     limits = service.limits
     config = uvicorn.Config(
         app,
