@@ -9,6 +9,7 @@ import pytest
 from flax import nnx
 
 from tests.helpers.models import model_config, on_one_device, random_module
+from urgentmos_jax.encoders.distill_mos import DistillMOS, DistillMOSConfig
 from urgentmos_jax.model.cost import parts, scoring_bytes, training_bytes
 from urgentmos_jax.model.urgentmos import UrgentMOS
 from urgentmos_jax.training.config import read_config as read_run
@@ -34,6 +35,19 @@ def test_the_fused_model_at_real_size_is_traced():
     # Memory grows with rows and length, and four frozen encoders in bfloat16 take 4.5 GB.
     need = [f(config, r, s) for f in (scoring_bytes, training_bytes) for r, s in ((1, 80000), (2, 80000), (2, 480000))]
     assert 4.5e9 < need[0] < need[1] < need[2] and need[3] < need[4] < need[5] and need[0] < need[3]
+
+
+@pytest.mark.parametrize("samples", [64_000, 122_880])
+def test_operations_of_distill_mos_are_those_that_xla_counts(samples: int):
+    # XLA counts a loop over layers once.
+    config = DistillMOSConfig(num_hidden_layers=1)
+    graph, params = nnx.split(nnx.eval_shape(lambda: DistillMOS(config, rngs=nnx.Rngs(0))))
+    batch = jax.ShapeDtypeStruct((1, samples), jnp.float32), jax.ShapeDtypeStruct((1,), jnp.int32)
+    lowered = jax.jit(lambda params, *batch: nnx.merge(graph, params)(*batch)[0]).lower(params, *batch)
+    assert config.flops(samples) == pytest.approx(lowered.cost_analysis()["flops"], rel=0.1)
+    released = DistillMOSConfig(segments="overlapping")
+    # Four segments, since they begin at most a second apart.
+    assert released.flops(160_000) == pytest.approx(4 * released.flops(122_880))
 
 
 @pytest.mark.slow

@@ -1,18 +1,15 @@
 """Distill-MOS against its package: the converted model on recordings of several lengths and rates. Needs torch.
 
-The packages without what they pull in: `pip install --no-deps distillmos xls-r-sqa`. They import torchaudio, and need
-it for reading files alone, so that an empty module stands for it here.
+The packages without what they pull in: `pip install --no-deps distillmos xls-r-sqa`.
 """
 
-import importlib.util
-import sys
-import types
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
+from launch.benchmark.torch_reference.distill_mos import package_model, weights_file
 from tests.helpers.rated_sets import DATA
 from urgentmos_jax.audio.loading import load_audio
 from urgentmos_jax.scoring.model import Model
@@ -23,16 +20,14 @@ TOLERANCE = 1e-4
 
 
 @pytest.fixture
-def package(monkeypatch: pytest.MonkeyPatch):
-    if importlib.util.find_spec("distillmos") is None or importlib.util.find_spec("xls_r_sqa") is None:
-        pytest.skip("pip install --no-deps distillmos xls-r-sqa")
-    monkeypatch.setitem(sys.modules, "torchaudio", types.ModuleType("torchaudio"))
-    import distillmos
-
-    return distillmos
+def weights() -> Path:
+    try:
+        return weights_file()
+    except ModuleNotFoundError as error:
+        pytest.skip(str(error))
 
 
-def test_scores_of_recordings(package):
+def test_scores_of_recordings(weights: Path):
     import torch
 
     folders = sorted(DATA.iterdir()) if DATA.is_dir() else []
@@ -43,9 +38,8 @@ def test_scores_of_recordings(package):
     joined = np.concatenate(clips)
     # A segment exactly, one sample more, hops of exactly a second, and many segments.
     clips += [joined[:n] for n in (400, 122_880, 122_881, 122_880 + 48_000, 320_123)]
-    weights = Path(package.__file__).parent / "weights" / "distill_mos_v7.pt"
     rows = Model(read_checkpoint(weights).module, devices=jax.devices()[:1]).score(clips, sample_rate=16000)
-    reference = package.ConvTransformerSQAModel().eval()
+    reference = package_model()
     with torch.no_grad():
         wanted = [float(reference(torch.from_numpy(clip[None]))) for clip in clips]
     np.testing.assert_allclose([row["scores"]["distill_mos"] for row in rows], wanted, rtol=0, atol=TOLERANCE)

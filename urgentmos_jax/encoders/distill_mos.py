@@ -90,6 +90,14 @@ class DistillMOSConfig(Architecture):
             return SEGMENT_FRAMES * self.segment_counts(samples)
         return -(-samples // FRAME_SAMPLES)
 
+    def frame_places(self, samples: int) -> np.ndarray | None:
+        """As `Architecture.frame_places`: a frame is at the multiple of 20 ms that its middle lies behind."""
+        if self.segments == "apart":
+            return None
+        starts = self.segment_starts(samples, np.arange(self.segment_counts(samples)))
+        middles = starts[:, None] + FRAME_SAMPLES * np.arange(SEGMENT_FRAMES) + FRAME_SAMPLES // 2
+        return np.where(middles < samples, middles // FRAME_SAMPLES, -1).ravel()
+
     def computed_samples(self, samples: int) -> int:
         if samples > SEGMENT_SAMPLES:
             return SEGMENT_SAMPLES * self.segment_counts(samples)

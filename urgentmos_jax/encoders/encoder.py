@@ -3,6 +3,7 @@
 from typing import Any, ClassVar, TypedDict, Unpack
 
 import jax
+import numpy as np
 from flax import nnx
 
 from urgentmos_jax.nn.stack import States
@@ -66,6 +67,12 @@ class Architecture:
     def frame_lengths(self, samples: Any) -> Any:
         """Frames of clips of so many samples (int or integer array)."""
         raise NotImplementedError
+
+    def frame_places(self, samples: int) -> np.ndarray | None:
+        """Place in time [L] of each frame of a clip, -1 for frames of padding, where the frames are those of
+        overlapping segments; None where they are in order of time and the clip's alone."""
+        del samples
+        return None
 
     def stem_values(self, samples: int) -> int:
         """Values that are alive at the peak before the layers, for a clip."""

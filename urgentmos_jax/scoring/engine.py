@@ -175,7 +175,7 @@ class Engine:
                 found[index] = EncodedWindow(
                     samples,
                     {name: float(x[0][row]) for name, x in scores.items()},
-                    {name: (x[1][row, :count], x[2][row, :count]) for name, x in scores.items() if frames},
+                    {name: self._in_time(samples, x[1][row], x[2][row]) for name, x in scores.items() if frames},
                     # A copy, or the whole batch would be kept.
                     {name: x[row, :count].copy() for name, x in by_category.items()},
                 )
@@ -228,6 +228,22 @@ class Engine:
 
     def _frame_count(self, samples: int) -> int:
         return max(int(encoder.frame_lengths(samples)) for encoder in self._encoders)
+
+    def _in_time(self, samples: int, scores: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and weights of a window's frames in order of time, of the padded ones that the model gives.
+
+        Where overlapping segments are scored, a frame has the mean of the scores and the sum of the weights that they
+        give it; frames of padding are left out.
+        """
+        count = self._frame_count(samples)
+        scores, weights = scores[:count], weights[:count]
+        places = self._encoders[0].frame_places(samples)
+        if places is None:
+            return scores, weights
+        heard = places >= 0
+        places, scores, weights = places[heard], scores[heard], weights[heard]
+        mean = np.bincount(places, scores) / np.bincount(places)
+        return mean.astype(np.float32), np.bincount(places, weights).astype(np.float32)
 
     def padding_efficiency(self, lengths: Sequence[int]) -> float:
         """Part of the computed samples that is audio, for clips of these lengths (samples, at most a window)."""

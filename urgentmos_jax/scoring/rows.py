@@ -62,7 +62,11 @@ class RowError(TypedDict):
 
 
 class FrameScores(TypedDict):
-    """Score of each frame [L], and its weight in the score of the recording [L]."""
+    """Score of each frame [L] in order of time, and its weight in the score of the recording [L].
+
+    The weights sum to 1; to less where a model hears padding too (Distill-MOS, clips under 7.68 s), whose frames are
+    left out.
+    """
 
     scores: list[float]
     weights: list[float]
