@@ -20,6 +20,9 @@ evaluate: predictions of --clips clips (100000, say) of 50 systems against label
 evaluate-model: what `evaluate --model` takes for clips and their pairs over what it takes for the clips alone; each
 recording is encoded once, so the aim is at most 1.15 times.
 
+distill-mos: Distill-MOS over --clips clips, ours against the loop of the package `distillmos`, each in a process of its
+own, in turns; pip install torch && pip install --no-deps distillmos xls-r-sqa.
+
 memory: peak memory of scoring and comparing 30 and 300 recordings of 2 minutes, 3 and 20 of 20 minutes, with a tiny
 model; the aim is a ratio of at most 1.3.
 
@@ -47,7 +50,10 @@ _BATCH_SECONDS = flags.DEFINE_float("batch_seconds", None, "Audio a batch; none 
 _AGAINST = flags.DEFINE_enum("against", None, ["torch"], "Measure the torch reference in the same run.")
 _JSON = flags.DEFINE_string("json", None, "Write the numbers to this file.")
 
-BENCHMARKS = ("score", "first", "train", "step", "prepare", "evaluate", "evaluate-model", "memory", "serve")
+BENCHMARKS = (
+    *("score", "first", "train", "step", "prepare", "evaluate", "evaluate-model"),
+    *("distill-mos", "memory", "serve"),
+)
 
 
 def main(argv: list[str]) -> None:

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from launch.benchmark import memory, serve
+from launch.benchmark import distill_mos, memory, serve
 from launch.benchmark.batches import training_flops
 from launch.benchmark.models import published_config
 from launch.benchmark.settings import Settings
+from launch.benchmark.torch_reference.distill_mos import weights_file
 from launch.benchmark.trainings import without_dropout
 from urgentmos_jax.data.batching import BatchArrays
 from urgentmos_jax.model.cost import clip_flops
@@ -112,6 +113,25 @@ def test_train_against_torch(tmp_path, model_folder):
     figures = program(tmp_path, "train", "--clips=3", "--rounds=1", "--against=torch", *weights)
     assert figures["loss_difference"] < 1e-4 and figures["gradient_norm_difference"] < 1e-3
     assert figures["ours_over_torch"] > 0 and figures["torch_audio_seconds_a_second"] > 0
+
+
+@pytest.mark.torch
+def test_distill_mos_against_its_package(tmp_path):
+    try:
+        weights_file()
+    except ModuleNotFoundError as error:
+        pytest.skip(str(error))
+    figures = program(tmp_path, "distill-mos", "--clips=2", "--rounds=1")
+    assert figures["clips"] == 2 and 0 <= figures["largest_difference"] < 1e-4
+    assert figures["ours_over_package"] == pytest.approx(
+        figures["ours_audio_seconds_a_second"] / figures["package_audio_seconds_a_second"]
+    )
+
+
+def test_distill_mos_says_how_to_get_its_package(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(SystemExit, match=r"distillmos, xls_r_sqa missing: .*pip install --no-deps distillmos"):
+        distill_mos.measure(Settings(scratch=tmp_path))
 
 
 @pytest.mark.torch

@@ -1,0 +1,84 @@
+"""Distill-MOS: ours against the package `distillmos`, each in a process of its own, on the same clips."""
+
+import contextlib
+import functools
+import multiprocessing
+import statistics
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from launch.benchmark.clips import speech
+from launch.benchmark.measuring import in_rounds
+from launch.benchmark.settings import Settings
+from launch.benchmark.torch_reference.distill_mos import package_model, weights_file
+from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ
+from urgentmos_jax.scoring.loading import load_model
+from urgentmos_jax.weights.model_folder import save_folder
+from urgentmos_jax.weights.urgent_mos import read_checkpoint
+
+SCORES_AGREE = 1e-4
+
+
+def measure(settings: Settings) -> dict[str, Any]:
+    """Returns the throughput of both, the ratio, and the largest difference of a score.
+
+    Decoding is not measured. The package's own loop takes one clip after another.
+    """
+    try:
+        weights = weights_file()
+    except ModuleNotFoundError as error:
+        raise SystemExit(str(error)) from None
+    clips, figures = speech(settings)
+    folder = settings.scratch / "model"
+    checkpoint = read_checkpoint(weights)
+    save_folder(folder, checkpoint.module, checkpoint.origin)
+    seconds = sum(map(len, clips)) / SAMPLE_RATE_HZ
+    runs = {"ours": functools.partial(_ours, folder), "package": _package}
+    with contextlib.ExitStack() as stack:
+        spawn = multiprocessing.get_context("spawn")
+        processes = {name: stack.enter_context(ProcessPoolExecutor(1, mp_context=spawn)) for name in runs}
+        turns = {
+            name: functools.partial(lambda name: processes[name].submit(runs[name], clips).result(), name)
+            for name in runs
+        }
+        cold = {name: turn()[0] for name, turn in turns.items()}
+        times = []
+        for _, results in in_rounds(turns, settings.rounds):
+            times.append({name: taken for name, (taken, _) in results.items()})
+            difference = float(np.abs(results["ours"][1] - results["package"][1]).max())
+            if not difference <= SCORES_AGREE:
+                raise SystemExit(f"scores differ by {difference}: no benchmark of unlike things")
+    figures |= {"clips": len(clips), "audio_seconds": seconds, "largest_difference": difference}
+    for name in runs:
+        figures[f"{name}_first_pass_seconds"] = cold[name]  # Loads and, ours, compiles.
+        figures[f"{name}_audio_seconds_a_second"] = seconds / statistics.median(taken[name] for taken in times)
+    figures["ours_over_package"] = statistics.median(taken["package"] / taken["ours"] for taken in times)
+    return figures
+
+
+def _ours(folder: Path, clips: list[np.ndarray]) -> tuple[float, np.ndarray]:
+    """Seconds, and scores [clips]."""
+    start = time.perf_counter()
+    rows = _model(folder).score(clips, sample_rate=SAMPLE_RATE_HZ)
+    taken = time.perf_counter() - start
+    return taken, np.array([row["scores"]["distill_mos"] for row in rows])
+
+
+def _package(clips: list[np.ndarray]) -> tuple[float, np.ndarray]:
+    """Seconds, and scores [clips]."""
+    import torch
+
+    start = time.perf_counter()
+    model = _package_model()
+    with torch.inference_mode():
+        scores = [model(torch.from_numpy(clip[None])).item() for clip in clips]
+    return time.perf_counter() - start, np.array(scores)
+
+
+# Loaded once a process.
+_model = functools.cache(load_model)
+_package_model = functools.cache(package_model)
