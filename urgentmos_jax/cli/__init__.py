@@ -24,7 +24,7 @@ SUBCOMMANDS = {
     "compare": "compare recordings pair by pair",
     "calibrate": "a model and labelled pairs -> the model with calibrated scores and comparisons",
     "info": "what a model is made of",
-    "convert": "the authors' checkpoint -> a model folder",
+    "convert": "the authors' checkpoint, or Distill-MOS's -> a model folder",
     "prepare": "a corpus, or recordings with ratings of your own -> manifests",
     "label": "objective metrics of the recordings of a manifest",
     "pairs": "pairs of the recordings of a manifest",

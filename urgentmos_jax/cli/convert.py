@@ -1,4 +1,4 @@
-"""`urgentmos convert`: the authors' checkpoint -> a model folder."""
+"""`urgentmos convert`: the authors' checkpoint, or Distill-MOS's -> a model folder."""
 
 import argparse
 from pathlib import Path
@@ -9,7 +9,7 @@ from urgentmos_jax.cli.usage import OutputError, UsageError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the subcommand."""
-    parser.add_argument("checkpoint", type=Path, metavar="model.pt", help="the authors' file")
+    parser.add_argument("checkpoint", type=Path, metavar="model.pt", help="the authors' file, or distill_mos_v7.pt")
     parser.add_argument("output", type=Path, metavar="OUT", help="model folder to write")
     parser.add_argument(
         "--encoder", action="append", default=[], metavar="DIR_OR_ID",
