@@ -25,6 +25,9 @@ from urgentmos_jax.training.logs import show_log
 from urgentmos_jax.training.trainer import STOPPED, Trainer
 from urgentmos_jax.weights.model_folder import check_target
 
+# Holds configs/, in a clone and in an installed package.
+_HOME = Path(__file__).parents[1]
+
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The run, a file of configs/.", lock_config=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Checkpoints and logs of the run; resumed if it holds one.")
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print parameters, operations and memory, and end.")
@@ -90,6 +93,17 @@ def confirm(question: str) -> bool:
     return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
 
 
+def with_own_configs(arguments: list[str]) -> list[str]:
+    """The command line, where `--config configs/X.py` is ours if the working folder has no such file."""
+
+    def own(argument: str) -> str:
+        flag, equals, path = argument.partition("=") if argument.startswith("--config=") else ("", "", argument)
+        ours = path.startswith("configs/") and not Path(path.partition(":")[0]).exists()
+        return f"{flag}{equals}{_HOME / path}" if ours else argument
+
+    return [own(argument) for argument in arguments]
+
+
 if __name__ == "__main__":
     flags.mark_flags_as_required(["config"])
-    app.run(main)
+    app.run(main, argv=with_own_configs(sys.argv))

@@ -33,7 +33,7 @@ ORDER = (
     ("nn",),
     ("manifests",),
     ("audio",),
-    ("metrics", "schema", "files", "tables", "lazy", "version"),
+    ("metrics", "schema", "files", "tables", "lazy", "launch", "version"),
 )
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 ROOMS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))

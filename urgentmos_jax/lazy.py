@@ -1,4 +1,4 @@
-"""Public names of a room, imported when they are asked for (PEP 562), so that to enter a room is light."""
+"""Public names of a room, imported when they are asked for (PEP 562), so that to enter a room is light; extras."""
 
 import importlib
 from collections.abc import Callable
@@ -20,3 +20,9 @@ def public(room: str, **files: str) -> tuple[Callable[[str], Any], list[str]]:
         return getattr(importlib.import_module(f"{room}.{file_of[name]}"), name)
 
     return get, sorted(file_of)
+
+
+def missing(error: ModuleNotFoundError, extra: str, why: str = "") -> ModuleNotFoundError:
+    """What to raise, `from None`, where a package of an extra of setup.cfg is not installed."""
+    text = f'{error.name} is missing: pip install "urgentmos_jax[{extra}]"' + (f" ({why})" if why else "")
+    return ModuleNotFoundError(text, name=error.name)

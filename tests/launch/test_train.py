@@ -118,3 +118,12 @@ def test_ssh_trains_on_several_hosts(tmp_path):
     assert "localhost: " in found.stdout and "update 4/4" in found.stdout
     assert list(processes.figures(tmp_path / "run")) == [1, 2, 3, 4]
     assert json.loads((tmp_path / "model" / "config.json").read_text())["origin"]["update"] == 4
+
+
+def test_configs_of_a_working_folder_come_before_ours(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "mine.py").write_text("")
+    given = ["launch.train", "--config", "configs/compact.py", "--config=configs/f1c1m1.py:paper", "configs/mine.py"]
+    wanted = ["launch.train", "--config", f"{ROOT}/configs/compact.py", f"--config={ROOT}/configs/f1c1m1.py:paper"]
+    assert train.with_own_configs(given) == [*wanted, "configs/mine.py"]

@@ -11,11 +11,15 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import grain
-from absl import flags
-
 from urgentmos_jax.data.batching import HostRows, LoadedBatch
 from urgentmos_jax.data.reading import BatchReader
+from urgentmos_jax.lazy import missing
+
+try:
+    import grain
+    from absl import flags
+except ModuleNotFoundError as error:
+    raise missing(error, "train") from None
 
 logger = logging.getLogger(__name__)
 

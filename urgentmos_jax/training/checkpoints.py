@@ -20,13 +20,17 @@ from typing import Any, TypeVar
 
 import jax
 from etils import epath
-from orbax.checkpoint import v1 as ocp
 
 from urgentmos_jax.files import file_hash, is_remote, write_text
+from urgentmos_jax.lazy import missing
 from urgentmos_jax.training import topology
 from urgentmos_jax.training.sharding import path_name
 from urgentmos_jax.version import __version__
 
+try:
+    from orbax.checkpoint import v1 as ocp
+except ModuleNotFoundError as error:
+    raise missing(error, "train") from None
 try:
     import xxhash
 except ModuleNotFoundError:  # It comes with the extra `train`; without it, checksums take a sixth of a save.

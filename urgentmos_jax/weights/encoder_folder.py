@@ -12,6 +12,7 @@ from huggingface_hub.errors import StrictDataclassError
 
 from urgentmos_jax.encoders.encoder import Architecture, Encoder, no_regularisation
 from urgentmos_jax.encoders.registry import make_encoder
+from urgentmos_jax.lazy import missing
 from urgentmos_jax.schema import find_faults
 from urgentmos_jax.weights.hub import find_folder
 from urgentmos_jax.weights.huggingface.registry import FAMILIES
@@ -169,8 +170,11 @@ def _with_defaults(config: dict[str, Any], needed: tuple[str, ...]) -> dict[str,
     """
     if set(needed) <= config.keys():
         return config
-    from transformers import AutoConfig
-
+    try:
+        from transformers import AutoConfig
+    except ModuleNotFoundError as error:
+        lacking = ", ".join(sorted(set(needed) - config.keys()))
+        raise missing(error, "hub", f"config.json leaves out {lacking}, whose defaults it knows") from None
     return AutoConfig.for_model(**config).to_dict()
 
 

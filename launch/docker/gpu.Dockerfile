@@ -1,0 +1,19 @@
+# urgentmos on NVIDIA GPUs; see README.md here.
+FROM python:3.13-slim AS build
+COPY . /source
+RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheel /source
+
+FROM python:3.13-slim
+# More of setup.cfg's extras, such as [gpu,train]; [gpu] brings CUDA, the driver is that of the host.
+ARG EXTRAS="[gpu]"
+RUN --mount=from=build,source=/wheel,target=/wheel \
+    pip install --no-cache-dir "$(echo /wheel/*.whl)${EXTRAS}" \
+    && useradd --create-home user && install -d -o user /cache /data
+# Models that were downloaded, and compiled programs.
+ENV XDG_CACHE_HOME=/cache HF_HOME=/cache/huggingface
+# Which of the host's devices the container toolkit shows.
+ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
+VOLUME /cache
+USER user
+WORKDIR /data
+ENTRYPOINT ["urgentmos"]
