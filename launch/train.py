@@ -17,7 +17,8 @@ from absl import app, flags
 from ml_collections import config_flags
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from urgentmos_jax.scoring.loading import keep_compiled_programs, keep_freed_memory
+from urgentmos_jax.scoring.loading import keep_freed_memory
+from urgentmos_jax.scoring.stored import keep_compiled_programs
 from urgentmos_jax.training import topology
 from urgentmos_jax.training.dry_run import describe_run
 from urgentmos_jax.training.interruption import Interrupted

@@ -22,7 +22,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "evaluation.preference": ("statistics.preference",),
     "evaluation.ranking": ("ranking.ranking",),
     "evaluation.systems": ("ranking.systems",),
-    "loading": ("scoring.loading",),
+    "loading": ("scoring.loading", "scoring.stored"),
     "losses": ("model.losses",),
     "manifest": ("manifests.records", "manifests.reading", "manifests.writing", "manifests.durations"),
     "model.released": ("weights.model_folder",),

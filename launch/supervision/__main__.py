@@ -26,7 +26,8 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
     # Imported here: the processes that generate speech import this module, and need none of it.
     from launch.supervision.study import Supervision
-    from urgentmos_jax.scoring.loading import keep_compiled_programs, keep_freed_memory
+    from urgentmos_jax.scoring.loading import keep_freed_memory
+    from urgentmos_jax.scoring.stored import keep_compiled_programs
     from urgentmos_jax.training.interruption import Interrupted
     from urgentmos_jax.training.logs import show_log
     from urgentmos_jax.training.trainer import STOPPED

@@ -1,10 +1,12 @@
 """Models and encoders by their hub id, from a hub of our own on the loopback interface."""
 
 import argparse
+import base64
 import functools
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -13,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import huggingface_hub
+import jax
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -22,8 +25,9 @@ from tests.helpers.torch_writer import state_dict_file
 from urgentmos_jax.cli import main
 from urgentmos_jax.cli.models import load
 from urgentmos_jax.cli.usage import UsageError
+from urgentmos_jax.scoring.model import Model
 from urgentmos_jax.weights.cache import find_model
-from urgentmos_jax.weights.hub import HubFileChanged, find_folder
+from urgentmos_jax.weights.hub import HubFileChanged, PushFailed, find_folder
 from urgentmos_jax.weights.model_folder import is_model_folder
 from urgentmos_jax.weights.torch_zip import read_torch_file
 from urgentmos_jax.weights.user_cache import temporary_folder
@@ -39,7 +43,7 @@ import numpy as np
 import urgentmos_jax
 model = urgentmos_jax.load_model(sys.argv[1], revision=sys.argv[3] if sys.argv[3:] else None)
 rows = model.score([np.load(sys.argv[2])], sample_rate=16000)
-assert "torch" not in sys.modules
+assert not {"torch", "transformers", "grain", "orbax", "ml_collections"} & sys.modules.keys()
 print(json.dumps(rows[0]["scores"]))
 """
 ENCODER = """
@@ -52,14 +56,20 @@ print(json.dumps(sums))
 """
 
 
+TOKEN = "hf_of_this_test"
+MAX_UPLOAD = 32 << 20
+
+
 class Hub:
-    """A hub that holds {id: {file: content}} and notes what it was asked for."""
+    """A hub that holds {id: {file: content}} and notes what it was asked for; who has the token may push."""
 
     def __init__(self):
         self.repositories: dict[str, dict[str, bytes]] = {}
         self.commits: dict[str, dict[str, bytes]] = {}
         self.downloads: list[str] = []
         self.broken: set[str] = set()
+        self.uploaded: dict[str, bytes] = {}
+        self.pushes: list[tuple[str, str]] = []
         hub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -68,6 +78,12 @@ class Hub:
 
             def do_HEAD(self):
                 hub.answer(self, with_body=False)
+
+            def do_POST(self):
+                hub.accept(self)
+
+            def do_PUT(self):
+                hub.accept(self)
 
             def log_message(self, *arguments):
                 pass
@@ -92,6 +108,74 @@ class Hub:
         if with_body:
             request.wfile.write(content[: len(content) // 2] if cut else content)
 
+    def accept(self, request: BaseHTTPRequestHandler) -> None:
+        size = int(request.headers.get("Content-Length", MAX_UPLOAD + 1))
+        if size > MAX_UPLOAD:
+            status, found = 413, {"error": "too large"}
+        else:
+            body = request.rfile.read(size)
+            # Large files go to a place of their own, whose address is the permission.
+            allowed = request.command == "PUT" or request.headers.get("Authorization") == f"Bearer {TOKEN}"
+            status, found = self.push(request.path.partition("?")[0], body) if allowed else (401, {"error": "no token"})
+        content = json.dumps(found).encode()
+        request.send_response(status)
+        request.send_header("Content-Length", str(len(content)))
+        request.end_headers()
+        request.wfile.write(content)
+
+    def push(self, path: str, body: bytes) -> tuple[int, dict[str, object]]:
+        """What the hub's API answers to a repository, a branch, a question, a large file or a commit that comes."""
+        parts = path.strip("/").split("/")
+        if parts[0] == "lfs":
+            self.uploaded[parts[1]] = body
+            return (200, {}) if hashlib.sha256(body).hexdigest() == parts[1] else (400, {"error": "another file"})
+        if path == "/api/repos/create":
+            asked = json.loads(body)
+            name = f"{asked['organization']}/{asked['name']}"
+            if name in self.repositories:
+                return 409, {"error": "it is there", "url": f"{self.endpoint}/{name}"}
+            self.repositories[name] = {}
+            return 200, {"url": f"{self.endpoint}/{name}"}
+        if path == "/api/validate-yaml":
+            return 200, {"errors": [], "warnings": []}
+        if path.endswith(".git/info/lfs/objects/batch"):
+            objects = [
+                one | {"actions": {"upload": {"href": f"{self.endpoint}/lfs/{one['oid']}"}}}
+                for one in json.loads(body)["objects"]
+            ]
+            return 200, {"transfer": "basic", "objects": objects}
+        name, kind = "/".join(parts[2:4]), parts[4]
+        if name not in self.repositories:
+            return 404, {"error": "Repository not found"}
+        if kind == "preupload":
+            modes = {True: "lfs", False: "regular"}
+            return 200, {
+                "files": [
+                    {
+                        "path": one["path"],
+                        "uploadMode": modes[one["path"].endswith(".safetensors")],
+                        "shouldIgnore": False,
+                        "oid": None,
+                    }
+                    for one in json.loads(body)["files"]
+                ]
+            }
+        assert kind == "commit", path
+        for line in map(json.loads, body.splitlines()):
+            value = line["value"]
+            if line["key"] == "file":
+                self.repositories[name][value["path"]] = base64.b64decode(value["content"])
+            elif line["key"] == "lfsFile":
+                self.repositories[name][value["path"]] = self.uploaded.pop(value["oid"])
+        self.pushes.append((name, parts[5]))
+        return 200, {"success": True, "commitUrl": f"{self.endpoint}/{name}/commit/1", "commitOid": "1" * 40}
+
+    def commit(self, name: str) -> str:
+        files = self.repositories[name]
+        commit = hashlib.sha1(b"".join(files[key] for key in sorted(files))).hexdigest()
+        self.commits[commit] = dict(files)
+        return commit
+
     def find(self, path: str) -> tuple[int, bytes, dict[str, str]]:
         parts = path.strip("/").split("/")
         if parts[:2] == ["api", "models"] and len(parts) >= 6:
@@ -103,8 +187,7 @@ class Hub:
         if name not in self.repositories:
             return 401, b"", {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Repository not found"}
         files = self.repositories[name]
-        commit = hashlib.sha1(b"".join(files[key] for key in sorted(files))).hexdigest()
-        self.commits[commit] = dict(files)
+        commit = self.commit(name)
         revision = parts[5 if kind != "resolve" else 3]
         commit = revision if revision in self.commits else commit
         if revision not in ("main", "v1", commit):
@@ -246,6 +329,8 @@ def in_process(hub: Hub, tmp_path: Path, monkeypatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     real = functools.partial(huggingface_hub.snapshot_download, endpoint=hub.endpoint)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", functools.partial(real, cache_dir=tmp_path / "hf"))
+    monkeypatch.setattr(huggingface_hub, "HfApi", functools.partial(huggingface_hub.HfApi, endpoint=hub.endpoint))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
     return tmp_path / "cache" / "urgentmos" / "hub"
 
 
@@ -292,6 +377,57 @@ def test_the_revision_of_a_model(hub: Hub, in_process: Path, model_folder: Path,
     several = argparse.Namespace(model=["me/model", "me/other"], revision="v1", batch_seconds=None)
     with pytest.raises(UsageError, match="--revision goes with one --model"):
         load(several, "me/model")
+
+
+def test_a_model_that_is_pushed_comes_back(hub: Hub, in_process: Path, model_folder: Path, tmp_path: Path, capsys):
+    """With a card made from config.json, or one that lies in its folder, in one commit each."""
+    model = Model.from_pretrained(model_folder, compile_cache=False)
+    address = model.push_to_hub("me/model", token=TOKEN)
+    assert address == f"{hub.endpoint}/me/model/commit/1" and hub.pushes == [("me/model", "main")]
+    pushed = hub.repositories["me/model"]
+    assert pushed.keys() == {"config.json", "model.safetensors", "README.md"}
+    for name in ("config.json", "model.safetensors"):
+        assert pushed[name] == (model_folder / name).read_bytes()
+    card = pushed["README.md"].decode()
+    assert "library_name: urgentmos_jax" in card and 'load_model("me/model")' in card
+
+    back = Model.from_pretrained("me/model", compile_cache=False)
+    assert back.name == "me/model" and back.folder.name == hub.commit("me/model") and back.config == model.config
+    assert jax.tree.all(jax.tree.map(np.array_equal, back.params, model.params))
+
+    assert main(["fetch", "me/model"]) == 0
+    said = capsys.readouterr().out
+    weights = hashlib.sha256(pushed["model.safetensors"]).hexdigest()
+    assert str(back.folder) in said and weights in said and "authors' checkpoint" in said and "mos_overall" in said
+    hub.stop()
+    assert main(["fetch", "me/model"]) == 0 and capsys.readouterr().out == said, "without network"
+
+
+def test_another_model_is_pushed_as_it_is_now(hub: Hub, in_process: Path, model_folder: Path, tmp_path: Path):
+    copy = shutil.copytree(model_folder, tmp_path / "copy")
+    (copy / "README.md").write_text("# A card of one's own\n")
+    model = Model.from_pretrained(copy, compile_cache=False)
+    other = model.with_params(jax.tree.map(lambda x: 1.5 * x, model.params))
+    other.push_to_hub("me/other", token=TOKEN)
+    pushed = hub.repositories["me/other"]
+    assert pushed["README.md"].startswith(b"---\n"), "what is in the folder is of another model"
+    found = safetensors.numpy.load(pushed["model.safetensors"])
+    for path, value in safetensors.numpy.load_file(copy / "model.safetensors").items():
+        np.testing.assert_array_equal(found[path], np.float32(1.5) * value)
+    model.push_to_hub("me/other", token=TOKEN)
+    assert pushed["README.md"] == b"# A card of one's own\n"
+    assert pushed["model.safetensors"] == (copy / "model.safetensors").read_bytes()
+    other.push_to_hub("me/other", token=TOKEN, card="new")
+    assert pushed["README.md"] == b"new"
+
+
+def test_pushes_that_are_refused(hub: Hub, in_process: Path, model_folder: Path):
+    model = Model.from_pretrained(model_folder, compile_cache=False)
+    with pytest.raises(PushFailed, match=r"me/model: could not be pushed \(.*\); log in by `hf auth login`"):
+        model.push_to_hub("me/model", token="hf_wrong")
+    with pytest.raises(ValueError, match="model: not the id of a hub repository"):
+        model.push_to_hub("model", token=TOKEN)
+    assert not hub.repositories and not hub.pushes
 
 
 def test_no_cache_can_be_written(hub: Hub, in_process: Path, tmp_path: Path, monkeypatch, caplog):

@@ -24,6 +24,8 @@ SUBCOMMANDS = {
     "compare": "compare recordings pair by pair",
     "calibrate": "a model and labelled pairs -> the model with calibrated scores and comparisons",
     "info": "what a model is made of",
+    "fetch": "a model of the hub into the cache, for work without network",
+    "card": "a model card for the hub",
     "convert": "the authors' checkpoint, or Distill-MOS's -> a model folder",
     "prepare": "a corpus, or recordings with ratings of your own -> manifests",
     "label": "objective metrics of the recordings of a manifest",

@@ -3,7 +3,7 @@
 import argparse
 import math
 
-from urgentmos_jax.cli.models import add_model_arguments, load
+from urgentmos_jax.cli.models import about_lines, add_model_arguments, load
 from urgentmos_jax.cli.output import print_result
 
 
@@ -21,9 +21,7 @@ def run(arguments: argparse.Namespace) -> int:
     model = load(arguments)
     config = model.config
     lines = [
-        f"model        {model.folder}",
-        f"weights      sha256 {model.describe()['model_sha256']}",
-        f"origin       {', '.join(f'{key} {value}' for key, value in model.origin.items())}",
+        *about_lines(model.folder, model.describe()["model_sha256"], {"origin": model.origin}),
         f"input        mono, {model.sample_rate_hz} Hz, at least {model.min_samples} samples",
         f"frame scores {model.frame_rate_hz:g} a second",
     ]

@@ -1,8 +1,10 @@
 """--model of the subcommands, and what else is said of a model."""
 
 import argparse
+import contextlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from urgentmos_jax.cli.usage import UsageError
@@ -17,9 +19,7 @@ def add_model_arguments(parser: argparse.ArgumentParser, *, several: bool = Fals
     """--model (or several), None by default; --revision, --precision and --batch-seconds."""
     what = f"model folder or hub id (default: {DEFAULT_MODEL})"
     parser.add_argument("--model", nargs="+" if several else None, metavar="M", help=what)
-    parser.add_argument(
-        "--revision", metavar="R", help="branch, tag or commit of the hub repository of the model (default: main)"
-    )
+    add_revision_argument(parser)
     parser.add_argument(
         "--precision", choices=("float32", "bfloat16"), default="float32", help="of the encoders (default: %(default)s)"
     )
@@ -28,24 +28,53 @@ def add_model_arguments(parser: argparse.ArgumentParser, *, several: bool = Fals
     )
 
 
+def add_revision_argument(parser: argparse.ArgumentParser) -> None:
+    """--revision."""
+    parser.add_argument(
+        "--revision", metavar="R", help="branch, tag or commit of the hub repository of the model (default: main)"
+    )
+
+
+@contextlib.contextmanager
+def finding() -> Iterator[None]:
+    """Turns what can be wrong with a model that is looked for meanwhile into wrong usage."""
+    from urgentmos_jax.weights.hub import ModelNotFound
+
+    try:
+        yield
+    except ModelNotFound as error:
+        raise UsageError(f"--model {error}") from None
+    except (ValueError, OSError) as error:
+        raise UsageError(str(error)) from None
+
+
 def load(arguments: argparse.Namespace, source: str | None = None) -> "Model":
     """Loads `source`, else --model, else the default; what can be wrong with it is wrong usage."""
     from urgentmos_jax.scoring.loading import load_model
-    from urgentmos_jax.weights.hub import ModelNotFound
 
     if arguments.batch_seconds is not None and not 0 < arguments.batch_seconds < math.inf:
         raise UsageError(f"--batch-seconds is {arguments.batch_seconds}, give a number above 0")
     if arguments.revision is not None and isinstance(arguments.model, list) and len(arguments.model) > 1:
         raise UsageError("--revision goes with one --model; for several, give each as owner/name@REVISION")
     source = source or arguments.model or DEFAULT_MODEL
-    try:
+    with finding():
         return load_model(
             source, revision=arguments.revision, precision=arguments.precision, batch_seconds=arguments.batch_seconds
         )
-    except ModelNotFound as error:
-        raise UsageError(f"--model {error}") from None
-    except (ValueError, OSError) as error:
-        raise UsageError(str(error)) from None
+
+
+def about_lines(folder: Path | None, weights: str | None, content: Mapping[str, Any]) -> list[str]:
+    """Lines that say where a model is and what is known of it.
+
+    Args:
+        folder: Where it is.
+        weights: SHA-256 of them.
+        content: Of config.json, `origin` at least.
+    """
+    from urgentmos_jax.weights.model_card import facts
+
+    lines = {"model": str(folder), "weights": f"sha256 {weights}", **facts(content)}
+    return [f"{name:<12} {text}" for name, text in lines.items()]
 
 
 def name_list(text: str) -> list[str]:

@@ -85,7 +85,7 @@ class Engine:
         mesh = jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
         self._by_row = NamedSharding(mesh, PartitionSpec("data"))
         self._everywhere = NamedSharding(mesh, PartitionSpec())
-        self._graph = nnx.graphdef(module)
+        self.graph = nnx.graphdef(module)
         self._encoders = [encoder.architecture for encoder in self.config.encoders]
         compared = {self.config.category_of(name) for name in self.config.comparative_metrics}
         self._compared_categories = [name for name in self.config.categories if name in compared]
@@ -131,7 +131,7 @@ class Engine:
         """As `absolute`; and with `features` {category: [B, L, D]} of the categories that are compared."""
         self._shapes.add((waveform.shape[0], waveform.shape[1]))
         with jax.default_matmul_precision("highest"):
-            module = nnx.merge(self._graph, params)
+            module = nnx.merge(self.graph, params)
             encoded = module.encode(waveform, lengths)
             found = module.absolute(encoded)
         scores: dict[str, tuple[jax.Array, ...]] = {
@@ -145,7 +145,7 @@ class Engine:
     ) -> dict[str, tuple[jax.Array, ...]]:
         """f(A, B) and f(B, A): {metric: (cmos, probabilities, logits) of AB, then of BA}."""
         with jax.default_matmul_precision("highest"):
-            module = nnx.merge(self._graph, params)
+            module = nnx.merge(self.graph, params)
             sides = Features(a, masks[0]), Features(b, masks[1])
             both = [module.compare(*sides), module.compare(*reversed(sides))]
         return {

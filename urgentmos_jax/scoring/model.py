@@ -5,9 +5,10 @@ XLA computes in threads, which a fork does not have. Several processes are there
 """
 
 import copy
+import tempfile
 from collections.abc import Generator, Iterable, Iterator, Sequence, Sized
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +23,11 @@ from urgentmos_jax.scoring import pairs as assessing
 from urgentmos_jax.scoring.engine import Engine, Precision, refuse_fork
 from urgentmos_jax.scoring.pairs import refuse_single, unique_recordings
 from urgentmos_jax.scoring.rows import Calibrations, Compared, ComparisonRow, Order, Scored, ScoreRow
+from urgentmos_jax.scoring.stored import keep_compiled_programs, read_stored
+from urgentmos_jax.version import __version__
+from urgentmos_jax.weights.hub import push_files
+from urgentmos_jax.weights.model_card import model_card
+from urgentmos_jax.weights.model_folder import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, read_folder_config, save_folder
 
 MAX_FEATURE_BYTES = 1 << 30
 
@@ -69,6 +75,92 @@ class Model:
         self.folder = folder
         self.calibrations: Calibrations = calibrations or {}
         self.params = self.engine.place(nnx.state(module))
+        # Until parameters or calibrations are others than those of the folder.
+        self._is_as_stored = True
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | Path,
+        *,
+        revision: str | None = None,
+        precision: Precision = "float32",
+        batch_seconds: float | None = None,
+        compile_cache: bool = True,
+    ) -> Self:
+        """Loads a model.
+
+        Args:
+            source: A model folder (made by `urgentmos convert` or training), or a hub id of a model folder or of the
+                authors' checkpoints, which are downloaded, converted once and kept in the user's cache folder.
+            revision: Of the hub repository.
+            precision: float32 at highest matmul precision, or the encoders in bfloat16.
+            batch_seconds: Audio a batch, padding included; None suits the device.
+            compile_cache: Keep compiled programs in the user's cache folder, unless jax has such a folder already.
+
+        Raises:
+            ModelNotFound: no such folder, and no hub repository that can be reached.
+            HubFileChanged: a file of the repository is not the one that was downloaded first under that revision.
+            RuntimeError: This process was forked off one that has loaded a model; spawn it.
+            ModelFolderError, DamagedFile, WeightsError, UnsafeCheckpoint: the files are not whole or do not fit.
+        """
+        refuse_fork()
+        if compile_cache:
+            keep_compiled_programs()
+        stored = read_stored(source, revision)
+        return cls(
+            stored.module,
+            origin=stored.origin,
+            name=stored.name,
+            folder=stored.folder,
+            precision=precision,
+            batch_seconds=batch_seconds,
+            calibrations=stored.calibrations,
+        )
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        card: str | None = None,
+        revision: str | None = None,
+        private: bool | None = None,
+        token: str | None = None,
+    ) -> str:
+        """Pushes config.json, model.safetensors and a model card to the hub, in one commit.
+
+        Args:
+            repo_id: `owner/name`; the repository is made where it is not there.
+            card: Its README.md; None = that in the model's folder, if the model is still the one there, else one made
+                from config.json. `urgentmos card` makes one with an evaluation.
+            revision: Branch; None = main.
+            private: Whether a repository that is made is private; None = as the hub has it.
+            token: Of the hub; None = that of `hf auth login`.
+
+        Returns:
+            Address of the commit.
+
+        Raises:
+            ValueError: `repo_id` is no id; or there is no folder, and the encoders are held in bfloat16.
+            PushFailed: the hub cannot be reached, or does not let this token write.
+        """
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = self.folder
+            if folder is None or not self._is_as_stored:
+                if self.engine.precision != "float32":
+                    raise ValueError("the encoders are in bfloat16; load the model in float32 to push it")
+                folder = Path(scratch, "model")
+                module = nnx.merge(self.engine.graph, self.params)
+                save_folder(folder, module, self.origin, as_json(self.calibrations))
+            written = folder / CARD_FILE
+            if card is None and written.is_file():
+                card = written.read_text(encoding="utf-8")
+            if card is None:
+                card = model_card(read_folder_config(folder)[1], repo_id)
+            files: dict[str, Path | bytes] = {name: folder / name for name in (CONFIG_FILE, WEIGHTS_FILE)}
+            files[CARD_FILE] = card.encode()
+            message = f"Model of urgentmos_jax {__version__}"
+            return push_files(repo_id, files, message=message, revision=revision, private=private, token=token)
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -107,13 +199,13 @@ class Model:
             params: An `nnx.State` of `UrgentMOS`.
         """
         model = copy.copy(self)
-        model.params = self.engine.place(params)
+        model.params, model._is_as_stored = self.engine.place(params), False
         return model
 
     def with_calibrations(self, calibrations: Calibrations) -> "Model":
         """This model with other calibrations, or with none."""
         model = copy.copy(self)
-        model.calibrations = calibrations
+        model.calibrations, model._is_as_stored = calibrations, False
         return model
 
     def apply(self, waveform: jax.Array, lengths: jax.Array, *, params: Any = None) -> dict[str, jax.Array]:

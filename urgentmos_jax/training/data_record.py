@@ -76,6 +76,24 @@ def check_same_data(
         logger.warning("resuming on other data, by --allow_changed_data: %s", changed)
 
 
+def licences(root: Path, names: Sequence[str]) -> dict[str, str]:
+    """{data set: licence} as `urgentmos prepare` wrote it into `report.json`; of those where one is known.
+
+    Args:
+        root: The data folder.
+        names: `corpus/split` below it.
+    """
+    found = {}
+    for name in names:
+        try:
+            licence = json.loads((root / name / "report.json").read_text())["licence"]
+        except (OSError, ValueError, LookupError, TypeError):
+            continue
+        if isinstance(licence, str) and licence != "unknown":
+            found[name] = licence
+    return found
+
+
 def _record(data: TrainingSet) -> Record:
     """{data set: {"order": hash, "clips": {uid: checksum}}}."""
     given: dict[int, bytes] = {}

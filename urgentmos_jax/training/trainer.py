@@ -21,7 +21,7 @@ from urgentmos_jax.scoring.model import Model
 from urgentmos_jax.training import topology
 from urgentmos_jax.training.checkpoints import BestCheckpoint, CheckpointError, Checkpoints, complete_steps
 from urgentmos_jax.training.config import differences, read_config
-from urgentmos_jax.training.data_record import check_same_data
+from urgentmos_jax.training.data_record import check_same_data, licences
 from urgentmos_jax.training.datasets import check_lengths, fingerprint, make_plan, read_datasets
 from urgentmos_jax.training.feature_cache_builder import open_feature_cache
 from urgentmos_jax.training.interruption import Interrupted, Interruption
@@ -232,7 +232,10 @@ class Trainer:
         module = self.module()
         if topology.is_first():
             data = list(self.config.data.train)
-            save_folder(folder, module, {"kind": "training run", "update": step, "data": data})
+            origin = {"kind": "training run", "update": step, "data": data}
+            if found := licences(absolute_path(self.config.data.root), data):
+                origin["licences"] = found
+            save_folder(folder, module, origin)
         topology.wait_for_all("exported")
 
     def run(self) -> dict[str, Any]:

@@ -1,8 +1,12 @@
-"""Folders on this machine, or snapshots of hub repositories whose files stay what they were at the first download."""
+"""Folders on this machine, or snapshots of hub repositories whose files stay what they were at the first download.
+
+And what is pushed there.
+"""
 
 import functools
 import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,10 @@ from urgentmos_jax.weights.user_cache import cache_folder, tell, temporary_folde
 
 class ModelNotFound(FileNotFoundError):
     """Neither a folder nor a hub repository that can be reached."""
+
+
+class PushFailed(OSError):
+    """Nothing was pushed to the hub; the message says why."""
 
 
 class HubFileChanged(ValueError):
@@ -46,10 +54,9 @@ def find_folder(source: str | Path, *, files: tuple[str, ...], revision: str | N
     try:
         folder = _snapshot(name, files, revision)
     except Exception as error:  # Of the hub, of its HTTP client, or of the disk: they have no base in common.
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelNotFound(
-            f"{name}: no folder of this name, and the hub repository could not be downloaded ({reason}). Without "
-            f"network: copy the repository's files to a folder on this machine and give its path"
+            f"{name}: no folder of this name, and the hub repository could not be downloaded ({_first_line(error)}). "
+            f"Without network: copy the repository's files to a folder on this machine and give its path"
         ) from None
     found = sorted({path for pattern in files for path in folder.glob(pattern)})
     if not found:
@@ -57,6 +64,48 @@ def find_folder(source: str | Path, *, files: tuple[str, ...], revision: str | N
     if (records := cache_folder("hub")) is not None:
         _compare(records / f"{name.replace('/', '--')}.json", name, revision or "main", found)
     return folder
+
+
+def push_files(
+    repo_id: str,
+    files: Mapping[str, Path | bytes],
+    *,
+    message: str,
+    revision: str | None = None,
+    private: bool | None = None,
+    token: str | None = None,
+) -> str:
+    """Pushes files to a hub repository in one commit, so that nobody downloads files of two versions.
+
+    Args:
+        repo_id: `owner/name`; made where it is not there.
+        files: {name in the repository: file, or its content}.
+        message: Of the commit.
+        revision: Branch, made where it is not there; None = main.
+        private: Whether a repository that is made is private; None = as the hub has it.
+        token: Of the hub; None = that of `hf auth login`.
+
+    Returns:
+        Address of the commit.
+
+    Raises:
+        ValueError: that is no id.
+        PushFailed: the hub cannot be reached, or does not let this token write.
+    """
+    if repo_id.count("/") != 1 or repo_id.startswith((".", "/", "~")):
+        raise ValueError(f"{repo_id}: not the id of a hub repository (owner/name)")
+    additions = [huggingface_hub.CommitOperationAdd(name, content) for name, content in files.items()]
+    try:
+        api = huggingface_hub.HfApi(token=token)
+        api.create_repo(repo_id, private=private, exist_ok=True)
+        if revision is not None:
+            api.create_branch(repo_id, branch=revision, exist_ok=True)
+        return str(api.create_commit(repo_id, additions, commit_message=message, revision=revision).commit_url)
+    except Exception as error:  # As in `find_folder`.
+        raise PushFailed(
+            f"{repo_id}: could not be pushed ({_first_line(error)}); log in by `hf auth login`, or give a token that "
+            f"may write there"
+        ) from error
 
 
 @functools.lru_cache
@@ -68,6 +117,11 @@ def content_hash(path: Path) -> str:
     """SHA-256 of a file, computed once in a process unless the file changes."""
     found = path.stat()
     return _content_hash(path, found.st_size, found.st_mtime_ns)
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def _snapshot(name: str, files: tuple[str, ...], revision: str | None) -> Path:

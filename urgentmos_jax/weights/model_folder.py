@@ -19,7 +19,7 @@ from urgentmos_jax.weights.rules import fill, flat_state
 from urgentmos_jax.weights.safetensors import read_safetensors
 
 FORMAT_VERSION = 1
-CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
+CONFIG_FILE, WEIGHTS_FILE, CARD_FILE = "config.json", "model.safetensors", "README.md"
 
 
 class ModelFolderError(ValueError):
@@ -110,16 +110,14 @@ def is_model_folder(folder: Path) -> bool:
     return isinstance(content, dict) and content.get("format") == "urgentmos_jax"
 
 
-def load_folder(folder: str | Path) -> tuple[UrgentMOS, dict[str, Any]]:
-    """Reads a model folder.
+def read_folder_config(folder: str | Path) -> tuple[ModelConfig, dict[str, Any]]:
+    """Reads config.json of a model folder.
 
     Returns:
-        The model with its weights, and the content of config.json.
+        The architecture, and all that the file holds.
 
     Raises:
-        ModelFolderError: config.json is missing, damaged, of another tool or of a newer format.
-        DamagedFile: model.safetensors is.
-        WeightsError: config and weights disagree, or a weight is not finite; every parameter is named.
+        ModelFolderError: it is missing, damaged, of another tool or of a newer format.
     """
     folder = Path(folder)
     path = folder / CONFIG_FILE
@@ -139,10 +137,28 @@ def load_folder(folder: str | Path) -> tuple[UrgentMOS, dict[str, Any]]:
         )
     known = {field.name: content[field.name] for field in dataclasses.fields(_Content) if field.name in content}
     try:
-        config = read(_Content, known).model
-        module = nnx.eval_shape(lambda: UrgentMOS(config, rngs=nnx.Rngs(0)))
+        return read(_Content, known).model, content
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise ModelFolderError(f"{path}: not a config this release knows: {error}") from None
+
+
+def load_folder(folder: str | Path) -> tuple[UrgentMOS, dict[str, Any]]:
+    """Reads a model folder.
+
+    Returns:
+        The model with its weights, and the content of config.json.
+
+    Raises:
+        ModelFolderError: as `read_folder_config`.
+        DamagedFile: model.safetensors is.
+        WeightsError: config and weights disagree, or a weight is not finite; every parameter is named.
+    """
+    folder = Path(folder)
+    config, content = read_folder_config(folder)
+    try:
+        module = nnx.eval_shape(lambda: UrgentMOS(config, rngs=nnx.Rngs(0)))
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ModelFolderError(f"{folder / CONFIG_FILE}: not a config this release knows: {error}") from None
     weights = folder / WEIGHTS_FILE
     arrays = read_safetensors(weights)
     fill(module, arrays, origin=str(weights))
