@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 _SHOWN = 20
 # By suffix, how compressed files are opened, and what is raised where they are damaged or cut.
-_UNPACKING: dict[str, Callable[[Any], IO[bytes]]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+_UNPACKING: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError)
 _PROBE_BYTES = 4096
 

@@ -60,7 +60,8 @@ class MediaFile:
         raw.seek(0)
         self._error: Any = av.FFmpegError
         try:
-            self._container = av.open(raw, format=demuxer, metadata_errors="replace")
+            # PyAV types it as one that may be written to.
+            self._container: Any = av.open(raw, format=demuxer, metadata_errors="replace")
         except self._error as error:
             raise audio_error("undecodable", name, f"it is {kind} (FFmpeg says: {error.strerror})") from error
         try:
@@ -110,7 +111,7 @@ class MediaFile:
         return np.zeros((0, self.channels), np.float32)
 
     def _claimed(self, stream: "av.AudioStream") -> int | None:
-        if stream.duration is not None:
+        if stream.duration is not None and stream.time_base is not None:
             return round(float(stream.duration * stream.time_base) * self.samplerate)
         if told := stream.metadata.get("DURATION"):  # Of a stream of Matroska, as HH:MM:SS.
             with contextlib.suppress(ValueError):
