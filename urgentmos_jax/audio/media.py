@@ -7,7 +7,7 @@ import contextlib
 import importlib.util
 import io
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import soundfile
@@ -61,7 +61,7 @@ class MediaFile:
         self._error: Any = av.FFmpegError
         try:
             # PyAV types it as one that may be written to.
-            self._container: Any = av.open(raw, format=demuxer, metadata_errors="replace")
+            self._container = cast("Any", av.open(raw, format=demuxer, metadata_errors="replace"))
         except self._error as error:
             raise audio_error("undecodable", name, f"it is {kind} (FFmpeg says: {error.strerror})") from error
         try:
