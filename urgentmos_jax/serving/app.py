@@ -47,7 +47,7 @@ def create_app(service: Service) -> "Starlette":
 
     async def rows(request: "Request") -> "Response":
         try:
-            text = await service.answer(request, request.url.path.removeprefix("/"))
+            text = await service.answer(request, request.scope["path"].removeprefix("/"))
         except ClientDisconnect:
             return Response(status_code=499)  # As nginx calls it; nobody reads it.
         except Refused as error:

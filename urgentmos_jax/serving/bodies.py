@@ -75,6 +75,7 @@ async def read_multipart(
     Raises:
         Refused: It is no such form.
     """
+    from python_multipart.exceptions import FormParserError
     from starlette.datastructures import Headers, UploadFile
     from starlette.formparsers import MultiPartException, MultiPartParser
 
@@ -89,6 +90,8 @@ async def read_multipart(
         if error.message.startswith("Too many fields"):
             raise unprocessable("a part has no filename; send recordings as files, and options in the query") from None
         raise bad_request(f"the form cannot be read: {error.message}") from None
+    except FormParserError as error:  # Of earlier versions of Starlette.
+        raise bad_request(f"the form cannot be read: {error}") from None
     recordings = []
     for index, (name, part) in enumerate(form.multi_items()):
         if name != "files" or not isinstance(part, UploadFile):
