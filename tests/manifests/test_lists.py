@@ -116,14 +116,14 @@ def test_relative_paths_that_lead_nowhere_ask_for_the_audio_root(tmp_path, caplo
 
 def test_a_folder_gives_every_kind_that_is_read_and_tells_of_the_others(tmp_path, caplog):
     names = [f"{index}{suffix}" for index, suffix in enumerate(AUDIO_SUFFIXES)] + ["deep/er/A.WAV"]
-    for name in [*names, ".hidden.wav", ".git/b.wav", "notes.txt", "more.txt", "c.m4a", "README"]:
+    for name in [*names, ".hidden.wav", ".git/b.wav", "notes.txt", "more.txt", "c.opus2", "README"]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     assert find_recordings(tmp_path) == sorted(tmp_path / name for name in names)
-    assert "left out: 2 .txt, 1 .m4a, 1 without suffix" in caplog.text
+    assert "left out: 2 .txt, 1 .opus2, 1 without suffix" in caplog.text
     (tmp_path / "none").mkdir()
-    (tmp_path / "none" / "c.m4a").touch()
-    with pytest.raises(ManifestError, match=r"none: no recordings .*other files: 1 \.m4a"):
+    (tmp_path / "none" / "c.opus2").touch()
+    with pytest.raises(ManifestError, match=r"none: no recordings .*other files: 1 \.opus2"):
         find_recordings(tmp_path / "none")
 
 
