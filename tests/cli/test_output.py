@@ -152,7 +152,8 @@ ARGUMENTS = {
     "score": ["a.wav"], "compare": ["a.wav", "b.wav"], "info": ["m"], "convert": ["m.pt", "out"],
     "prepare": ["custom", "--source", "x.csv", "--output", "out"], "label": ["d.jsonl"],
     "pairs": ["d.jsonl", "o.jsonl", "--scope", "any"], "check": ["d.jsonl"], "evaluate": ["d.jsonl"],
-    "calibrate": ["p.jsonl", "--output", "m2"], "card": ["m"], "fetch": ["m"], "serve": [], "rank": ["a", "b"], "report": ["a", "--output", "o.html"],
+    "calibrate": ["p.jsonl", "--output", "m2"], "card": ["m"], "fetch": ["m"],
+    "serve": [], "rank": ["a", "b"], "report": ["a", "--output", "o.html"],
     "submission": ["vmc2026-track1", "--source", "d", "--output", "o.csv"],
 }  # fmt: skip
 

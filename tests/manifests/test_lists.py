@@ -120,7 +120,7 @@ def test_a_folder_gives_every_kind_that_is_read_and_tells_of_the_others(tmp_path
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     assert find_recordings(tmp_path) == sorted(tmp_path / name for name in names)
-    assert "left out: 2 .txt, 1 .opus2, 1 without suffix" in caplog.text
+    assert "left out: 2 .txt, 1 without suffix, 1 .opus2" in caplog.text
     (tmp_path / "none").mkdir()
     (tmp_path / "none" / "c.opus2").touch()
     with pytest.raises(ManifestError, match=r"none: no recordings .*other files: 1 \.opus2"):

@@ -102,7 +102,7 @@ def find_recordings(folder: Path) -> list[Path]:
             continue
         entered.add((here.st_dev, here.st_ino))
         folders[:] = sorted(one for one in folders if not one.startswith("."))
-        for file in (Path(name, one) for one in files if not one.startswith(".")):
+        for file in (Path(name, one) for one in sorted(files) if not one.startswith(".")):
             if file.suffix.lower() in suffixes:
                 found.append(file)
             else:
