@@ -118,7 +118,7 @@ def installed(tmp_path_factory) -> str:
     for name in ("setup.py", "setup.cfg", "MANIFEST.in", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, source]
-    if importlib.util.find_spec("setuptools"):  # Else pip fetches it.
+    if all(map(importlib.util.find_spec, ("setuptools", "wheel"))):  # Else pip fetches them.
         command.insert(4, "--no-build-isolation")
     subprocess.run(command, check=True, timeout=300)
     venv.create(folder / "venv", symlinks=True)
