@@ -1,4 +1,4 @@
-"""urgentmos-small, the model in the package: the compact encoder from nothing, eight metrics of degraded speech.
+"""urgentmos-small: the compact encoder from nothing, eight metrics of degraded speech; not released yet.
 
     python -m launch.release --workdir DIR ...
 

@@ -1,9 +1,9 @@
-"""urgentmos-small: from clean speech to the model folder in the package.
+"""urgentmos-small: from clean speech to a model folder.
 
     python -m launch.release --workdir DIR --speech CLEAN --asterisk SOUNDS --distill_mos MODEL
 
-Stages, each resumed where it stopped: `speech` (voices are recorded or spoken), `clips` (degraded) with `labels`, shard
-by shard, `train`, `evaluate`, `package`. `launch/release/README.md` says what to install and how long each takes.
+Stages, each resumed where it stopped: `speech` (voices are recorded or spoken), `labels` (clips are degraded and
+labelled, shard by shard), `train`, `evaluate`, `package`. `launch/release/README.md` says what to install and how long each takes.
 """
 
 from pathlib import Path

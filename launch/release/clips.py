@@ -72,8 +72,8 @@ def make_shard(shard: Shard, speech: Path, clips: Path, processes: int) -> Path:
         processes: How many make them.
 
     Returns:
-        The manifest. Each `meta` has `voice`, `kind` of voice, `family`, `steps`, `digest` of the samples, and the path
-        of the `reference`.
+        The manifest. Each `meta` has `voice`, `voice_kind`, `language`, `family`, `steps` of name and strength, `digest`
+        of the samples, and the path of the `reference`.
 
     Raises:
         RuntimeError: A clip kills its process.
@@ -103,7 +103,7 @@ def _make(task: _Task) -> list[Utterance]:
     reference_id = f"{shard.name}-{task.number:03d}"
     rng = _generator(shard.seed, reference_id)
     voice = _drawn_voice(shard, rng)
-    longest, least = (_USUAL_S if rng.random() < _USUAL else _ANY_S)[::-1]
+    least, longest = _USUAL_S if rng.random() < _USUAL else _ANY_S
     clean = _excerpt(task.speech / voice, round(rng.uniform(least, longest) * SAMPLE_RATE_HZ), rng)
     clean = clean * 10 ** ((_LEVEL_DB - active_speech_level(clean)) / 20)
     clean = clean * min(1, _MAX_PEAK / np.abs(clean).max())
