@@ -3,7 +3,8 @@
     python -m launch.release --workdir DIR --speech CLEAN --asterisk SOUNDS --distill_mos MODEL
 
 Stages, each resumed where it stopped: `speech` (voices are recorded or spoken), `labels` (clips are degraded and
-labelled, shard by shard), `train`, `evaluate`, `package`. `launch/release/README.md` says what to install and how long each takes.
+labelled, shard by shard), `train`, `evaluate`, `package`. `launch/release/README.md` says
+what to install and how long each takes.
 """
 
 from pathlib import Path

@@ -72,8 +72,8 @@ def make_shard(shard: Shard, speech: Path, clips: Path, processes: int) -> Path:
         processes: How many make them.
 
     Returns:
-        The manifest. Each `meta` has `voice`, `voice_kind`, `language`, `family`, `steps` of name and strength, `digest`
-        of the samples, and the path of the `reference`.
+        The manifest. Each `meta` has `voice`, `voice_kind`, `language`, `family`, `steps` of name and strength,
+        `digest` of the samples, and the path of the `reference`.
 
     Raises:
         RuntimeError: A clip kills its process.
