@@ -47,7 +47,8 @@ def test_compare_folders_by_name(model_folder, tmp_path, capsys):
     rows = list(csv.DictReader((tmp_path / "o.csv").open()))
     assert status == 1 and [row["uid"] for row in rows] == [f"deep/{name}" for name in "1234"]
     values = [f"mos_overall_{value}" for value in ("cmos", "p_a", "p_b", "p_tie", "score_difference")]
-    ends = ["duration_a_s", "duration_b_s", "windows", "flags", "error", "message"]
+    ends = ["duration_a_s", "duration_b_s", "windows", "bandwidth_a_hz", "bandwidth_b_hz"]
+    ends += ["flags", "model", "error", "message"]
     assert list(rows[0]) == ["uid", "path_a", "path_b", *values, *ends]
     assert json.loads((tmp_path / "o.csv.meta.json").read_text())["counts"]["error:missing"] == 2
     assert [row["error"] for row in rows] == ["", "", "missing", "missing"]

@@ -1,6 +1,7 @@
 """`score --output` that is killed at any moment: the file is the old one or whole, and --resume ends with all rows."""
 
 import contextlib
+import functools
 import json
 import os
 import sys
@@ -98,3 +99,38 @@ def test_killed_at_20_random_moments(model_folder, tmp_path):
     assert {"rows": ROWS, "done": ROWS, "failed": 0}.items() <= about["counts"].items()
     assert about["size_bytes"] == output.stat().st_size
     assert not part.exists() and "Traceback" not in log.read_text()
+
+
+@pytest.mark.slow
+def test_shards_that_are_killed_join_to_the_whole(model_folder, tmp_path):
+    """Of 1, 3 and 7 shards with bounds each is killed once and resumed."""
+    for number in range(42):
+        soundfile.write(tmp_path / f"{number:02}.wav", speech_like(number, 1600), 16000)
+    (tmp_path / "list.txt").write_text("".join(f"{number:02}.wav\n" for number in range(42)))
+    log = tmp_path / "log"
+    command = (str(tmp_path / "list.txt"), "--model", str(model_folder), "--metrics", "utmos", "--output")
+    assert processes.run(log, score, *command, str(tmp_path / "all.jsonl")) == 0
+    scores = np.sort([row["scores"]["utmos"] for row in rows_of(tmp_path / "all.jsonl")])
+    # Half way between two scores that are far from each other: batches move scores by less.
+    gap = 10 + int(np.argmax(np.diff(scores)[10:30]))
+    bounds = ("--keep", f"utmos:{scores[gap : gap + 2].mean()}:")
+    assert scores[gap + 1] - scores[gap] > 1e-4
+    assert processes.run(log, score, *command, str(tmp_path / "whole.jsonl"), *bounds) == 0
+    random = np.random.default_rng(0)
+    for shards in (1, 3, 7):
+        outputs = [tmp_path / f"{number}-of-{shards}.jsonl" for number in range(1, shards + 1)]
+        for number, output in enumerate(outputs, 1):
+            shard = (*command, str(output), *bounds, "--shard", f"{number}/{shards}")
+            goal, part = int(random.integers(1, 42 // shards - 1)), Path(f"{output}.part")
+            process = processes.start(log, functools.partial(score, pause=0.05), *shard)
+            processes.wait_until(lambda goal=goal, part=part: count(part) >= goal, 200)
+            processes.kill(process)
+            process.join()
+            assert 0 < count(part) < 42 // shards and not output.exists()
+            assert processes.run(log, score, *shard, "--resume") == 0
+        for ending in ("", ".dropped.jsonl"):
+            found = [row for output in outputs for row in rows_of(Path(f"{output}{ending}"))]
+            wanted = rows_of(Path(f"{tmp_path / 'whole.jsonl'}{ending}"))
+            assert len(wanted) > 5 and [row["path"] for row in found] == [row["path"] for row in wanted]
+            values = [[row["scores"]["utmos"] for row in rows] for rows in (found, wanted)]
+            np.testing.assert_allclose(*values, rtol=0, atol=1e-5)

@@ -20,52 +20,6 @@ from urgentmos_jax.manifests.writing import write_utterances
 PATHS = [f"{number}.wav" for number in range(6)]
 
 
-class StubModel:
-    """Rows without any computing; `before` is called before the row of an index."""
-
-    metrics = comparative_metrics = ("mos_overall", "utmos")
-    sha256 = "12ab"
-
-    def __init__(self, before=lambda index: None):
-        self.before = before
-
-    def describe(self) -> dict:
-        return {"model": "stub", "model_sha256": self.sha256, "precision": "float32"}
-
-    def iter_scores(self, inputs, *, uids, metrics, frames):
-        for path, uid in zip(inputs, uids, strict=True):
-            index = int(Path(path).stem)
-            self.before(index)
-            row = {"uid": uid, "path": path, "scores": {name: index / 8 for name in metrics}, "duration_s": 1.0}
-            row |= {"windows": 1, "flags": [], "error": None}
-            yield row | {"scores": None, "error": {"code": "empty", "message": "é"}} if index == 1 else row
-
-    def score(self, inputs, **_) -> list:
-        return []
-
-    def iter_comparisons(self, pairs, *, uids, metrics, order):
-        for sides, uid in zip(pairs, uids, strict=True):
-            self.before(int(Path(sides[0]).stem))
-            values = {name: {"cmos": 0.5, "p_a": 0.5, "p_b": 0.25, "p_tie": 0.25} for name in metrics}
-            row = {"uid": uid, "paths": list(sides), "comparison": values, "durations_s": [1.0, 1.0]}
-            yield row | {"windows": 1, "flags": [], "error": None}
-
-
-@pytest.fixture
-def stub(monkeypatch):
-    """Has the commands use a model that computes nothing."""
-
-    def use(**attributes) -> None:
-        model = StubModel()
-        for name, value in attributes.items():
-            setattr(model, name, value)
-        for name in ("score", "compare"):
-            monkeypatch.setattr(importlib.import_module(f"urgentmos_jax.cli.{name}"), "load", lambda _: model)
-
-    use()
-    return use
-
-
 def stopping(index: int, number: int):
     return lambda now: os.kill(os.getpid(), number) if now == index else None
 
@@ -153,6 +107,7 @@ ARGUMENTS = {
     "prepare": ["custom", "--source", "x.csv", "--output", "out"], "label": ["d.jsonl"],
     "pairs": ["d.jsonl", "o.jsonl", "--scope", "any"], "check": ["d.jsonl"], "evaluate": ["d.jsonl"],
     "calibrate": ["p.jsonl", "--output", "m2"], "card": ["m"], "fetch": ["m"],
+    "export": ["m", "--format", "onnx"],
     "serve": [], "rank": ["a", "b"], "report": ["a", "--output", "o.html"],
     "submission": ["vmc2026-track1", "--source", "d", "--output", "o.csv"],
 }  # fmt: skip
@@ -197,6 +152,7 @@ def test_an_ignored_signal_stays_ignored(capsys, monkeypatch):
         (["submission", "vmc2026-track1", "--source", "A"], "--output {}.csv"),
         (["prepare", "custom", "--source", "d.csv", "--audio", "file"], "--output {}"),
         (["convert", "m.pt"], "{}"),
+        (["export", "m", "--format", "onnx"], "--output {}"),
     ],
 )
 def test_a_place_that_cannot_be_written_is_found_before_the_work(tmp_path, capsys, monkeypatch, command, flag):

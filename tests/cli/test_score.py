@@ -63,7 +63,7 @@ def test_bad_files_leave_good_ones_alone(mixed, model_folder, tmp_path, capsys):
     meta = json.loads((tmp_path / "scores.jsonl.meta.json").read_text())
     assert meta["counts"] == {
         "rows": 8, "done": 3, "failed": 5, "error:empty": 1, "error:undecodable": 1, "error:truncated": 1,
-        "error:non_finite": 1, "error:too_short": 1,
+        "error:non_finite": 1, "error:too_short": 1, "flag:narrowband": 1,
     }  # fmt: skip
     assert meta["resampler"] == "soxr_hq" and "60 s" in meta["window_rule"] and len(meta["model_sha256"]) == 64
 
@@ -72,7 +72,10 @@ def test_csv_has_the_same_rows(mixed, model_folder, tmp_path, capsys):
     output = tmp_path / "scores.csv"
     assert run(capsys, "score", mixed, "--model", model_folder, "--output", output, "--metrics", "utmos,scoreq")[0] == 1
     rows = list(csv.DictReader(output.open()))
-    assert list(rows[0]) == ["uid", "path", "utmos", "scoreq", "duration_s", "windows", "flags", "error", "message"]
+    assert list(rows[0]) == [
+        *("uid", "path", "utmos", "scoreq", "duration_s", "windows", "bandwidth_hz", "flags", "model", "error"),
+        "message",
+    ]
     assert [row["error"] for row in rows].count("") == 3 and len(rows) == 8
     assert all((row["utmos"] == "") == (row["error"] != "") for row in rows)
 

@@ -1,5 +1,7 @@
 """A score is a property of the clip: no batch, padding, order or device changes it. Comparisons are antisymmetric."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,8 +11,9 @@ from hypothesis import strategies as st
 
 from tests.helpers.corpus import speech_like
 from tests.helpers.counting import count_encoded
-from tests.helpers.models import FUSED, OWN_LENGTH, SAMPLES, on_one_device, random_module
+from tests.helpers.models import FUSED, OWN_LENGTH, SAMPLES, model_config, on_one_device, random_module
 from urgentmos_jax.encoders.conv_stem import TimeNorm
+from urgentmos_jax.model.urgentmos import ModelConfig
 from urgentmos_jax.scoring.model import Model
 
 TOLERANCE = 1e-4
@@ -146,6 +149,20 @@ def test_gradient_with_respect_to_the_waveform(model: Model, clips: list[np.ndar
     assert np.isfinite(gradient).all()
     assert np.abs(gradient[0]).max() > 0 and np.abs(gradient[1, :5200]).max() > 0
     assert (gradient[1, 5200:] == 0).all(), "padding has no influence"
+
+
+@pytest.mark.slow
+def test_the_gradient_of_a_score_is_not_scaled_as_in_training():
+    frozen = model_config("compact")
+    trained = replace(frozen, encoders=(replace(frozen.encoders[0], freeze=False, gradient_scale=0.1),))
+    waveform, lengths = speech_like(3, 5200)[None], jnp.array([5200], jnp.int32)
+
+    def gradient(config: ModelConfig) -> np.ndarray:
+        model = on_one_device(random_module(config))
+        return np.asarray(jax.jit(jax.grad(lambda w: model.apply(w, lengths)["mos_overall"].sum()))(waveform))
+
+    assert np.abs(gradient(frozen)).max() > 0
+    np.testing.assert_allclose(gradient(trained), gradient(frozen), rtol=1e-5, atol=1e-8)
 
 
 @pytest.mark.slow

@@ -16,14 +16,15 @@ FAILED = {"code": "empty", "message": 'a "bad",\nfile'}
 
 def score(path: str, number: int) -> dict:
     row = {"uid": f"u{number}", "path": path, "scores": {"utmos": number / 8, "pesq": 0.5}, "duration_s": 2.0}
-    row |= {"windows": 1, "flags": ["silent", "windowed"], "error": None}
-    return (
-        row | {"scores": None, "duration_s": None, "windows": 0, "flags": [], "error": FAILED} if number == 2 else row
-    )
+    row |= {"windows": 1, "bandwidth_hz": None if number else 7812.5, "flags": ["silent", "windowed"]}
+    row["model"] = "m 12ab"
+    failed = {"scores": None, "duration_s": None, "windows": 0, "bandwidth_hz": None, "flags": [], "error": FAILED}
+    return row | (failed if number == 2 else {"error": None})
 
 
 def comparison(path: str, number: int) -> dict:
     row = {"uid": f"u{number}", "paths": [path, "b.wav"], "durations_s": [1.0, 2.5], "windows": 1, "flags": []}
+    row |= {"bandwidths_hz": [7812.5, None], "model": "m 12ab"}
     row["comparison"] = {"utmos": {"cmos": 0.5, "p_a": 0.25, "p_b": 0.5, "p_tie": 0.25, "score_difference": -0.5}}
     return row | {"error": None}
 

@@ -14,6 +14,21 @@ def encoded(*windows: tuple[int, float]) -> Encoded:
     return Encoded(1.0, [], [EncodedWindow(samples, {"mos_overall": score}, {}, {}) for samples, score in windows])
 
 
+@pytest.mark.parametrize(("metric", "start_s", "score"), [("mos_overall", 62.0, 1.5), ("lsd", 3.2, 5.0)])
+def test_the_worst_second(metric, start_s, score):
+    """The lowest, or of a distance the highest; over two windows, the second of which begins at 60 s."""
+    first, second = np.full(600, 3.0, np.float32), np.full(100, 3.0, np.float32)
+    first[32:42], second[20:30] = 5.0, 1.5
+    windows = [
+        EncodedWindow(samples, {metric: 3.0}, {metric: (scores, np.full(len(scores), 1e-3))}, {})
+        for samples, scores in ((960000, first), (160000, second), (800, first[:1] - 2))
+    ]
+    row = score_row("u", None, Encoded(70.0, [], windows), [metric], frame_rate_hz=10)
+    assert row["worst_second"][metric] == pytest.approx({"start_s": start_s, "score": score})
+    (short,) = score_row("u", None, Encoded(0.1, [], windows[2:]), [metric], frame_rate_hz=10)["worst_second"].values()
+    assert short == {"start_s": 0.0, "score": 1.0}
+
+
 @pytest.mark.parametrize("order", ["both", "ab"])
 def test_the_difference_of_scores_is_that_of_the_rows(order):
     # A has a window without a partner, which its score knows.

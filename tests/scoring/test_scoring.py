@@ -18,6 +18,7 @@ from urgentmos_jax.scoring import decoding, engine
 from urgentmos_jax.scoring.engine import min_samples
 from urgentmos_jax.scoring.loading import load_model
 from urgentmos_jax.scoring.model import Model
+from urgentmos_jax.scoring.times import Times
 from urgentmos_jax.weights.model_folder import load_folder
 
 
@@ -50,6 +51,9 @@ def test_long_clips_are_cut_into_windows_and_averaged_by_length(windowed: Model)
         np.testing.assert_allclose(whole["frames"][name]["scores"], frames, atol=1e-5)
         assert sum(whole["frames"][name]["weights"]) == pytest.approx(1, abs=1e-5)
         assert np.dot(whole["frames"][name]["scores"], whole["frames"][name]["weights"]) > 0
+        # Windows of a second: the worst one; the last is half of one.
+        worst = min((np.mean(part["frames"][name]["scores"]), place) for place, part in enumerate(parts[:2]))
+        assert whole["worst_second"][name] == {"start_s": worst[1], "score": pytest.approx(worst[0], abs=1e-5)}
 
 
 def test_a_tail_too_short_to_score_is_flagged(windowed: Model):
@@ -102,10 +106,11 @@ def test_decoded_audio_that_waits_is_bounded_by_its_seconds(monkeypatch, seconds
             yield str(number), clip.copy()
 
     limits = {"longest": 16000, "shortest": 400, "batch_seconds": 2.0}
+    times = Times()
     tracemalloc.start()
     try:
         taken = 0
-        with decoding.Decoder(clips(), 16000, **limits) as groups:
+        with decoding.Decoder(clips(), 16000, times=times, **limits) as groups:
             for group in groups:
                 assert sum(len(part) for one in group for part in one.windows) <= 20 * 16000
                 taken += sum(one.end is not None for one in group)
@@ -114,7 +119,40 @@ def test_decoded_audio_that_waits_is_bounded_by_its_seconds(monkeypatch, seconds
     finally:
         tracemalloc.stop()
     # This group and the one before, as much that waits, and as much in arrays, or two of them; all would be 960 s.
+    assert times.audio == 480 and times.decoding > 0
     assert taken == made and peak < 4 * 16000 * (5 * 20 + 4 * seconds)
+
+
+def test_a_batch_that_a_device_has_no_memory_for_is_halved(model_folder, monkeypatch, caplog):
+    """It is told once; results are those of smaller batches, and what a single clip is too much for raises."""
+    module, _ = load_folder(model_folder)
+    model = Model(module, devices=jax.devices()[:1], batch_seconds=4.0)
+    model.engine.bucket_sizes = (8000, 16000)
+    clips = [speech_like(seed, 8000) for seed in range(11)]
+    wanted = model.score(clips, sample_rate=16000)
+    assert model.engine.batch_seconds == 4.0 and model.times.computing > 0
+
+    def limited(function, rows):
+        def call(params, x, *arguments, **options):
+            if len(next(iter(x.values())) if isinstance(x, dict) else x) > rows:
+                raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 1 bytes.")
+            return function(params, x, *arguments, **options)
+
+        return call
+
+    encode, compare = model.engine.encode, model.engine._compare_both
+    monkeypatch.setattr(model.engine, "encode", limited(encode, 2))
+    found = model.score(clips, sample_rate=16000)
+    assert [row["scores"] for row in found] == [pytest.approx(row["scores"], abs=1e-5) for row in wanted]
+    assert model.engine.batch_seconds == 1.0 and len(caplog.messages) == 1
+    assert "ran out of memory with 8 clips in a batch; batches are halved" in caplog.text
+    monkeypatch.setattr(model.engine, "_compare_both", limited(compare, 1))
+    rows = model.compare([(clips[0], clips[1]), (clips[1], clips[0])], sample_rate=16000)
+    assert rows[0]["comparison"]["mos_overall"]["cmos"] == -rows[1]["comparison"]["mos_overall"]["cmos"] != 0
+    assert model.engine.batch_seconds == 0.5 and len(caplog.messages) == 1
+    monkeypatch.setattr(model.engine, "encode", limited(encode, 0))
+    with pytest.raises(jax.errors.JaxRuntimeError, match="RESOURCE_EXHAUSTED"):
+        model.score(clips[:1], sample_rate=16000)
 
 
 def test_windows_of_a_pair_meet_at_the_same_place(windowed: Model):

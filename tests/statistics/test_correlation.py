@@ -220,6 +220,7 @@ def test_coverage_of_few_simulated_tests():
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("clips", "rho", "exact"), [(1, 0.8, True), (3, 0.5, True), (1, 0.8, False)])
 def test_intervals_cover(monkeypatch, clips, rho, exact):
     if not exact:
@@ -230,6 +231,7 @@ def test_intervals_cover(monkeypatch, clips, rho, exact):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_coverage_of_small_samples():
     for clusters, least in ((10, 0.8), (20, 0.88), (50, 0.9)):
         found = _coverage(clusters=clusters, clips=1, rho=0.8, tests=1000)

@@ -170,6 +170,7 @@ def test_coverage_of_few_simulated_tests():
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("across", [False, True])
 def test_intervals_cover(across):
     found = _coverage(1000, across)

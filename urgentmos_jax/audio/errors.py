@@ -1,6 +1,9 @@
 """Why a clip cannot be used."""
 
-CODES = ("missing", "empty", "undecodable", "truncated", "too_short", "non_finite", "too_large", "unreadable_input")
+CODES = (
+    *("missing", "empty", "undecodable", "truncated", "too_short", "non_finite", "too_large", "unreadable_input"),
+    "crashed",
+)
 
 
 class AudioError(ValueError):

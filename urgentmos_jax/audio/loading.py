@@ -20,6 +20,7 @@ import soxr
 from urgentmos_jax.audio.consistency import contradiction
 from urgentmos_jax.audio.containers import ogg_fault
 from urgentmos_jax.audio.errors import AudioError, audio_error
+from urgentmos_jax.audio.measures import Measures
 from urgentmos_jax.audio.media import MediaFile
 from urgentmos_jax.audio.opening import (
     ForwardFile,
@@ -70,11 +71,14 @@ class AudioBlocks:
 
     Args:
         source, sample_rate_hz, name, min_samples: See `load_audio`.
+        measured: Measure bandwidth and clipping meanwhile.
 
     Attributes:
         sample_rate_hz: Sample rate before resampling.
         samples: Length so far, at 16 kHz.
-        flags: At the end, those of a `Clip`.
+        flags: At the end, those of a `Clip`, and where it is measured those of `Measures`.
+        bandwidth_hz: At the end, where it is measured: the edge below which 99.9 % of the energy lies, see `Bandwidth`;
+            None of silence.
 
     Raises:
         TypeError: The sample rate is not a number.
@@ -82,7 +86,13 @@ class AudioBlocks:
     """
 
     def __init__(
-        self, source: Any, sample_rate_hz: float | None = None, *, name: str | None = None, min_samples: int = 400
+        self,
+        source: Any,
+        sample_rate_hz: float | None = None,
+        *,
+        name: str | None = None,
+        min_samples: int = 400,
+        measured: bool = False,
     ):
         path = os.fsdecode(source) if isinstance(source, str | os.PathLike) else None
         self._part = source if isinstance(source, Recording) else None
@@ -98,6 +108,8 @@ class AudioBlocks:
             raise ValueError(f"{name or 'array'}: an array does not know its sample rate; {text}")
         self.sample_rate_hz, self.samples, self._read = sample_rate_hz or 0, 0, 0
         self.flags: tuple[str, ...] = ()
+        self.bandwidth_hz: float | None = None
+        self._measured = measured
 
     @property
     def duration_s(self) -> float:
@@ -154,10 +166,15 @@ class AudioBlocks:
         stream = None
         if self.sample_rate_hz != SAMPLE_RATE_HZ:
             stream = soxr.ResampleStream(self.sample_rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32", quality=quality)
+        measures = Measures(self.sample_rate_hz) if self._measured else None
+        if measures:
+            blocks = measures.channels_of(blocks)
         # Before resampling, which rings at the ends of a constant.
         low, high = np.float32(np.inf), np.float32(-np.inf)
         for block in _mixed(blocks, self.sample_rate_hz, self._name):
             self._read += len(block)
+            if measures:
+                measures.add(block)
             low, high = min(low, block.min()), max(high, block.max())
             part = stream.resample_chunk(block) if stream else block
             self.samples += len(part)
@@ -167,7 +184,10 @@ class AudioBlocks:
             part = stream.resample_chunk(np.zeros(0, np.float32), last=True)
             self.samples += len(part)
             yield part
-        self.flags = ("silent",) if high - low <= 2 * _LSB else ()
+        if high - low <= 2 * _LSB:
+            self.flags = ("silent",)
+        elif measures:
+            self.flags, self.bandwidth_hz = measures.flags, measures.bandwidth_hz
 
     def _check_whole(self, source: Source, kind: str, claimed: int | None) -> None:
         fault, contradicts = _found_faults(source, self._name, kind)

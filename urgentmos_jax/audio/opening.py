@@ -6,6 +6,7 @@ import io
 import os
 import stat
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -63,6 +64,27 @@ class ForwardFile(soundfile.SoundFile):
         return False
 
 
+class _ReadTime(threading.local):
+    seconds = 0.0
+
+
+_READ = _ReadTime()
+
+
+def reading_seconds() -> float:
+    """How long this thread has waited for the bytes of files, in all."""
+    return _READ.seconds
+
+
+class _TimedFile(io.FileIO):
+    def readinto(self, buffer: Any) -> int:
+        start = time.perf_counter()
+        try:
+            return super().readinto(buffer) or 0
+        finally:
+            _READ.seconds += time.perf_counter() - start
+
+
 class _NamelessFile(io.BufferedReader):
     """An open file that the decoder knows by its content: it would take a `.raw` or `.vox` by its name."""
 
@@ -76,6 +98,7 @@ def decoder_message(error: soundfile.SoundFileError) -> str:
 
 def content_of(file: Any, name: str | None) -> bytes:
     """All bytes of an open file, whose position stays."""
+    start = time.perf_counter()
     try:
         with _READING:
             position = file.tell() if file.seekable() else None
@@ -87,6 +110,8 @@ def content_of(file: Any, name: str | None) -> bytes:
     except Exception as error:  # Whatever a foreign type raises.
         text = f"it cannot be read, {type(error).__name__}: {str(error).rstrip('.')}; give it open, in binary mode"
         raise audio_error("unreadable_input", name, text) from error
+    finally:
+        _READ.seconds += time.perf_counter() - start
     if not isinstance(data, bytes):
         text = f"its read() gives {type(data).__name__}, not bytes; open the file in binary mode"
         raise audio_error("unreadable_input", name, text)
@@ -150,8 +175,8 @@ def _opened(source: Source) -> io.FileIO | io.BytesIO | io.BufferedReader:
     if isinstance(source, bytes):
         return io.BytesIO(source)
     if isinstance(source, str):
-        return io.FileIO(source)
-    return io.BufferedReader(PartFile(io.FileIO(source.path), source.start, size=source.size))
+        return _TimedFile(source)
+    return io.BufferedReader(PartFile(_TimedFile(source.path), source.start, size=source.size))
 
 
 @contextlib.contextmanager

@@ -3,8 +3,9 @@
 import argparse
 from pathlib import Path
 
-from urgentmos_jax.cli.models import add_model_arguments, chosen_metrics, load, metadata
+from urgentmos_jax.cli.models import add_model_arguments, chosen_metrics, config_of, load, metadata
 from urgentmos_jax.cli.output import add_output_arguments, open_rows, write_rows
+from urgentmos_jax.cli.selecting import add_selection_arguments, read_selection
 from urgentmos_jax.cli.usage import UsageError
 from urgentmos_jax.manifests.lists import match_folders, read_pair_list
 from urgentmos_jax.manifests.records import ManifestError
@@ -23,20 +24,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_model_arguments(parser)
     add_output_arguments(parser)
+    add_selection_arguments(parser, compared=True)
     parser.add_argument("--audio-root", type=Path, metavar="DIR", help="where else relative paths are looked up")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Compares; 1 where a pair failed."""
+    """Compares; 1 where a pair failed, 3 where comparisons are under a gate."""
+    selection = read_selection(arguments, compared=True)
     try:
-        pairs = list_pairs(arguments)
+        pairs = selection.of(list_pairs(arguments))
     except ManifestError as error:
         raise UsageError(str(error)) from None
-    with open_rows(arguments) as output:
+    with open_rows(arguments, selection) as output:
+        if (config := config_of(arguments)) and (known := config.comparative_metrics):
+            selection.check(chosen_metrics(arguments, known) or known, compared=True)
         model = load(arguments)
         if not model.comparative_metrics:
             raise UsageError("this model has no CMOS head; score both recordings instead")
         metrics = chosen_metrics(arguments, model.comparative_metrics) or list(model.comparative_metrics)
+        selection.check(metrics, compared=True)
         return write_rows(
             output,
             lambda start: model.iter_comparisons(
@@ -49,6 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
             cells=comparison_cells,
             metrics=metrics,
             about={**metadata(model), "command": "compare", "metrics": metrics, "order": arguments.order},
+            selection=selection,
+            times=model.times,
         )
 
 

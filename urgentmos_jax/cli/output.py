@@ -4,16 +4,19 @@ import argparse
 import contextlib
 import os
 import sys
-from collections import Counter
+import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 from urgentmos_jax import files
+from urgentmos_jax.cli.selecting import Selection
 from urgentmos_jax.cli.usage import OutputError, UsageError
 from urgentmos_jax.files import InUse, check_writable, progress
 from urgentmos_jax.scoring.row_files import Inputs, OtherRun, RowFile, RowStream
-from urgentmos_jax.scoring.row_formats import Cells, Csv, JsonLines, Row
+from urgentmos_jax.scoring.row_formats import Cells, Csv, JsonLines
+from urgentmos_jax.scoring.summary import Summary, timing
+from urgentmos_jax.scoring.times import Times
 
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +37,7 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--metrics", metavar="A,B", help="some of the model's metrics")
 
 
-def open_rows(arguments: argparse.Namespace) -> RowFile | RowStream:
+def open_rows(arguments: argparse.Namespace, selection: Selection) -> RowFile | RowStream:
     """What rows go to; what is wrong with it shows before the model is loaded.
 
     Raises:
@@ -49,7 +52,7 @@ def open_rows(arguments: argparse.Namespace) -> RowFile | RowStream:
     if path.suffix not in (".jsonl", ".csv"):
         raise UsageError(f"--output {path}: give a name that ends in .jsonl or .csv")
     with writing(f"--output {path}"):
-        output = RowFile(path, resume=arguments.resume)
+        output = RowFile(path, resume=arguments.resume, keep=selection.keep)
     if output.unfinished and not arguments.resume:
         tell(f"{output.part}: rows of a run that was stopped, soon replaced; --resume continues from them")
     return output
@@ -63,6 +66,8 @@ def write_rows(
     cells: Cells,
     metrics: Sequence[str],
     about: Mapping[str, Any],
+    selection: Selection,
+    times: Times,
     note: Callable[[Any], None] | None = None,
 ) -> int:
     """Writes rows as they come, with a progress bar on standard error, and a summary at the end.
@@ -74,25 +79,29 @@ def write_rows(
         cells: Of a row in a CSV file.
         metrics: That have a column there.
         about: What goes into F.meta.json: model, and settings that rows depend on.
+        selection: The part that `inputs` are, which rows are kept, and what their scores must reach.
+        times: Of the model.
         note: Told each row, also those that a stopped run made.
 
     Returns:
-        Exit status: 1 where a row failed.
+        Exit status: 3 where scores are under a gate, else 1 where a row failed.
 
     Raises:
         UsageError: The rows of a stopped run are not of this one.
         OutputError: The output cannot be written.
     """
-    counts = Counter(rows=0, done=0, failed=0)
+    summary, start, before = Summary(metrics, selection.gates), time.perf_counter(), times.copy()
+    writing_s = 0.0
     flag = f"--output {output.path}" if isinstance(output, RowFile) else "standard output"
     csv = isinstance(output, RowFile) and output.path.suffix == ".csv"
-    form = Csv(cells, metrics) if csv else JsonLines(ascii_only=isinstance(output, RowStream) and not _writes_utf8())
-    try:
-        with writing(flag):
-            for row in output.begin(about, inputs, form):
-                _count(row, counts, note)
-    except OtherRun as error:
-        raise UsageError(f"--resume: {error}. Give what that run was given; without --resume all starts anew") from None
+    form: Csv | JsonLines = JsonLines(ascii_only=isinstance(output, RowStream) and not _writes_utf8())
+    if csv:
+        form = Csv(cells, metrics, header=selection.first)
+    with writing(flag):
+        for row in output.begin({**about, **selection.about}, inputs, form):
+            summary.add(row)
+            if note:
+                note(row)
     if output.left_alone:
         tell(f"{flag}: finished before, left alone")
     elif output.count:
@@ -101,22 +110,48 @@ def write_rows(
         with contextlib.closing(rows(output.count)) as new:
             bar = progress(new, len(inputs), "row", start=output.count)
             for row in bar:
-                _count(row, counts, note)
+                summary.add(row)
+                if note:
+                    note(row)
                 if row["error"]:
                     with bar.external_write_mode(file=sys.stderr):
                         tell(f"{row['uid']}: {row['error']['message']}")
+                writing_s -= time.perf_counter()
                 with writing(flag):
                     output.add(row)
+                writing_s += time.perf_counter()
+        writing_s -= time.perf_counter()
         with writing(flag):
-            output.finish(counts)
+            output.finish(summary.counts)
+        writing_s += time.perf_counter()
     except (KeyboardInterrupt, OutputError) as stop:
         if isinstance(output, RowFile) and output.count:
             stop.add_note(f"{output.count} of {len(inputs)} rows are in {output.part}, --resume continues from them")
         raise
-    details = ", ".join(f"{name.split(':')[1]}: {count}" for name, count in counts.items() if ":" in name)
-    summary = f"{counts['rows']} rows, {counts['done']} done, {counts['failed']} failed"
-    tell(summary + (f" ({details})" if details else ""))
-    return 1 if counts["failed"] else 0
+    kept = None
+    if isinstance(output, RowFile) and selection.keep:
+        kept = f"{output.count - output.dropped_count} kept, {output.dropped_count} in {output.dropped}"
+    spent = None if output.left_alone else timing(times.since(before), time.perf_counter() - start, writing_s)
+    return conclude(summary, kept, spent)
+
+
+def conclude(summary: Summary, kept: str | None, spent: str | None) -> int:
+    """Says at the end what all rows are.
+
+    Args:
+        summary: Of them.
+        kept: How many are kept, where some are not.
+        spent: Where the time went.
+
+    Returns:
+        Exit status: 3 where scores are under a gate, else 1 where a row failed.
+    """
+    faults = summary.faults()
+    gates = [f"--fail-under {fault}" for fault in faults]
+    for text in (summary.counted(), kept, summary.table(), spent, *gates):
+        if text:
+            tell(text)
+    return 3 if faults else min(1, summary.counts["failed"])
 
 
 def check_output(flag: str, path: Path | None) -> None:
@@ -184,7 +219,7 @@ def tell(text: str) -> None:
 
 @contextlib.contextmanager
 def writing(what: str) -> Iterator[None]:
-    """Turns an OSError of what is written meanwhile into OutputError; that of a closed pipe stays.
+    """Turns an OSError of what is written meanwhile into OutputError, OtherRun into UsageError; a closed pipe's stays.
 
     Args:
         what: Is written.
@@ -195,19 +230,10 @@ def writing(what: str) -> Iterator[None]:
         raise
     except InUse as error:
         raise OutputError(f"{what}: {error}") from None
+    except OtherRun as error:
+        raise UsageError(f"--resume: {error}. Give what that run was given; without --resume all starts anew") from None
     except OSError as error:
         raise OutputError(f"{what}: cannot be written ({error.strerror or error})") from None
-
-
-def _count(row: Row, counts: Counter[str], note: Callable[[Any], None] | None) -> None:
-    counts["rows"] += 1
-    counts["failed" if row["error"] else "done"] += 1
-    if row["error"]:
-        counts[f"error:{row['error']['code']}"] += 1
-    for flag in row["flags"]:
-        counts[f"flag:{flag}"] += 1
-    if note:
-        note(row)
 
 
 def _writes_utf8() -> bool:

@@ -6,11 +6,13 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from urgentmos_jax.cli.models import add_model_arguments, chosen_metrics, load, metadata
+from urgentmos_jax.cli.models import add_model_arguments, chosen_metrics, config_of, load, metadata
+from urgentmos_jax.cli.on_ray import add_ray_arguments, check_ray, score_on_ray
 from urgentmos_jax.cli.output import add_output_arguments, open_rows, write_rows
 from urgentmos_jax.cli.reporting import about_page, add_report_arguments, check_report, save_report
+from urgentmos_jax.cli.selecting import add_selection_arguments, read_selection
 from urgentmos_jax.cli.usage import UsageError
-from urgentmos_jax.manifests.inputs import path_of, read_inputs
+from urgentmos_jax.manifests.inputs import read_inputs, with_paths
 from urgentmos_jax.manifests.records import ManifestError, Utterance
 from urgentmos_jax.scoring.row_formats import score_cells
 from urgentmos_jax.scoring.rows import ScoreRow
@@ -28,24 +30,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_model_arguments(parser)
     add_output_arguments(parser)
-    parser.add_argument("--frames", action="store_true", help="add the score and the weight of each frame (JSONL)")
+    add_selection_arguments(parser)
+    parser.add_argument(
+        "--frames", action="store_true", help="add the score and the weight of each frame, and the worst second (JSONL)"
+    )
     add_report_arguments(parser)
     parser.add_argument("--audio-root", type=Path, metavar="DIR", help="where else relative paths are looked up")
+    add_ray_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Scores; 1 where a recording failed."""
+    """Scores; 1 where a recording failed, 3 where scores are under a gate."""
+    selection = read_selection(arguments)
     check_report(arguments.report, arguments.embed_mb)
+    check_ray(arguments)
     if arguments.frames and arguments.output and arguments.output.suffix == ".csv":
         raise UsageError("--frames: a CSV file has no place for frames, give an --output that ends in .jsonl")
     try:
-        inputs = read_inputs(arguments.inputs, arguments.audio_root)
+        inputs = selection.of(read_inputs(arguments.inputs, arguments.audio_root))
     except ManifestError as error:
         raise UsageError(str(error)) from None
+    if arguments.ray:
+        return score_on_ray(arguments, selection, inputs)
     seen: list[ScoreRow] = []
-    with open_rows(arguments) as output:
+    with open_rows(arguments, selection) as output:
+        if config := config_of(arguments):
+            selection.check(chosen_metrics(arguments, config.metrics) or config.metrics)
         model = load(arguments)
         metrics = chosen_metrics(arguments, model.metrics) or list(model.metrics)
+        selection.check(metrics)
         about = {**metadata(model), "command": "score", "metrics": metrics, "frames": arguments.frames}
         status = write_rows(
             output,
@@ -55,10 +68,12 @@ def run(arguments: argparse.Namespace) -> int:
                 metrics=metrics,
                 frames=arguments.frames,
             ),
-            inputs=[(uid, path_of(recording)) for uid, recording in inputs],
+            inputs=with_paths(inputs),
             cells=score_cells,
             metrics=metrics,
             about=about,
+            selection=selection,
+            times=model.times,
             note=(lambda row: seen.append(_without_frames(row))) if arguments.report else None,
         )
     if arguments.report:

@@ -4,7 +4,7 @@ import os
 import sys
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,24 +31,42 @@ def read_inputs(names: Sequence[str], audio_root: Path | None = None) -> list[tu
     Raises:
         ManifestError: A list or standard input cannot be read, or a folder or an archive holds no recordings.
     """
-    inputs = [(name, *item) for name in names for item in expand(name, audio_root)]
-    paths: dict[str, set[str]] = {}
-    for _, uid, recording in inputs:
-        paths.setdefault(uid, set()).add(path_of(recording))
-    stems = Counter(os.path.splitext(path)[0] for path in {path_of(recording) for _, _, recording in inputs})
-    folders = {name: Path(name).is_dir() or name.lower().endswith(archives.SUFFIXES) for name in names}
-    found = []
-    for name, uid, recording in inputs:
-        if len(paths[uid]) > 1 and folders[name]:
-            stem = os.path.splitext(path_of(recording))[0]
-            uid = stem if stems[stem] == 1 else path_of(recording)
-        found.append((uid, recording))
+    parts = [(name, expand(name, audio_root)) for name in names]
+    first: dict[str, str] = {}
+    several = set()  # Names of recordings with several paths.
+    for _, part in parts:
+        for uid, recording in part:
+            if first.setdefault(uid, path := path_of(recording)) != path:
+                several.add(uid)
+    found: list[tuple[str, Listed]] = []
+    stems: Counter[str] = Counter()
+    if several:
+        every = {path_of(recording) for _, part in parts for _, recording in part}
+        stems.update(os.path.splitext(path)[0] for path in every)
+    for name, part in parts:
+        if several and (Path(name).is_dir() or name.lower().endswith(archives.SUFFIXES)):
+            found += [(_longer(path_of(one), stems) if uid in several else uid, one) for uid, one in part]
+        else:
+            found += part
+        part.clear()
     return found
+
+
+def _longer(path: str, stems: Mapping[str, int]) -> str:
+    """A uid that the path gives, without its suffix where that is enough."""
+    stem = os.path.splitext(path)[0]
+    return stem if stems[stem] == 1 else path
 
 
 def path_of(recording: Listed) -> str:
     """Path of a recording, as rows have it."""
     return recording if isinstance(recording, str) else recording.path
+
+
+def with_paths(inputs: Sequence[tuple[str, Listed]]) -> list[tuple[str, str]]:
+    """(uid, path) of each of `read_inputs`; where it is such a pair, itself, since a list may have millions."""
+    pairs = (one if isinstance(one[1], str) else (one[0], path_of(one[1])) for one in inputs)
+    return list(pairs)  # type: ignore[arg-type]  # The second is looked at.
 
 
 def stream(recordings: Iterable[Any]) -> Iterator[Any]:

@@ -75,10 +75,10 @@ class LineChecks:
         return ""
 
     def optional_text(self, number: int, entry: dict[str, Any], key: str) -> str | None:
-        """A string that may be missing."""
+        """A string that may be missing; equal ones are held once, since few systems have many recordings."""
         value = entry.get(key)
         if isinstance(value, str) and value:
-            return value
+            return sys.intern(value)
         if value not in (None, ""):
             self.fault(number, f"{key} is {shown(value)}, give a string or null")
         return None

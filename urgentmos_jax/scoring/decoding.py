@@ -3,6 +3,7 @@
 import itertools
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ, AudioBlocks, AudioError, is_open_file
+from urgentmos_jax.audio.opening import reading_seconds
 from urgentmos_jax.audio.recordings import Recording, Stored
+from urgentmos_jax.scoring.times import Times
 from urgentmos_jax.scoring.windows import cut_windows, recording_flags
 
 # Windows are computed in groups of so many, and of so many seconds (or a batch): enough for batches of like length,
@@ -23,10 +26,11 @@ _SAMPLE_BYTES = 4
 
 
 class Ending(NamedTuple):
-    """What the row of a recording says of it: its length in seconds, its flags."""
+    """What the row of a recording says of it: its length in seconds, its flags, its bandwidth."""
 
     duration_s: float
     flags: list[str]
+    bandwidth_hz: float | None
 
 
 @dataclass
@@ -68,6 +72,7 @@ class Decoder:
         longest: Samples of a window, at 16 kHz.
         shortest: Samples of the shortest recording that is no error, and of the shortest last window.
         batch_seconds: Audio that a group has at least, where there is so much.
+        times: Are told what reading and decoding take.
     """
 
     def __init__(
@@ -78,8 +83,9 @@ class Decoder:
         longest: int,
         shortest: int,
         batch_seconds: float,
+        times: Times,
     ):
-        self._sources = iter(sources)
+        self._sources, self._times = iter(sources), times
         self._sample_rate, self._limits = sample_rate, {"longest": longest, "shortest": shortest}
         self._group_samples = round(max(_GROUP_SECONDS, batch_seconds) * SAMPLE_RATE_HZ)
         self._inputs: deque[_Input] = deque()
@@ -154,18 +160,25 @@ class Decoder:
 
     def _decode(self, item: _Input) -> None:
         end: Ending | BaseException
+        audio_s, read_before, before = 0.0, reading_seconds(), time.thread_time()
         try:
             clip = item.source
             if not isinstance(clip, AudioBlocks):
                 clip = AudioBlocks(
-                    item.source, self._sample_rate, name=item.path or item.uid, min_samples=self._limits["shortest"]
+                    item.source,
+                    self._sample_rate,
+                    name=item.path or item.uid,
+                    min_samples=self._limits["shortest"],
+                    measured=True,
                 )
             for window in cut_windows(clip, **self._limits):
                 if not self._put(item, window):
                     return
-            end = Ending(clip.duration_s, recording_flags(clip, **self._limits))
+            end = Ending(clip.duration_s, recording_flags(clip, **self._limits), clip.bandwidth_hz)
+            audio_s = clip.duration_s
         except BaseException as error:  # Raised where the input is closed, if it is no AudioError.
             end = error
+        self._times.add(reading=reading_seconds() - read_before, decoding=time.thread_time() - before, audio=audio_s)
         with self._changed:
             self._array_bytes -= item.array_bytes
             item.source, item.end = None, end

@@ -2,7 +2,10 @@
 
 import collections
 import copy
+import dataclasses
+import logging
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Literal
@@ -15,8 +18,12 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ
 from urgentmos_jax.model.urgentmos import Features, ModelConfig, UrgentMOS
+from urgentmos_jax.nn.masking import masked_mean
 from urgentmos_jax.scoring.batching import Batch, bucket_sizes, plan_batches
 from urgentmos_jax.scoring.rows import EncodedWindow, WindowComparison
+from urgentmos_jax.scoring.times import Times
+
+logger = logging.getLogger(__name__)
 
 Precision = Literal["float32", "bfloat16"]
 Params = Any
@@ -59,7 +66,8 @@ class Engine:
     Attributes:
         config: Architecture.
         device_count: Devices that share a batch.
-        batch_seconds: Audio a batch of all devices, padding included.
+        batch_seconds: Audio a batch of all devices, padding included; less once a device had no memory for it.
+        times: Where the time went.
         min_samples: Of the shortest recording that is scored.
         window_samples: Of the longest window.
         bucket_sizes: Lengths that windows are padded to, in samples.
@@ -86,6 +94,9 @@ class Engine:
         self._by_row = NamedSharding(mesh, PartitionSpec("data"))
         self._everywhere = NamedSharding(mesh, PartitionSpec())
         self.graph = nnx.graphdef(module)
+        # Training scales the gradient into an encoder; that of a score is its own.
+        encoders = tuple(dataclasses.replace(one, gradient_scale=1.0) for one in self.config.encoders)
+        self._scoring_config = dataclasses.replace(self.config, encoders=encoders)
         self._encoders = [encoder.architecture for encoder in self.config.encoders]
         compared = {self.config.category_of(name) for name in self.config.comparative_metrics}
         self._compared_categories = [name for name in self.config.categories if name in compared]
@@ -96,8 +107,10 @@ class Engine:
         self.min_samples = min_samples(self.config)
         self.window_samples = _window_samples(self.config, window_seconds)
         self.bucket_sizes = bucket_sizes(SAMPLE_RATE_HZ // 2, self.window_samples, multiple=SAMPLE_RATE_HZ // 10)
+        self.times = Times()
+        self._backed_off = False
         self._shapes: set[tuple[int, int]] = set()
-        self.encode = jax.jit(self._encode, static_argnames=("frames", "features"))
+        self.encode = jax.jit(self._encode, static_argnames=("frames", "features", "pooled"))
         self._compare_both = jax.jit(self._compare)
 
     @property
@@ -117,28 +130,59 @@ class Engine:
             params["encoders"] = jax.tree.map(lambda x: jnp.asarray(x, jnp.bfloat16), params["encoders"])
         return jax.device_put(params, self._everywhere)
 
+    def abstract(self, params: Params) -> Params:
+        """Shapes of parameters as `place` would give them."""
+
+        def shape(x: Any, dtype: Any) -> jax.ShapeDtypeStruct:
+            return jax.ShapeDtypeStruct(x.shape, dtype or x.dtype, sharding=self._everywhere)
+
+        shapes = jax.tree.map(lambda x: shape(x, None), params)
+        if self.precision == "bfloat16":
+            shapes["encoders"] = jax.tree.map(lambda x: shape(x, jnp.bfloat16), params["encoders"])
+        return shapes
+
+    def trace(self, params: Params, size: int) -> tuple[int, jax.stages.Traced]:
+        """Rows of a full batch of a bucket, and the program that scores it, traced by the shapes of `abstract`."""
+        clips = self.device_count + round(self.batch_seconds * SAMPLE_RATE_HZ) // size
+        rows = self.plan([size] * clips)[0].rows
+        waveform = jax.ShapeDtypeStruct((rows, size), jnp.float32, sharding=self._by_row)
+        lengths = jax.ShapeDtypeStruct((rows,), jnp.int32, sharding=self._by_row)
+        features = bool(self._compared_categories)
+        return rows, self.encode.trace(params, waveform, lengths, frames=False, features=features)
+
     # What is compiled: pure functions of the parameters and the batch.
 
     def absolute(
         self, params: Params, waveform: jax.Array, lengths: jax.Array, *, frames: bool = False
     ) -> dict[str, tuple[jax.Array, ...]]:
         """{metric: (scores [B],)} of a batch; with `frames` also frame scores [B, L] and weights [B, L]."""
-        return self._encode(params, waveform, lengths, frames=frames, features=False)[0]
+        return self._encode(params, waveform, lengths, frames=frames, features=False, pooled=False)[0]
 
     def _encode(
-        self, params: Params, waveform: jax.Array, lengths: jax.Array, *, frames: bool, features: bool
-    ) -> tuple[dict[str, tuple[jax.Array, ...]], dict[str, jax.Array]]:
-        """As `absolute`; and with `features` {category: [B, L, D]} of the categories that are compared."""
+        self,
+        params: Params,
+        waveform: jax.Array,
+        lengths: jax.Array,
+        *,
+        frames: bool,
+        features: bool,
+        pooled: bool = False,
+    ) -> tuple[dict[str, tuple[jax.Array, ...]], dict[str, jax.Array], jax.Array | None]:
+        """As `absolute`; with `features` {category: [B, L, D]} of the categories that are compared; and with `pooled`
+        the mean [B, D] over frames of the first category's features."""
         self._shapes.add((waveform.shape[0], waveform.shape[1]))
         with jax.default_matmul_precision("highest"):
             module = nnx.merge(self.graph, params)
+            module.config = self._scoring_config
             encoded = module.encode(waveform, lengths)
             found = module.absolute(encoded)
         scores: dict[str, tuple[jax.Array, ...]] = {
             name: (value.score, value.frame_scores, value.frame_weights) if frames else (value.score,)
             for name, value in found.items()
         }
-        return scores, {name: encoded.by_category[name] for name in self._compared_categories} if features else {}
+        kept = {name: encoded.by_category[name] for name in self._compared_categories} if features else {}
+        first = next(iter(encoded.by_category.values()))
+        return scores, kept, masked_mean(first, encoded.mask) if pooled else None
 
     def _compare(
         self, params: Params, a: dict[str, jax.Array], b: dict[str, jax.Array], masks: tuple[jax.Array, jax.Array]
@@ -156,7 +200,7 @@ class Engine:
     # Windows -> batches -> results.
 
     def encode_windows(
-        self, params: Params, windows: Sequence[np.ndarray], *, frames: bool, features: bool
+        self, params: Params, windows: Sequence[np.ndarray], *, frames: bool, features: bool, pooled: bool = False
     ) -> list[EncodedWindow]:
         """Encodes windows.
 
@@ -165,10 +209,20 @@ class Engine:
             windows: Waveforms [T], of `min_samples` to `window_samples`.
             frames: Keep scores and weights of the frames.
             features: Keep features, for `compare_windows`.
+            pooled: Keep the mean of the features.
         """
         found: dict[int, EncodedWindow] = {}
-        compute = partial(self.encode, params, frames=frames, features=features)
-        for batch, (scores, by_category) in self._run(windows, compute):
+        compute = partial(self.encode, params, frames=frames, features=features, pooled=pooled)
+
+        def start(batch: Batch) -> Any:
+            waveform = np.zeros((batch.rows, batch.size), np.float32)
+            lengths = np.zeros(batch.rows, np.int32)
+            for row, index in enumerate(batch.indices):
+                samples = windows[index]
+                waveform[row, : len(samples)], lengths[row] = samples, len(samples)
+            return compute(*jax.device_put((waveform, lengths), self._by_row))
+
+        for batch, (scores, by_category, means) in self._run([len(window) for window in windows], self.plan, start):
             for row, index in enumerate(batch.indices):
                 samples = len(windows[index])
                 count = self._frame_count(samples)
@@ -178,6 +232,7 @@ class Engine:
                     {name: self._in_time(samples, x[1][row], x[2][row]) for name, x in scores.items() if frames},
                     # A copy, or the whole batch would be kept.
                     {name: x[row, :count].copy() for name, x in by_category.items()},
+                    None if means is None else means[row].copy(),
                 )
         return [found[index] for index in range(len(windows))]
 
@@ -190,32 +245,81 @@ class Engine:
         found: dict[int, WindowComparison] = {}
         frames = [max(len(next(iter(side.features.values()))) for side in pair) for pair in pairs]
         sizes = [self._frame_count(size) for size in self.bucket_sizes]
-        budget = round(self.batch_seconds * self.frame_rate_hz)
-        for batch in plan_batches(frames, sizes, budget=budget, multiple=self.device_count):
+
+        def plan(lengths: Sequence[int]) -> list[Batch]:
+            budget = round(self.batch_seconds * self.frame_rate_hz)
+            return plan_batches(lengths, sizes, budget=budget, multiple=self.device_count)
+
+        def start(batch: Batch) -> Any:
             sides = [[pairs[index][side].features for index in batch.indices] for side in (0, 1)]
             (a, mask_a), (b, mask_b) = (_stack(side, batch.rows, batch.size) for side in sides)
-            inputs = jax.device_put((a, b, (mask_a, mask_b)), self._by_row)
-            result = jax.tree.map(np.asarray, self._compare_both(params, *inputs))
+            return self._compare_both(params, *jax.device_put((a, b, (mask_a, mask_b)), self._by_row))
+
+        for batch, result in self._run(frames, plan, start):
             for row, index in enumerate(batch.indices):
                 values = {name: tuple(part[row] for part in parts) for name, parts in result.items()}
                 found[index] = WindowComparison(sum(window.samples for window in pairs[index]), values)
         return [found[index] for index in range(len(pairs))]
 
-    def _run(self, windows: Sequence[np.ndarray], compute: Callable[..., Any]) -> Iterator[tuple[Batch, Any]]:
-        """Computes windows in batches by length, a few in flight; results as numpy arrays."""
+    def _run(
+        self, lengths: Sequence[int], plan: Callable[[Sequence[int]], list[Batch]], start: Callable[[Batch], Any]
+    ) -> Iterator[tuple[Batch, Any]]:
+        """Computes items in batches by length, a few in flight; where a device has no memory for one, in smaller ones.
+
+        Args:
+            lengths: Of the items.
+            plan: Batches of items of these lengths.
+            start: Starts computing a batch.
+
+        Yields:
+            Each batch with its results as numpy arrays.
+        """
+        done: set[int] = set()
         flight: collections.deque[tuple[Batch, Any]] = collections.deque()
-        for batch in self.plan([len(window) for window in windows]):
-            waveform = np.zeros((batch.rows, batch.size), np.float32)
-            lengths = np.zeros(batch.rows, np.int32)
-            for row, index in enumerate(batch.indices):
-                samples = windows[index]
-                waveform[row, : len(samples)], lengths[row] = samples, len(samples)
-            flight.append((batch, compute(*jax.device_put((waveform, lengths), self._by_row))))
-            if len(flight) >= _IN_FLIGHT:
-                batch, result = flight.popleft()
-                yield batch, jax.tree.map(np.asarray, result)
-        for batch, result in flight:
-            yield batch, jax.tree.map(np.asarray, result)
+        while left := [index for index in range(len(lengths)) if index not in done]:
+            planned = plan([lengths[index] for index in left])
+            waiting = collections.deque(
+                dataclasses.replace(batch, indices=tuple(left[place] for place in batch.indices)) for batch in planned
+            )
+            before = time.perf_counter()
+            try:
+                while waiting or flight:
+                    if waiting and len(flight) < _IN_FLIGHT:
+                        batch = waiting.popleft()
+                        flight.append((batch, start(batch)))
+                        continue
+                    batch, result = flight.popleft()
+                    result = jax.tree.map(np.asarray, result)
+                    self.times.add(computing=time.perf_counter() - before)
+                    yield batch, result
+                    done.update(batch.indices)
+                    before = time.perf_counter()
+            except jax.errors.JaxRuntimeError as error:
+                flight.clear()
+                self._back_off(batch, error)
+            self.times.add(computing=time.perf_counter() - before)
+
+    def _back_off(self, batch: Batch, error: jax.errors.JaxRuntimeError) -> None:
+        """Halves batches, where the device had no memory for this one.
+
+        Raises:
+            JaxRuntimeError: It was another error, or there is nothing to halve.
+        """
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise error
+        if batch.rows <= self.device_count:
+            error.add_note("the device has no memory for one clip at a time; take another device or a smaller model")
+            raise error
+        self.batch_seconds /= 2
+        if not self._backed_off:
+            logger.warning(
+                "a device ran out of memory with %d clips in a batch; batches are halved until they fit, "
+                "%g instead of %g seconds of audio at first",
+                batch.rows,
+                self.batch_seconds / self.device_count,
+                2 * self.batch_seconds / self.device_count,
+            )
+        self._backed_off = True
 
     def plan(self, lengths: Sequence[int]) -> list[Batch]:
         """Batches of windows of these lengths, in samples."""

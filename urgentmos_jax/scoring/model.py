@@ -5,8 +5,9 @@ XLA computes in threads, which a fork does not have. Several processes are there
 """
 
 import copy
+import functools
 import tempfile
-from collections.abc import Generator, Iterable, Iterator, Sequence, Sized
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,13 +22,12 @@ from urgentmos_jax.model.urgentmos import UrgentMOS
 from urgentmos_jax.schema import as_json
 from urgentmos_jax.scoring import pairs as assessing
 from urgentmos_jax.scoring.engine import Engine, Precision, refuse_fork
-from urgentmos_jax.scoring.pairs import refuse_single, unique_recordings
+from urgentmos_jax.scoring.pairs import unique_recordings
 from urgentmos_jax.scoring.rows import Calibrations, Compared, ComparisonRow, Order, Scored, ScoreRow
-from urgentmos_jax.scoring.stored import keep_compiled_programs, read_stored
-from urgentmos_jax.version import __version__
-from urgentmos_jax.weights.hub import push_files
-from urgentmos_jax.weights.model_card import model_card
-from urgentmos_jax.weights.model_folder import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, read_folder_config, save_folder
+from urgentmos_jax.scoring.stored import keep_compiled_programs, push_stored, read_stored
+from urgentmos_jax.scoring.times import Times
+from urgentmos_jax.statistics.training_distribution import TrainingDistribution
+from urgentmos_jax.weights.model_folder import WEIGHTS_FILE, save_folder
 
 MAX_FEATURE_BYTES = 1 << 30
 
@@ -46,6 +46,7 @@ class Model:
             60 s, or less where an encoder takes less (Whisper: 30 s).
         devices: Devices that share the rows of a batch; None = all local ones.
         calibrations: {metric: how its scores and comparisons are calibrated}, see `urgentmos calibrate`.
+        distribution: What the training clips look like, of which rows then say whether a recording is unlike them.
 
     Attributes:
         config: Architecture.
@@ -65,6 +66,7 @@ class Model:
         window_seconds: float | None = None,
         devices: Sequence[jax.Device] | None = None,
         calibrations: Calibrations | None = None,
+        distribution: TrainingDistribution | None = None,
     ):
         self.engine = Engine(
             module, precision=precision, batch_seconds=batch_seconds, window_seconds=window_seconds, devices=devices
@@ -74,6 +76,7 @@ class Model:
         self.name = name
         self.folder = folder
         self.calibrations: Calibrations = calibrations or {}
+        self.distribution = distribution
         self.params = self.engine.place(nnx.state(module))
         # Until parameters or calibrations are others than those of the folder.
         self._is_as_stored = True
@@ -91,8 +94,8 @@ class Model:
         """Loads a model.
 
         Args:
-            source: A model folder (made by `urgentmos convert` or training), or a hub id of a model folder or of the
-                authors' checkpoints, which are downloaded, converted once and kept in the user's cache folder.
+            source: "urgentmos-small", the model in the package; a model folder (of `urgentmos convert` or training); or
+                a hub id of one or of the authors' checkpoints, downloaded and converted once into the user's cache.
             revision: Of the hub repository.
             precision: float32 at highest matmul precision, or the encoders in bfloat16.
             batch_seconds: Audio a batch, padding included; None suits the device.
@@ -116,7 +119,16 @@ class Model:
             precision=precision,
             batch_seconds=batch_seconds,
             calibrations=stored.calibrations,
+            distribution=stored.distribution,
         )
+
+    def save(self, folder: str | Path) -> None:
+        """Writes a model folder, weights in float32; ValueError where the encoders are held in bfloat16."""
+        if self.engine.precision != "float32":
+            raise ValueError("the encoders are in bfloat16; load the model in float32 to save or push it")
+        module = nnx.merge(self.engine.graph, self.params)
+        arrays = None if self.distribution is None else vars(self.distribution)
+        save_folder(folder, module, self.origin, as_json(self.calibrations), arrays)
 
     def push_to_hub(
         self,
@@ -147,20 +159,9 @@ class Model:
         with tempfile.TemporaryDirectory() as scratch:
             folder = self.folder
             if folder is None or not self._is_as_stored:
-                if self.engine.precision != "float32":
-                    raise ValueError("the encoders are in bfloat16; load the model in float32 to push it")
                 folder = Path(scratch, "model")
-                module = nnx.merge(self.engine.graph, self.params)
-                save_folder(folder, module, self.origin, as_json(self.calibrations))
-            written = folder / CARD_FILE
-            if card is None and written.is_file():
-                card = written.read_text(encoding="utf-8")
-            if card is None:
-                card = model_card(read_folder_config(folder)[1], repo_id)
-            files: dict[str, Path | bytes] = {name: folder / name for name in (CONFIG_FILE, WEIGHTS_FILE)}
-            files[CARD_FILE] = card.encode()
-            message = f"Model of urgentmos_jax {__version__}"
-            return push_files(repo_id, files, message=message, revision=revision, private=private, token=token)
+                self.save(folder)
+            return push_stored(folder, repo_id, card=card, revision=revision, private=private, token=token)
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -188,24 +189,36 @@ class Model:
         return self.engine.min_samples
 
     @property
+    def times(self) -> Times:
+        """Where the time of scoring went, since the model was loaded."""
+        return self.engine.times
+
+    @property
     def compiled_shapes(self) -> frozenset[tuple[int, int]]:
         """(rows, samples) of every batch that was compiled."""
         return self.engine.compiled_shapes
 
     def with_params(self, params: Any) -> "Model":
-        """This model with other parameters of the same architecture; what was compiled serves both.
+        """This model with other parameters of its architecture, without `distribution`; what is compiled serves both.
 
         Args:
             params: An `nnx.State` of `UrgentMOS`.
         """
         model = copy.copy(self)
-        model.params, model._is_as_stored = self.engine.place(params), False
+        model.params, model._is_as_stored, model._weights_hash = self.engine.place(params), False, None
+        model.distribution = None
         return model
 
     def with_calibrations(self, calibrations: Calibrations) -> "Model":
         """This model with other calibrations, or with none."""
         model = copy.copy(self)
         model.calibrations, model._is_as_stored = calibrations, False
+        return model
+
+    def with_distribution(self, distribution: TrainingDistribution | None) -> "Model":
+        """This model with what its training clips look like, see `scoring.unlike.fit_distribution`; or without."""
+        model = copy.copy(self)
+        model.distribution, model._is_as_stored = distribution, False
         return model
 
     def apply(self, waveform: jax.Array, lengths: jax.Array, *, params: Any = None) -> dict[str, jax.Array]:
@@ -353,14 +366,7 @@ class Model:
         """
         refuse_fork()
         check_rate(sample_rate, "sample_rate")
-        refuse_single(recordings, "recordings: [recording]")
-        for given, names in ((recordings, uids), (pairs, pair_uids)):
-            if isinstance(names, str):
-                raise TypeError(f"uids is {names!r}, expected a list of names, one for each input")
-            if isinstance(given, Sized) and isinstance(names, Sized) and len(given) != len(names):
-                raise ValueError(f"{len(names)} uids for {len(given)} inputs, expected one for each")
-        if order not in ("both", "ab"):
-            raise ValueError(f"order is {order!r}, it must be both or ab")
+        assessing.check_lists(recordings, pairs, uids, pair_uids, order)
         if len(pairs) and not self.comparative_metrics:
             raise ValueError("this model has no comparative metric; compare scores instead")
         return assessing.assess(
@@ -371,14 +377,25 @@ class Model:
             sample_rate=sample_rate,
             frames=frames,
             order=order,
-            metrics=_chosen(metrics, self.metrics),
-            comparative_metrics=_chosen(comparative_metrics, self.comparative_metrics),
+            metrics=assessing.chosen_metrics(metrics, self.metrics),
+            comparative_metrics=assessing.chosen_metrics(comparative_metrics, self.comparative_metrics),
             calibrations=self.calibrations,
             uids=uids,
             pair_uids=pair_uids,
             max_feature_bytes=max_feature_bytes,
             spill_dir=spill_dir,
+            signature=self.signature,
+            distribution=self.distribution,
         )
+
+    @functools.cached_property
+    def _weights_hash(self) -> str | None:
+        return None if self.folder is None else file_hash(self.folder / WEIGHTS_FILE)
+
+    @property
+    def signature(self) -> str | None:
+        """Name and the first twelve digits of the weights' SHA-256, as rows have them; None without a folder."""
+        return self._weights_hash and f"{self.name or self.folder} {self._weights_hash[:12]}"
 
     def padding_efficiency(self, lengths: Sequence[int]) -> float:
         """Part of the computed samples that is audio, for clips of these lengths (samples, at most a window)."""
@@ -391,23 +408,13 @@ class Model:
 
     def describe(self) -> dict[str, Any]:
         """What was computed with what: model id and hash, origin, precision, window rule."""
-        weights = None if self.folder is None else file_hash(self.folder / "model.safetensors")
         return {
             "model": self.name,
-            "model_sha256": weights,
+            "model_sha256": self._weights_hash,
             "origin": self.origin,
             "calibration": as_json(self.calibrations) or None,
+            **({} if self.distribution is None else {"training_distribution": self.distribution.digest}),
             "precision": self.engine.precision,
             "window_rule": f"clips over {self.engine.window_samples / SAMPLE_RATE_HZ:g} s are cut into windows of that "
             "length, results averaged by length",
         }
-
-
-def _chosen(metrics: Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...]:
-    if metrics is None:
-        return tuple(known)
-    if isinstance(metrics, str):
-        raise TypeError(f"metrics is {metrics!r}, expected a list: [{metrics!r}]")
-    if unknown := [name for name in metrics if name not in known]:
-        raise ValueError(f"metrics {unknown} are not among those of the model: {list(known)}")
-    return tuple(metrics)

@@ -5,7 +5,7 @@ import dataclasses
 import itertools
 import os
 import reprlib
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,9 @@ from urgentmos_jax.scoring.rows import (
     WindowComparison,
     comparison_row,
     score_row,
+    unlike_flag,
 )
+from urgentmos_jax.statistics.training_distribution import TrainingDistribution
 
 # Features that a chunk of comparisons holds at most, beside those of the store.
 _CHUNK_BYTES = 256 << 20
@@ -49,6 +51,8 @@ def assess(
     pair_uids: Sequence[str] | None,
     max_feature_bytes: int,
     spill_dir: Path | None,
+    signature: str | None,
+    distribution: TrainingDistribution | None,
 ) -> Iterator[Scored | Compared]:
     """See `Model.assess`."""
     if len(pairs):
@@ -77,11 +81,12 @@ def assess(
         longest=engine.window_samples,
         shortest=engine.min_samples,
         batch_seconds=engine.batch_seconds,
+        times=engine.times,
     )
     with decoder as groups, FeatureStore(max_feature_bytes, spill_dir) as store:
         for group in groups:
             waveforms = [waveform for item in group for waveform in item.windows]
-            options = {"frames": frames, "features": bool(len(pairs))}
+            options = {"frames": frames, "features": bool(len(pairs)), "pooled": distribution is not None}
             found = collections.deque(engine.encode_windows(params, waveforms, **options))
             for item in group:
                 index = encoded_count if sequence is None else sequence[encoded_count]
@@ -92,13 +97,19 @@ def assess(
                 if item.end is None:
                     continue  # The next group has more of it.
                 encoded: Encoded | AudioError
-                encoded = item.end if isinstance(item.end, AudioError) else Encoded(*item.end, windows)
+                if isinstance(item.end, AudioError):
+                    encoded = item.end
+                else:
+                    flags = item.end.flags + unlike_flag(windows, distribution)
+                    encoded = Encoded(item.end.duration_s, flags, windows, item.end.bandwidth_hz)
                 windows = []
                 encoded_count += 1
                 if uses[index]:
                     kept[index] = item.uid, item.path, encoded
                 named = item.uid, item.path, encoded, metrics
-                yield Scored(index, score_row(*named, calibrations=calibrations, frame_rate_hz=frame_rate_hz))
+                scored = score_row(*named, calibrations=calibrations, frame_rate_hz=frame_rate_hz)
+                scored["model"] = signature
+                yield Scored(index, scored)
             waveforms.clear()
             group.clear()
             ready = sides[compared_count : int(np.searchsorted(needed, encoded_count, side="right"))].tolist()
@@ -110,6 +121,7 @@ def assess(
                 meetings = list(itertools.islice(compared, _meetings(a[2], b[2])))
                 both = [a[1], b[1]], (a[2], b[2])
                 row = comparison_row(uid, *both, meetings, comparative_metrics, order, calibrations)
+                row["model"] = signature
                 yield Compared(compared_count, row)
                 compared_count += 1
                 for index in indices:
@@ -136,6 +148,24 @@ def unique_recordings(pairs: Iterable[tuple[Any, Any]]) -> tuple[list[Any], list
     return recordings, found
 
 
+def check_lists(
+    recordings: Iterable[Any],
+    pairs: Sequence[tuple[int, int]] | np.ndarray,
+    uids: Iterable[str] | None,
+    pair_uids: Sequence[str] | None,
+    order: str,
+) -> None:
+    """Refuses what is no list, names that are not one for each input, and an unknown order, as `Model.assess` does."""
+    refuse_single(recordings, "recordings: [recording]")
+    for given, names in ((recordings, uids), (pairs, pair_uids)):
+        if isinstance(names, str):
+            raise TypeError(f"uids is {names!r}, expected a list of names, one for each input")
+        if isinstance(given, Sized) and isinstance(names, Sized) and len(given) != len(names):
+            raise ValueError(f"{len(names)} uids for {len(given)} inputs, expected one for each")
+    if order not in ("both", "ab"):
+        raise ValueError(f"order is {order!r}, it must be both or ab")
+
+
 def refuse_single(inputs: Any, expected: str) -> None:
     """Raises TypeError where one recording is given instead of several; its letters or samples would be taken for them.
 
@@ -147,6 +177,21 @@ def refuse_single(inputs: Any, expected: str) -> None:
     numbers = hasattr(inputs, "dtype") and getattr(inputs.dtype, "kind", "f") not in "OU"
     if numbers or is_open_file(inputs) or isinstance(inputs, (str, bytes, os.PathLike, Mapping)):
         raise TypeError(f"found {reprlib.repr(inputs)} of type {type(inputs).__name__}, expected a list of {expected}")
+
+
+def chosen_metrics(metrics: Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...]:
+    """Some of the metrics of a model, None = all.
+
+    Raises:
+        TypeError, ValueError: One name in place of a list; a metric that the model does not have.
+    """
+    if metrics is None:
+        return tuple(known)
+    if isinstance(metrics, str):
+        raise TypeError(f"metrics is {metrics!r}, expected a list: [{metrics!r}]")
+    if unknown := [name for name in metrics if name not in known]:
+        raise ValueError(f"metrics {unknown} are not among those of the model: {list(known)}")
+    return tuple(metrics)
 
 
 def _named(

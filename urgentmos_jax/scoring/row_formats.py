@@ -11,7 +11,8 @@ Cells = Callable[[Row, Sequence[str]], dict[str, Any]]
 
 _VALUES = ("cmos", "p_a", "p_b", "p_tie", "score_difference")
 _BLANK: Row = {
-    **dict.fromkeys(("uid", "path", "scores", "comparison", "duration_s", "durations_s", "windows", "error")),
+    **dict.fromkeys(("uid", "path", "scores", "comparison", "duration_s", "durations_s")),
+    **dict.fromkeys(("windows", "bandwidth_hz", "bandwidths_hz", "model", "error")),
     "paths": (None, None),
     "flags": (),
 }
@@ -55,13 +56,14 @@ class Csv:
     Args:
         cells: `score_cells` or `comparison_cells`.
         metrics: That have a column.
+        header: Whether the file has one; the later parts of a whole have none.
     """
 
-    def __init__(self, cells: Cells, metrics: Sequence[str]):
+    def __init__(self, cells: Cells, metrics: Sequence[str], *, header: bool = True):
         self._cells, self._metrics = cells, metrics
         self._columns = list(cells(_BLANK, metrics))
         self._no_metrics = cells(_BLANK, ()).keys()
-        self.header = _csv_line(self._columns)
+        self.header = _csv_line(self._columns) if header else ""
 
     def line(self, row: Row) -> str:
         """The line of a row, with its end."""
@@ -83,7 +85,8 @@ class Csv:
         row: dict[str, Any] = {"uid": found["uid"]}
         if "path" in found:
             row |= {"path": found["path"], "scores": None if failed else values}
-            row["duration_s"] = None if failed else float(found["duration_s"])
+            row |= {"duration_s": None if failed else float(found["duration_s"]), "windows": int(found["windows"])}
+            row["bandwidth_hz"] = _number(found["bandwidth_hz"])
         else:
             comparison: dict[str, dict[str, float]] = {}
             for name, value in values.items():
@@ -91,8 +94,10 @@ class Csv:
                 comparison.setdefault(name.removesuffix(f"_{key}"), {})[key] = value
             row |= {"paths": [found["path_a"], found["path_b"]], "comparison": None if failed else comparison}
             row["durations_s"] = None if failed else [float(found[f"duration_{side}_s"]) for side in "ab"]
+            row["windows"] = int(found["windows"])
+            row["bandwidths_hz"] = None if failed else [_number(found[f"bandwidth_{side}_hz"]) for side in "ab"]
         error = {"code": found["error"], "message": found["message"]} if failed else None
-        return row | {"windows": int(found["windows"]), "flags": found["flags"].split(), "error": error}
+        return row | {"flags": found["flags"].split(), "model": found["model"] or None, "error": error}
 
 
 RowFormat = JsonLines | Csv
@@ -105,6 +110,8 @@ def score_cells(row: Row, metrics: Sequence[str]) -> dict[str, Any]:
         "path": row["path"],
         **{name: (row["scores"] or {}).get(name) for name in metrics},
         "duration_s": row["duration_s"],
+        "windows": row["windows"],
+        "bandwidth_hz": row["bandwidth_hz"],
         **_end_cells(row),
     }
 
@@ -113,6 +120,7 @@ def comparison_cells(row: Row, metrics: Sequence[str]) -> dict[str, Any]:
     """A row of comparisons as {column: cell}."""
     comparison = row["comparison"] or {}
     durations = row["durations_s"] or (None, None)
+    bandwidths = row["bandwidths_hz"] or (None, None)
     return {
         "uid": row["uid"],
         "path_a": row["paths"][0],
@@ -120,6 +128,9 @@ def comparison_cells(row: Row, metrics: Sequence[str]) -> dict[str, Any]:
         **{f"{name}_{value}": comparison.get(name, {}).get(value) for name in metrics for value in _VALUES},
         "duration_a_s": durations[0],
         "duration_b_s": durations[1],
+        "windows": row["windows"],
+        "bandwidth_a_hz": bandwidths[0],
+        "bandwidth_b_hz": bandwidths[1],
         **_end_cells(row),
     }
 
@@ -137,11 +148,15 @@ def printable(text: str) -> str:
 def _end_cells(row: Row) -> dict[str, Any]:
     error = row["error"] or {}
     return {
-        "windows": row["windows"],
         "flags": " ".join(row["flags"]),
+        "model": row["model"],
         "error": error.get("code"),
         "message": error.get("message"),
     }
+
+
+def _number(cell: str) -> float | None:
+    return float(cell) if cell else None
 
 
 def _csv_line(cells: Sequence[Any]) -> str:

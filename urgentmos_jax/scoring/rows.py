@@ -6,13 +6,15 @@ from typing import Literal, NotRequired, TypedDict
 
 import numpy as np
 
-from urgentmos_jax.audio.loading import AudioError
+from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ, AudioError
+from urgentmos_jax.metrics import CATALOGUE
 from urgentmos_jax.statistics.calibration import Calibration
+from urgentmos_jax.statistics.training_distribution import TrainingDistribution
 
 Order = Literal["both", "ab"]
 # {metric: its calibration}, which acts on the scores and comparisons of all rows here, and in `Model.apply`.
 Calibrations = Mapping[str, Calibration]
-CALIBRATED = "calibrated"  # Flag of rows.
+CALIBRATED, UNLIKE = "calibrated", "unlike_training"  # Flags of rows.
 
 
 @dataclasses.dataclass
@@ -24,21 +26,25 @@ class EncodedWindow:
         scores: {metric: score}.
         frames: {metric: (scores [L], weights [L])}; empty where none were asked for.
         features: {category: [L, D] float32}, of the categories that are compared; empty where none were asked for.
+        pooled: [D] mean over frames of the first category's features; None where it was not asked for.
     """
 
     samples: int
     scores: dict[str, float]
     frames: dict[str, tuple[np.ndarray, np.ndarray]]
     features: dict[str, np.ndarray]
+    pooled: np.ndarray | None = None
 
 
 @dataclasses.dataclass
 class Encoded:
-    """A recording as the encoders hear it: its length in seconds, the flags of its row, and its windows in order."""
+    """A recording as the encoders hear it: its length in seconds, the flags of its row, its windows in order; and the
+    bandwidth of its file."""
 
     duration_s: float
     flags: list[str]
     windows: list[EncodedWindow]
+    bandwidth_hz: float | None = None
 
 
 @dataclasses.dataclass
@@ -72,18 +78,32 @@ class FrameScores(TypedDict):
     weights: list[float]
 
 
+class WorstSecond(TypedDict):
+    """Where the second begins whose frames have the worst mean score, in seconds, and that mean."""
+
+    start_s: float
+    score: float
+
+
 class ScoreRow(TypedDict):
-    """Scores of a recording. One that cannot be scored has `scores` None and `error`."""
+    """Scores of a recording. One that cannot be scored has `scores` None and `error`.
+
+    `bandwidth_hz` is that of the file, None of silence; `model` the name of the model and the first twelve digits of
+    the SHA-256 of its weights, None of a model that was not loaded from files.
+    """
 
     uid: str
     path: str | None
     scores: dict[str, float] | None
     duration_s: float | None
     windows: int
+    bandwidth_hz: float | None
     flags: list[str]
+    model: str | None
     error: RowError | None
     frames: NotRequired[dict[str, FrameScores]]
     frame_rate_hz: NotRequired[float]
+    worst_second: NotRequired[dict[str, WorstSecond]]
 
 
 class Comparison(TypedDict):
@@ -108,7 +128,9 @@ class ComparisonRow(TypedDict):
     comparison: dict[str, Comparison] | None
     durations_s: list[float] | None
     windows: int
+    bandwidths_hz: list[float | None] | None
     flags: list[str]
+    model: str | None
     error: RowError | None
 
 
@@ -148,7 +170,15 @@ def score_row(
     """
     if isinstance(recording, AudioError):
         return ScoreRow(
-            uid=uid, path=path, scores=None, duration_s=None, windows=0, flags=[], error=row_error(recording)
+            uid=uid,
+            path=path,
+            scores=None,
+            duration_s=None,
+            windows=0,
+            bandwidth_hz=None,
+            flags=[],
+            model=None,
+            error=row_error(recording),
         )
     windows, weights = recording.windows, _shares([window.samples for window in recording.windows])
     row = ScoreRow(
@@ -157,7 +187,9 @@ def score_row(
         scores={name: _score(recording, name, calibrations) for name in metrics},
         duration_s=recording.duration_s,
         windows=len(windows),
+        bandwidth_hz=recording.bandwidth_hz,
         flags=recording.flags + _flag(metrics, calibrations),
+        model=None,
         error=None,
     )
     if frame_rate_hz is not None:
@@ -173,6 +205,7 @@ def score_row(
             )
             for name in metrics
         }
+        row["worst_second"] = {name: _worst_second(windows, name, frame_rate_hz, calibrations) for name in metrics}
     return row
 
 
@@ -198,7 +231,15 @@ def comparison_row(
     failed = [side for side in sides if isinstance(side, AudioError)]
     if failed:
         return ComparisonRow(
-            uid=uid, paths=paths, comparison=None, durations_s=None, windows=0, flags=[], error=row_error(failed[0])
+            uid=uid,
+            paths=paths,
+            comparison=None,
+            durations_s=None,
+            windows=0,
+            bandwidths_hz=None,
+            flags=[],
+            model=None,
+            error=row_error(failed[0]),
         )
     a, b = (side for side in sides if isinstance(side, Encoded))
     flags = [f"{name}_{flag}" for name, side in (("a", a), ("b", b)) for flag in side.flags]
@@ -221,7 +262,9 @@ def comparison_row(
         },
         durations_s=[a.duration_s, b.duration_s],
         windows=len(windows),
+        bandwidths_hz=[a.bandwidth_hz, b.bandwidth_hz],
         flags=flags,
+        model=None,
         error=None,
     )
 
@@ -243,6 +286,35 @@ def _shares(samples: Sequence[int]) -> np.ndarray:
 
 def _flag(metrics: Sequence[str], calibrations: Calibrations) -> list[str]:
     return [CALIBRATED] if any(name in calibrations for name in metrics) else []
+
+
+def _worst_second(
+    windows: Sequence[EncodedWindow], metric: str, frame_rate_hz: float, calibrations: Calibrations
+) -> WorstSecond:
+    """Of all seconds that lie within a window; of a recording under a second, the whole."""
+    sign = 1.0 if metric not in CATALOGUE or CATALOGUE[metric].higher_is_better else -1.0
+    scores = [_mapped(window.frames[metric][0].astype(np.float64), metric, calibrations) for window in windows]
+    size = min(round(frame_rate_hz), max(map(len, scores)))
+    found, start_s = [], 0.0
+    for window, values in zip(windows, scores, strict=True):
+        if len(values) >= size:
+            sums = np.concatenate([[0.0], np.cumsum(values)])
+            means = (sums[size:] - sums[:-size]) / size
+            place = int(np.argmin(sign * means))
+            found.append(WorstSecond(start_s=start_s + place / frame_rate_hz, score=float(means[place])))
+        start_s += window.samples / SAMPLE_RATE_HZ
+    return min(found, key=lambda second: sign * second["score"])
+
+
+def unlike_flag(windows: Sequence[EncodedWindow], distribution: TrainingDistribution | None) -> list[str]:
+    """`unlike_training`, where a recording of these windows is beyond the distribution of training clips."""
+    return [UNLIKE] if distribution is not None and distribution.distance(pooled(windows)) > 1 else []
+
+
+def pooled(windows: Sequence[EncodedWindow]) -> np.ndarray:
+    """[D] features of a recording: the mean over its windows by length."""
+    means = [window.pooled for window in windows if window.pooled is not None]
+    return np.average(means, axis=0, weights=[window.samples for window in windows])
 
 
 def _score(recording: Encoded, metric: str, calibrations: Calibrations) -> float:
