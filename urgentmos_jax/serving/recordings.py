@@ -24,7 +24,7 @@ class Recording(AudioBlocks):
     """
 
     def __init__(self, uid: str, source: object, *, path: str | None = None, min_samples: int = 400):
-        super().__init__(source, name=uid, min_samples=min_samples)
+        super().__init__(source, name=uid, min_samples=min_samples, measured=True)
         self.uid, self.path = uid, path
         self._full_path = str(source) if isinstance(source, str | Path) else None
         self._blocks: list[np.ndarray] = []
