@@ -2,7 +2,8 @@
 
 A key of the config is changed by `--config.batch.seconds=200`. The same command resumes a run that was stopped.
 `--export DIR` writes the model folder at the end; on a finished run it only writes. `--dry_run` prints what the run
-would take, before anything is downloaded or compiled. `--distributed` joins the hosts of a run, see launch/tpu.
+would take, before anything is downloaded or compiled; with `--topology=v5e:4x4` it compiles the step for such a slice
+of TPUs, on any machine. `--distributed` joins the hosts of a run, see launch/tpu.
 
 Exit status: 0 at the end; 1 with a message where something is wrong; 143 and 130 where SIGTERM or Ctrl-C ended the run
 behind a checkpoint.
@@ -17,12 +18,14 @@ from absl import app, flags
 from ml_collections import config_flags
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from urgentmos_jax.accelerators.chips import Slice, without_devices
 from urgentmos_jax.scoring.loading import keep_freed_memory
 from urgentmos_jax.scoring.stored import keep_compiled_programs
 from urgentmos_jax.training import topology
 from urgentmos_jax.training.dry_run import describe_run
 from urgentmos_jax.training.interruption import Interrupted
 from urgentmos_jax.training.logs import show_log
+from urgentmos_jax.training.slices import DoesNotFit, describe_on_slice
 from urgentmos_jax.training.trainer import STOPPED, Trainer
 from urgentmos_jax.weights.model_folder import check_target
 
@@ -32,6 +35,7 @@ _HOME = Path(__file__).parents[1]
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The run, a file of configs/.", lock_config=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Checkpoints and logs of the run; resumed if it holds one.")
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print parameters, operations and memory, and end.")
+_TOPOLOGY = flags.DEFINE_string("topology", None, "With --dry_run: compile for a slice of TPUs, as v5e:4x4.")
 _EXPORT = flags.DEFINE_string("export", None, "Model folder to write at the end.")
 _STRICT = flags.DEFINE_bool("strict", False, "Stop at a damaged checkpoint or clip, instead of continuing without it.")
 _ALLOW_CHANGED_DATA = flags.DEFINE_bool(
@@ -51,8 +55,14 @@ def main(argv: list[str]) -> None:
     name = config_flags.get_config_filename(flags.FLAGS["config"])
     if not (_DRY_RUN.value or _WORKDIR.value):
         raise app.UsageError("--workdir is missing: the folder of the run")
+    if _TOPOLOGY.value and not _DRY_RUN.value:
+        raise app.UsageError("--topology goes with --dry_run: nothing is trained on TPUs that are not there")
     logger = show_log()
     try:
+        if _TOPOLOGY.value:
+            without_devices()
+            print(describe_on_slice(_CONFIG.value, Slice.parse(_TOPOLOGY.value), name=name))
+            return
         if _DRY_RUN.value:
             print(describe_run(_CONFIG.value, jax.local_device_count(), name=name))
             return
@@ -72,7 +82,10 @@ def main(argv: list[str]) -> None:
             allow_changed_data=_ALLOW_CHANGED_DATA.value,
             confirm=confirm,
         )
-    except (ValueError, OSError, *STOPPED) as error:
+    except DoesNotFit as error:
+        print(error.plans)
+        raise SystemExit(f"launch.train: {error}") from error
+    except (ValueError, OSError, ModuleNotFoundError, *STOPPED) as error:
         raise SystemExit(f"launch.train: {error}") from error
     try:
         with logging_redirect_tqdm([logger]):

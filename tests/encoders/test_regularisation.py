@@ -169,6 +169,7 @@ def test_numbers_of_spans():
     assert {11, 20} <= set(spans([25], 40, 0.05, 10, 2, draws=500)[:, 0].sum(1)) <= set(range(11, 21))
 
 
+@pytest.mark.slow
 def test_masked_frames_and_features():
     masks = dict(mask_time_prob=0.4, mask_time_length=4, mask_feature_prob=0.3, mask_feature_length=3)
     encoder = without_positions(tiny(**masks))

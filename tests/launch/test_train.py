@@ -11,11 +11,12 @@ from types import SimpleNamespace
 import absl.logging
 import jax
 import pytest
-from absl import flags
+from absl import app, flags
 
 from launch import train
 from tests.helpers import processes
 from tests.helpers.corpus import tiny_config, write_corpus
+from urgentmos_jax.training.slices import DoesNotFit
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "launch" / "tpu"
@@ -86,6 +87,28 @@ def test_what_jax_says_of_devices_that_are_not_there_is_not_shown(tmp_path, monk
         package.handlers[:], package.level, package.propagate = before[:3]
         absl.logging.set_verbosity(before[3])
     assert seen == [absl.logging.WARNING]
+
+
+def test_a_slice_that_is_too_small_is_told_with_what_to_change(monkeypatch, capsys):
+    def too_large(values, where, *, name):
+        raise DoesNotFit(f"no room on {where}: --config.remat", "the plans")
+
+    flags.FLAGS.mark_as_parsed()
+    monkeypatch.setattr(train.config_flags, "get_config_filename", lambda flag: "compact.py")
+    monkeypatch.setattr(train, "_CONFIG", SimpleNamespace(value=None))
+    monkeypatch.setattr(train, "_WORKDIR", SimpleNamespace(value="unused"))
+    monkeypatch.setattr(train, "_TOPOLOGY", SimpleNamespace(value="v5e:2x2"))
+    monkeypatch.setattr(train, "describe_on_slice", too_large)
+    monkeypatch.setattr(train, "show_log", lambda: None)
+    with pytest.raises(app.UsageError, match="--topology goes with --dry_run"):
+        train.main(["launch.train"])
+    monkeypatch.setattr(train, "_DRY_RUN", SimpleNamespace(value=True))
+    with pytest.raises(SystemExit, match=r"launch\.train: no room on v5e:2x2: --config\.remat"):
+        train.main(["launch.train"])
+    assert capsys.readouterr().out == "the plans\n"
+    monkeypatch.setattr(train, "_TOPOLOGY", SimpleNamespace(value="v5e:2"))
+    with pytest.raises(SystemExit, match="has 2 sides"):
+        train.main(["launch.train"])
 
 
 @pytest.mark.slow

@@ -50,7 +50,9 @@ def run(values, workdir: Path, confirm=lambda question: True) -> tuple[list[floa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["all states", "last layer", "beside a trained encoder"])
+@pytest.mark.parametrize(
+    "kind", ["all states", "last layer", pytest.param("beside a trained encoder", marks=pytest.mark.long)]
+)
 def test_same_losses_within_the_storage_precision(data: Path, tmp_path, kind: str, monkeypatch, caplog):
     settings = {"aggregate": kind != "last layer", "unfrozen": kind == "beside a trained encoder"}
     wanted, _ = run(config(data, **settings), tmp_path / "without")
@@ -203,6 +205,7 @@ def test_what_is_not_confirmed_is_not_written(data: Path, tmp_path):
     assert not list(tmp_path.glob("cache/*/*"))
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_seen_before(data: Path, tmp_path, monkeypatch):
     usage = feature_cache_builder.shutil.disk_usage
     monkeypatch.setattr(feature_cache_builder.shutil, "disk_usage", lambda path: usage(path)._replace(free=1000))

@@ -14,9 +14,12 @@ import pytest
 from flax import nnx
 
 from tests.helpers.batches import CONFIG, pair_batch
+from urgentmos_jax.accelerators.work import count_work
+from urgentmos_jax.data.batching import BatchShape, array_shapes
 from urgentmos_jax.model.losses import LossConfig
 from urgentmos_jax.model.urgentmos import UrgentMOS
 from urgentmos_jax.training.config import read_config
+from urgentmos_jax.training.memory import on_devices
 from urgentmos_jax.training.mesh import MeshConfig
 from urgentmos_jax.training.sharding import Layout
 from urgentmos_jax.training.start import with_sizes
@@ -37,7 +40,7 @@ def losses(mesh: str, accumulate: int) -> tuple[list[float], TrainStep, list[np.
     """Losses of 20 updates, dropout included, with a frozen and a trained encoder."""
     devices, config = MESHES[mesh]
     layout = Layout(config, jax.devices()[:devices])
-    graph, trained, frozen = split_module(UrgentMOS(CONFIG, rngs=nnx.Rngs(0)))
+    graph, trained, frozen = split_module(UrgentMOS(CONFIG, rngs=nnx.Rngs(0)), layout=layout)
     optimizer = make_optimizer(OptimizerConfig(3e-5, "linear", 0, 0.01, 1.0), STEPS)
     step = TrainStep(graph, trained, CONFIG, optimizer, LossConfig(), layout, seed=3)
     state, frozen = step.init(layout.put(trained)), layout.put(frozen)
@@ -58,8 +61,17 @@ def alone():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("accumulate", [1, 2])
-@pytest.mark.parametrize("mesh", ["data", "fully_sharded", "data_model"])
+@pytest.mark.parametrize(
+    ("mesh", "accumulate"),
+    [
+        ("data", 1),
+        ("data", 2),
+        ("fully_sharded", 1),
+        ("data_model", 1),
+        pytest.param("fully_sharded", 2, marks=pytest.mark.long),
+        pytest.param("data_model", 2, marks=pytest.mark.long),
+    ],
+)
 def test_same_losses_on_one_and_on_eight_devices(alone, mesh: str, accumulate: int):
     wanted, _, parameters = alone(accumulate)
     found, step, other = losses(mesh, accumulate)
@@ -69,6 +81,24 @@ def test_same_losses_on_one_and_on_eight_devices(alone, mesh: str, accumulate: i
         np.testing.assert_allclose(one, two, rtol=0, atol=2e-5)
     specs = {str(x.sharding.spec) for x in jax.tree.leaves(step.abstract)}
     assert len(specs) > {"data": 0, "fully_sharded": 1, "data_model": 3}[mesh]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("remat", [False, True])
+def test_gathering_parameters_computes_nothing_twice(remat: bool):
+    found = []
+    for mesh in ("data", "fully_sharded"):
+        layout = Layout(MESHES[mesh][1], jax.devices()[:8])
+        module = nnx.eval_shape(lambda: UrgentMOS(CONFIG, rngs=nnx.Rngs(0)))
+        graph, trained, frozen = split_module(module, remat=remat, layout=layout)
+        optimizer = make_optimizer(OptimizerConfig(3e-5, "linear", 0, 0.01, 1.0), STEPS)
+        step = TrainStep(graph, trained, CONFIG, optimizer, LossConfig(), layout, seed=3)
+        sizes = len(CONFIG.metrics), len(CONFIG.comparative_metrics)
+        batch = on_devices(array_shapes(BatchShape(8, 2, 16000), *sizes, {}), layout)
+        traced = step.trace(frozen, batch)
+        found.append(count_work(traced.jaxpr).flops)
+        assert ("sharding_constraint" in str(traced.jaxpr)) == (mesh == "fully_sharded")
+    assert found[0] == found[1] > 0
 
 
 def specs_of(name: str) -> dict[str, str]:

@@ -89,6 +89,7 @@ def test_fine_tuning_takes_over_all_but_new_heads(trained: Path, data: Path, tmp
     assert json.loads((tmp_path / "run" / "config.json").read_text())["start_from"] == str(trained / "best")
 
 
+@pytest.mark.slow
 def test_fine_tuning_names_what_does_not_fit(trained: Path, data: Path, tmp_path):
     values = tiny_config(data)
     values.start_from, values.model.width = str(trained / "best"), 16
@@ -141,6 +142,7 @@ def test_strict_stops_at_the_first_bad_clip(tmp_path):
     assert "its manifest says" in (tmp_path / "run" / "skipped.jsonl").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "value"),
     [
@@ -169,6 +171,7 @@ def test_a_run_is_not_resumed_by_another_config(trained: Path, data: Path, tmp_p
         (tmp_path / "kept").replace(tmp_path / "run" / "config.json")
 
 
+@pytest.mark.slow
 def test_other_metrics_are_not_resumed(trained: Path, data: Path):
     values = tiny_config(data)
     values.model.categories.quality.pesq = dict(minimum=1.0, maximum=4.5, comparative=False)

@@ -189,7 +189,7 @@ def one_host(data: Path, tmp_path_factory) -> Path:
 
 
 @pytest.mark.figures
-@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize("count", [2, pytest.param(4, marks=pytest.mark.long)])
 def test_several_hosts_train_as_one(one_host: Path, data: Path, tmp_path, count: int):
     """Case 28: the same clips in each update, losses within 1e-5, the same validation of an odd number of clips."""
     codes = ended(start_hosts(count, tmp_path, data, HOSTS), 500)

@@ -61,8 +61,11 @@ def test_a_fine_tuned_model_hears_what_it_heard(tmp_path: Path):
     save_folder(tmp_path, random_module(config), {})
     for stated, wanted in ((None, True), (True, True), (False, False)):
         encoder = dataclasses.replace(config.encoders[0], architecture=Pretrained("a/b", stated))
-        found = fine_tuned_module(dataclasses.replace(config, encoders=(encoder,)), 0, str(tmp_path))
+        run = dataclasses.replace(config, encoders=(encoder,))
+        found = fine_tuned_module(run, 0, str(tmp_path))
         assert found.config.encoders[0].architecture == architecture("whisper").with_own_length(wanted)
+        # Nothing is downloaded for the sizes.
+        assert with_sizes(run, start_from=str(tmp_path)).encoders == found.config.encoders
 
 
 @pytest.mark.slow

@@ -118,7 +118,7 @@ class Whisper(Encoder):
             raise ValueError(f"rows of {samples} samples: a Whisper encoder takes {window} at most; cut into windows")
         frames = config.computed_frames(samples)
         # A frame more than is needed: the convolutions of the last one reach into it.
-        span = min(2 * HOP_SAMPLES * (frames + 1), window)
+        span = jax.core.min_dim(2 * HOP_SAMPLES * (frames + 1), window)
         heard = jnp.where(length_mask(lengths, samples), waveform, 0)
         heard = jnp.pad(heard, [(0, 0), (0, span - samples)])
         mel = whisper_log_mel(heard, jnp.full(batch, span), config.mel_bins)

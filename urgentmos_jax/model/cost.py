@@ -50,16 +50,21 @@ def training_bytes(config: ModelConfig, rows: float, samples: int, *, shards: in
         rows, samples: Of a batch on the device, at 16 kHz.
         shards: Devices that parameters, gradients and moments are spread over.
     """
+    found = parts(config)
+    total = (sum(part.bytes for part in found) + 4 * 4 * sum(part.trained for part in found)) / shards
+    return total + activation_bytes(config, rows, samples)
+
+
+def activation_bytes(config: ModelConfig, rows: float, samples: int) -> float:
+    """What a batch adds to parameters, gradients and moments in `training_bytes`."""
     clips = 2 * rows
-    trained = sum(part.trained for part in parts(config))
     kept: float = sum(_encoder(one, clips, samples, kept=True) for one in config.encoders if not one.freeze)
     frames = _frames(config, samples)
     for stack in _stacks(config):
         kept += stack.layers * _layer(clips, frames, config.width, stack.feedforward, stack.heads, 4, kept=True)
     # A CMOS head attends both ways, with four heads.
     kept += len(config.comparative_metrics) * 2 * rows * (4 * 2 * 4 * frames**2 + 8 * 4 * frames * config.width)
-    total = (sum(part.bytes for part in parts(config)) + 4 * 4 * trained) / shards
-    return total + kept + _features(config, clips, samples) + _peak(config, clips, samples)
+    return kept + _features(config, clips, samples) + _peak(config, clips, samples)
 
 
 def clip_flops(config: ModelConfig, samples: int) -> float:

@@ -64,8 +64,13 @@ def scale_gradient(x: jax.Array, factor: float) -> jax.Array:
 scale_gradient.defvjp(lambda x, factor: (x, None), lambda factor, _, g: (g * factor,))
 
 
-def sinusoids(frames: int, width: int) -> np.ndarray:
-    """Sine and cosine positions [frames, width], wavelengths 2 pi to 20000 pi frames."""
+def sinusoids(frames: int, width: int) -> np.ndarray | jax.Array:
+    """Sine and cosine positions [frames, width], wavelengths 2 pi to 20000 pi frames.
+
+    A number of frames that is known only when a program runs, as in an exported one, is 6,000 at most.
+    """
+    if not isinstance(frames, int):
+        return jnp.asarray(sinusoids(6000, width))[:frames]
     rate = np.exp(-np.log(10000) * np.arange(width // 2) / (width // 2 - 1))
     angle = np.arange(frames)[:, None] * rate
     return np.concatenate([np.sin(angle), np.cos(angle)], -1).astype(np.float32)

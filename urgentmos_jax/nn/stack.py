@@ -6,11 +6,14 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
 
 from urgentmos_jax.nn.blocks import scale_gradient
 
 # Which hidden states an encoder returns: the last, all, or a sum with given weights.
 States = Literal["last", "all"] | jax.Array
+
+_GATHERED = "gathered"
 
 
 class LayerStack(nnx.Module):
@@ -26,6 +29,8 @@ class LayerStack(nnx.Module):
         self.count = count
         # Whether each layer is computed again in the backward pass instead of keeping its activations.
         self.remat = False
+        # Gathers a layer's parameters where they are spread over devices, just before they are used; None = nothing.
+        self.gather: Callable[[Any], Any] | None = None
         self.stacked = nnx.vmap(lambda rngs: build(rngs=rngs))(rngs.split(count))
 
     def __call__(
@@ -65,6 +70,8 @@ class LayerStack(nnx.Module):
         def step(carry: tuple, layer: tuple) -> tuple:
             h, total = carry
             params, key, skip, weight = layer
+            if self.gather is not None:
+                params = jax.tree.map(lambda x: checkpoint_name(x, _GATHERED), self.gather(params))
             after = nnx.merge(graph, params)(h, *context, dropout_key=key)
             h = after if skip is None else jnp.where(skip, h, after)
             if weight is not None:
@@ -74,7 +81,14 @@ class LayerStack(nnx.Module):
         total: Any = None if mix is None else mix[0] * scale_gradient(h, gradient_scale)
         # The last state is added behind the scan, since `final` may lie between.
         layers = (params, keys, skipped, None if mix is None else mix[1:].at[-1].set(0))
-        (last, total), outputs = jax.lax.scan(jax.checkpoint(step) if self.remat else step, (h, total), layers)
+        body: Callable[..., Any] = step
+        if self.remat:
+            body = jax.checkpoint(step)
+        elif self.gather is not None:
+            # Else the backward pass would keep every layer's gathered parameters.
+            policy = jax.checkpoint_policies.save_anything_except_these_names(_GATHERED)
+            body = jax.checkpoint(step, policy=policy, prevent_cse=False)
+        (last, total), outputs = jax.lax.scan(body, (h, total), layers)
         last = pool(last)
         last_state = final(last) if final_is_a_state else last
         if mix is not None:

@@ -11,7 +11,7 @@ import jax
 from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ
 from urgentmos_jax.data.batching import BatchArrays, BatchShape
 from urgentmos_jax.data.reading import BatchReader
-from urgentmos_jax.model.cost import training_bytes
+from urgentmos_jax.model.cost import activation_bytes
 from urgentmos_jax.model.urgentmos import ModelConfig
 from urgentmos_jax.training.sharding import Layout
 from urgentmos_jax.training.step import TrainStep
@@ -42,7 +42,7 @@ def check_largest(
     Raises:
         OutOfMemory: they are more than the limit.
     """
-    largest = max(reader.plan.shapes(), key=lambda x: training_bytes(config, x.rows * x.sides / 2, x.samples))
+    largest = max(reader.plan.shapes(), key=lambda x: activation_bytes(config, x.rows * x.sides / 2, x.samples))
     batch = abstract_batch(reader, layout, largest)
     try:
         found = step.compiled(frozen, batch).memory_analysis()
@@ -53,11 +53,11 @@ def check_largest(
     if found is None:
         return math.nan
     # The state's parameters are arguments of the step; the moments lie beside them.
-    moments = sum(_device_bytes_of(x) for x in jax.tree.leaves(step.abstract.optimizer))
+    moments = sum(device_bytes_of(x) for x in jax.tree.leaves(step.abstract.optimizer))
     need = found.argument_size_in_bytes + found.output_size_in_bytes + found.temp_size_in_bytes + moments
     need -= found.alias_size_in_bytes
     if accumulate > 1:  # The sum of the gradients before.
-        need += sum(_device_bytes_of(x) for x in jax.tree.leaves(step.abstract.trained))
+        need += sum(device_bytes_of(x) for x in jax.tree.leaves(step.abstract.trained))
     if limit is not None and need > limit:
         raise OutOfMemory(_advice(largest, need, limit))
     return float(need)
@@ -65,9 +65,23 @@ def check_largest(
 
 def abstract_batch(reader: BatchReader, layout: Layout, shape: BatchShape) -> BatchArrays:
     """Shapes, dtypes and shardings of the arrays of a batch on the devices."""
+    return on_devices(reader.array_shapes(filled_up(shape, layout)), layout)
+
+
+def filled_up(shape: BatchShape, layout: Layout) -> BatchShape:
+    """The shape with as many empty rows more as the devices take to share them evenly."""
     axis = layout.rows.axis
-    arrays = reader.array_shapes(shape._replace(rows=-(-shape.rows // axis) * axis))
+    return shape._replace(rows=-(-shape.rows // axis) * axis)
+
+
+def on_devices(arrays: BatchArrays, layout: Layout) -> BatchArrays:
+    """Shapes of a batch's arrays with their shardings."""
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=layout.by_row), arrays)
+
+
+def device_bytes_of(x: jax.ShapeDtypeStruct) -> int:
+    """Bytes of an array on one of its devices."""
+    return math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
 
 
 def as_out_of_memory(error: Exception, shapes: Sequence[BatchShape]) -> OutOfMemory | None:
@@ -94,10 +108,6 @@ def device_bytes(device: jax.Device) -> float | None:
     if not found:
         found.append(float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")))
     return min(found) / jax.local_device_count()
-
-
-def _device_bytes_of(x: jax.ShapeDtypeStruct) -> int:
-    return math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
 
 
 def _advice(shape: BatchShape, need: float | None, limit: float | None) -> str:

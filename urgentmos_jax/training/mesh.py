@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 
 import jax
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh
 
 from urgentmos_jax.schema import at_least
@@ -27,12 +28,27 @@ class MeshConfig:
 def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
     """The mesh (`data`, `model`) over the given devices; None = those of all hosts.
 
+    Several slices of TPUs (or hosts of GPUs that fast links do not join) follow each other on `data`: only it leads
+    from one to the next.
+
     Raises:
-        ValueError: their number does not fit.
+        ValueError: their number does not fit, or is not shared evenly by the slices.
     """
     devices = list(devices or jax.devices())
-    sizes = mesh_sizes(config, len(devices))
-    return jax.make_mesh(sizes, ("data", "model"), axis_types=(AxisType.Auto,) * 2, devices=devices)
+    sizes, names, types = mesh_sizes(config, len(devices)), ("data", "model"), (AxisType.Auto,) * 2
+    slices = len({getattr(device, "slice_index", 0) for device in devices})
+    if slices == 1:
+        return jax.make_mesh(sizes, names, axis_types=types, devices=devices)
+    data, model = sizes
+    if data % slices:
+        raise ValueError(
+            f"mesh: data {data} is not a multiple of the {slices} slices; set mesh.model to a divisor of one"
+        )
+    # `jax.make_mesh` refuses several slices.
+    placed = mesh_utils.create_hybrid_device_mesh(
+        (data // slices, model), (slices, 1), devices, allow_split_physical_axes=True
+    )
+    return Mesh(placed, names, axis_types=types)
 
 
 def mesh_sizes(config: MeshConfig, devices: int) -> tuple[int, int]:

@@ -80,6 +80,19 @@ class Layout:
             lambda path, x: NamedSharding(self.mesh, self.spec(path_name(path), x.shape)), tree
         )
 
+    def gathered(self, tree: Any) -> Any:
+        """Inside a program: parameters gathered over `data`, for the operations that use them.
+
+        Without it the compiler may exchange activations in place of parameters: for all of the batch.
+        """
+        return jax.tree.map_with_path(
+            lambda path, x: jax.lax.with_sharding_constraint(x, self._over_model(path_name(path), x.shape)), tree
+        )
+
+    def _over_model(self, path: str, shape: Sequence[int]) -> NamedSharding:
+        spec = (axis if axis == "model" else None for axis in self.spec(path, shape))
+        return NamedSharding(self.mesh, P(*spec))
+
     def specs(self, tree: Any) -> dict[str, PartitionSpec]:
         """Specs by path, for people and tests."""
         return {path_name(path): self.spec(path_name(path), x.shape) for path, x in jax.tree.leaves_with_path(tree)}

@@ -24,7 +24,7 @@ from urgentmos_jax.model.urgentmos import ModelConfig, UrgentMOS
 from urgentmos_jax.training.config import ConfigError, Pretrained, TrainConfig, differences
 from urgentmos_jax.weights.cache import find_model
 from urgentmos_jax.weights.encoder_folder import find_config, load_encoder
-from urgentmos_jax.weights.model_folder import is_model_folder, load_folder, save_folder
+from urgentmos_jax.weights.model_folder import is_model_folder, load_folder, read_folder_config, save_folder
 from urgentmos_jax.weights.published import PUBLISHED_ENCODERS
 from urgentmos_jax.weights.rules import WeightsError, fill, flat_state
 
@@ -77,20 +77,24 @@ def _save_start(config: TrainConfig, folder: Path) -> None:
     save_folder(folder, module, origin)
 
 
-def with_sizes(config: ModelConfig, *, offline: bool = False) -> ModelConfig:
+def with_sizes(config: ModelConfig, *, offline: bool = False, start_from: str = "") -> ModelConfig:
     """The architecture with the sizes of pretrained encoders, which are read from their folders.
 
-    If `offline`, those of encoders of the published models are taken as they are known, and nothing is downloaded.
+    If `offline`, those of encoders of the published models are taken as they are known, and nothing is downloaded. A
+    run that starts from another model has that one's.
 
     Raises:
         ModelNotFound: an encoder's folder or hub repository cannot be found.
         ValueError: its config is not supported.
     """
+    given = read_folder_config(find_model(start_from))[0].encoders if start_from else ()
     encoders = []
-    for encoder in config.encoders:
+    for index, encoder in enumerate(config.encoders):
         if isinstance(encoder.architecture, Pretrained):
             source, own_length = encoder.architecture.source, encoder.architecture.own_length
             known = PUBLISHED_ENCODERS.get(source.partition("@")[0]) if offline else None
+            if index < len(given):
+                known = given[index].architecture
             if known:
                 architecture = known.with_own_length(own_length)
             else:

@@ -20,7 +20,7 @@ from urgentmos_jax.model.losses import LossConfig, absolute_loss, comparative_lo
 from urgentmos_jax.model.urgentmos import Features, ModelConfig, UrgentMOS
 from urgentmos_jax.nn.stack import LayerStack
 from urgentmos_jax.schema import at_least
-from urgentmos_jax.training.sharding import Layout
+from urgentmos_jax.training.sharding import Layout, path_name
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -88,11 +88,15 @@ class TrainState:
     bad_in_a_row: jax.Array
 
 
-def split_module(module: UrgentMOS, *, remat: bool = False) -> tuple[nnx.GraphDef, nnx.State, nnx.State]:
+def split_module(
+    module: UrgentMOS, *, remat: bool = False, layout: Layout | None = None
+) -> tuple[nnx.GraphDef, nnx.State, nnx.State]:
     """Graph, parameters that are trained, parameters of frozen encoders.
 
     With `remat` the layers of stacks are computed again in the backward pass instead of keeping their activations.
+    Where a `layout` spreads parameters over `data`, stacks gather each layer's where it is used.
     """
+    gather = layout.gathered if layout is not None and layout.fully_sharded else None
     frozen = {str(i) for i, encoder in enumerate(module.config.encoders) if encoder.freeze}
 
     def trained(path: tuple, value: Any) -> bool:
@@ -100,7 +104,7 @@ def split_module(module: UrgentMOS, *, remat: bool = False) -> tuple[nnx.GraphDe
 
     for _, part in nnx.iter_graph(module):
         if isinstance(part, LayerStack):
-            part.remat = remat
+            part.remat, part.gather = remat, gather
     graph, learnt, *rest = nnx.split(module, trained, ...)
     return graph, learnt, rest[0]
 
@@ -183,17 +187,29 @@ class TrainStep:
         leaves, structure = jax.tree.flatten(batch)
         shape = (structure, *((x.shape, str(x.dtype)) for x in leaves))
         if shape not in self._compiled:
-            counts = jax.eval_shape(_label_counts, batch)
-            counts = jax.tree.map(self._whole, counts)
-            scalar = self._whole(jax.ShapeDtypeStruct((), jnp.int32))
-            lowered = self._part.lower(self.abstract.trained, frozen, batch, counts, scalar, scalar)
-            self._compiled[shape] = lowered.compile()
+            self._compiled[shape] = self.trace(frozen, batch).lower().compile()
         return self._compiled[shape]
+
+    def trace(self, frozen: nnx.State, batch: BatchArrays) -> jax.stages.Traced:
+        """The program of loss and gradients for batches of one shape, as `compiled` takes them."""
+        scalar = self._whole(jax.ShapeDtypeStruct((), jnp.int32))
+        return self._part.trace(self.abstract.trained, frozen, batch, self._abstract_counts(batch), scalar, scalar)
+
+    def trace_update(self, frozen: nnx.State, batch: BatchArrays) -> jax.stages.Traced:
+        """The program that updates the state by the gradients of such batches."""
+        scalar = self._whole(jax.ShapeDtypeStruct((), jnp.int32))
+        counts = self._abstract_counts(batch)
+        total = jax.eval_shape(self._traced_part, self.abstract.trained, frozen, batch, counts, scalar, scalar)
+        sums = jax.tree.map(self._whole, total[0])
+        return self._apply.trace(self.abstract, (sums, self.abstract.trained), counts)
 
     @property
     def shapes(self) -> int:
         """Shapes of batches that were compiled."""
         return len(self._compiled)
+
+    def _abstract_counts(self, batch: BatchArrays) -> Any:
+        return jax.tree.map(self._whole, jax.eval_shape(_label_counts, batch))
 
     def _whole(self, x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self._layout.replicated)
@@ -215,6 +231,8 @@ class TrainStep:
             parameters = (trained, frozen)
             if self._precision == "bfloat16":
                 parameters = jax.tree.map(lambda x: x.astype(jnp.bfloat16), parameters)
+            if self._layout.fully_sharded:
+                parameters = _gathered_outside_stacks(self._layout, parameters)
             return self._losses(nnx.merge(self._graph, *parameters), batch, counts, key)
 
         return jax.value_and_grad(loss, has_aux=True)(trained)
@@ -276,6 +294,14 @@ class TrainStep:
 def _label_counts(batch: BatchArrays) -> tuple[jax.Array, jax.Array]:
     """Labelled clips [K] and labelled pairs [C] of a batch."""
     return batch.label_mask.sum((0, 1)), batch.cmos_mask.sum(0)
+
+
+def _gathered_outside_stacks(layout: Layout, parameters: Any) -> Any:
+    """Gathers what `LayerStack` does not gather itself, layer by layer."""
+    gathered = layout.gathered(parameters)
+    return jax.tree.map_with_path(
+        lambda path, x, whole: x if ".stacked." in path_name(path) else whole, parameters, gathered
+    )
 
 
 def _other_side(features: Features) -> Features:

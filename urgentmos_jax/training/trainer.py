@@ -112,7 +112,7 @@ class Trainer:
         check_same_config(self.workdir, given)
         self.data, self._validation = read_datasets(self.config)
         if not is_model_folder(self.workdir / "start"):
-            check_lengths(self.config, with_sizes(self.config.model))
+            check_lengths(self.config, with_sizes(self.config.model, start_from=self.config.start_from))
         topology.require_same(given, differences, "the configs")
         topology.require_same(fingerprint(self.data, self._validation), topology.differing_values, "the manifests")
         self.workdir.mkdir(parents=True, exist_ok=True)
@@ -143,7 +143,7 @@ class Trainer:
         self.reader = self._make_reader(module, confirm, local)
         updates_an_epoch = len(self.reader.plan.epoch(0)) / config.batch.accumulate
         self.updates = config.updates or math.ceil(config.epochs * updates_an_epoch)
-        self._graph, trained, frozen = split_module(module, remat=config.remat)
+        self._graph, trained, frozen = split_module(module, remat=config.remat, layout=self.layout)
         self._step = TrainStep(
             self._graph,
             trained,
