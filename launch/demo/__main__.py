@@ -2,10 +2,10 @@
 
     python -m launch.demo [--workdir DIR]
 
-Generates speech (eSpeak NG) degraded in ten known ways and labelled with objective metrics, trains a small model by the
-real loop, evaluates it on voices and sentences it never met, compares a clean clip with a noisy one, draws plots, and
-leaves the model folder for `urgentmos score`. The model predicts objective metrics without the clean speech, not
-listeners' opinion.
+First urgentmos-small, the model in the package, scores three short recordings. Then speech is generated (eSpeak NG),
+degraded in ten known ways and labelled with objective metrics; a small model is trained by the real loop, evaluated on
+voices and sentences it never met, compares a clean clip with a noisy one, and is left as a folder for `urgentmos score`
+beside the plots. What it trains predicts objective metrics without the clean speech, not listeners' opinion.
 """
 
 import logging
@@ -27,10 +27,14 @@ def main(argv: list[str]) -> None:
     with Progress(logging.getLogger("urgentmos_jax")) as progress:
         progress.begin("starting: JAX and the package are imported")
         try:
-            from launch.demo.steps import Demo
+            from launch.demo.packaged import score_three_clips
             from urgentmos_jax.scoring.loading import keep_freed_memory
 
             keep_freed_memory()
+            progress.begin("three recordings are scored by the model in the package")
+            score_three_clips()
+            from launch.demo.steps import Demo
+
             if _WORKDIR.value:
                 Demo(Path(_WORKDIR.value), progress).run()
             else:

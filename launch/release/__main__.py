@@ -1,22 +1,25 @@
 """urgentmos-small: from clean speech to a model folder.
 
-    python -m launch.release --workdir DIR --speech CLEAN --asterisk SOUNDS --distill_mos MODEL
+    python -m launch.release --workdir DIR --speech CLEAN --asterisk SOUNDS --distill_mos MODEL --whisper TINY \\
+        --ratings SETS
 
 Stages, each resumed where it stopped: `speech` (voices are recorded or spoken), `labels` (clips are degraded and
-labelled, shard by shard), `train`, `evaluate`, `package`. `launch/release/README.md` says
-what to install and how long each takes.
+labelled, shard by shard), `train`, `listen` (a head of `mos_overall` from rated sets), `evaluate`, `package`.
+`launch/release/README.md` says what to install and how long each takes.
 """
 
 from pathlib import Path
 
 from absl import app, flags
 
-STAGES = ("speech", "labels", "train", "evaluate", "package")
+STAGES = ("speech", "labels", "train", "listen", "evaluate", "package")
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where speech, clips, the run and the model go.")
 _SPEECH = flags.DEFINE_string("speech", None, "Folder of the clean sets picovoice-intent and kerstin-de.")
 _ASTERISK = flags.DEFINE_string("asterisk", None, "Folder that asterisk-core-sounds-*-g722 are unpacked in.")
 _DISTILL = flags.DEFINE_string("distill_mos", None, "Model folder of Distill-MOS, made by `urgentmos convert`.")
+_WHISPER = flags.DEFINE_string("whisper", None, "Hugging Face folder or hub id of Whisper tiny (English).")
+_RATINGS = flags.DEFINE_string("ratings", None, "Folder of the rated sets p835-wb and codec-mushra.")
 _STAGES = flags.DEFINE_list("stages", list(STAGES), "What to do of it.")
 _SHARDS = flags.DEFINE_integer("shards", 37, "Shards of 300 training clips, 25 minutes each.", lower_bound=1)
 _EXCERPTS = flags.DEFINE_integer("excerpts", 100, "Excerpts a shard; fewer to try the release out.", lower_bound=1)
@@ -53,8 +56,14 @@ def main(argv: list[str]) -> None:
                 release.speak(_folder(_SPEECH), _folder(_ASTERISK))
             elif stage == "labels":
                 release.label(_folder(_DISTILL))
+            elif stage == "train":
+                release.train(_folder(_WHISPER))
+            elif stage == "listen":
+                release.listen(_folder(_RATINGS), _folder(_DISTILL))
+            elif stage == "evaluate":
+                release.evaluate(_folder(_DISTILL))
             else:
-                getattr(release, stage)()
+                release.package()
     except (MissingSpeech, FileNotFoundError, ModuleNotFoundError) as error:
         raise SystemExit(f"launch.release: {error}") from error
 

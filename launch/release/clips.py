@@ -23,7 +23,7 @@ from urgentmos_jax.manifests.writing import write_utterances
 from urgentmos_jax.synthesis.catalogue import ALL_DEGRADATIONS
 from urgentmos_jax.synthesis.speech_level import active_speech_level
 
-__all__ = ["COPIES", "SHARD", "Shard", "make_shard"]
+__all__ = ["COPIES", "LEVELS_DB", "SHARD", "Shard", "levelled", "make_shard"]
 
 SHARD = 100
 COPIES = 3
@@ -32,7 +32,7 @@ COPIES = 3
 _USUAL_S, _ANY_S, _USUAL = (4.6, 5.4), (1.5, 7.6), 0.85
 _PAUSES_S = (0.1, 0.4)
 _LEVEL_DB = -26.0
-_LEVELS_DB = (-38.0, -16.0)
+LEVELS_DB = (-38.0, -16.0)
 _MAX_PEAK = 0.99
 _TALKERS = 4
 _UNSEEN_FAMILIES = 0.4
@@ -113,7 +113,7 @@ def _make(task: _Task) -> list[Utterance]:
         uid = f"{reference_id}-{copy}"
         rng = _generator(shard.seed, uid)
         steps = draw(rng, held_out=shard.split == "test" and rng.random() < _UNSEEN_FAMILIES)
-        samples = _rounded(_levelled(_degraded(clean, steps, voice, task, rng), rng.uniform(*_LEVELS_DB)))
+        samples = _rounded(levelled(_degraded(clean, steps, voice, task, rng), rng.uniform(*LEVELS_DB)))
         _write(task.folder / f"{uid}.flac", samples)
         about = VOICES[voice]
         meta = {
@@ -139,7 +139,9 @@ def _drawn_voice(shard: Shard, rng: np.random.Generator) -> str:
 
 @functools.cache
 def _clips_of(folder: Path) -> Sequence[Path]:
-    return sorted(folder.glob("*.flac"))
+    if not (found := sorted(folder.glob("*.flac"))):
+        raise FileNotFoundError(f"{folder}: no speech of this voice; do the stage `speech` first")
+    return found
 
 
 def _excerpt(folder: Path, samples: int, rng: np.random.Generator) -> np.ndarray:
@@ -189,8 +191,8 @@ def _talkers(voice: str, task: _Task, rng: np.random.Generator) -> list[np.ndarr
     return [_excerpt(task.speech / one.name, 4 * SAMPLE_RATE_HZ, rng) for one in chosen]
 
 
-def _levelled(waveform: np.ndarray, level_db: float) -> np.ndarray:
-    """At an RMS level in dB re full scale, or lower where the peak would clip."""
+def levelled(waveform: np.ndarray, level_db: float) -> np.ndarray:
+    """[T] at an RMS level in dB re full scale, or lower where the peak would clip."""
     gain = 10 ** (level_db / 20) / max(float(np.sqrt(np.mean(np.square(waveform, dtype=np.float64)))), 1e-9)
     return waveform * min(gain, _MAX_PEAK / max(float(np.abs(waveform).max()), 1e-9))
 

@@ -18,7 +18,7 @@ from urgentmos_jax.tables import markdown_table
 
 __all__ = ["evaluate", "table"]
 
-_LEAST = 20  # Clips, below which a family has no figure.
+_MIN_CLIPS = 20  # Of a group that has a correlation.
 
 
 def evaluate(model: Model, manifests: Sequence[Path], seed: int = 0) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def _named(family: str) -> str:
 
 def _agreement(clips: Sequence[Utterance], scores: dict[int, dict[str, float]], metric: str, chosen: Any) -> Any:
     here = [i for i in chosen if metric in clips[i].metrics]
-    if len(here) < _LEAST:
+    if len(here) < _MIN_CLIPS:
         return None
     return agreement([scores[i][metric] for i in here], [clips[i].metrics[metric] for i in here])
 

@@ -17,6 +17,7 @@ from urgentmos_jax.manifests.reading import read_utterances
 from urgentmos_jax.manifests.records import Utterance
 from urgentmos_jax.manifests.writing import write_utterances
 from urgentmos_jax.scoring.model import Model
+from urgentmos_jax.synthesis.catalogue import ALL_DEGRADATIONS
 
 __all__ = ["METRICS", "TABLES", "label_shard"]
 
@@ -24,8 +25,8 @@ TABLES = Path(__file__).with_name("labels")
 INTRUSIVE = ("pesq", "estoi", "si_sdr")
 DNSMOS = ("dnsmos_ovrl", "dnsmos_sig", "dnsmos_bak", "dnsmos_p808")
 METRICS = ("distill_mos", *DNSMOS, *INTRUSIVE)
-# Of these no waveform is left to be compared with.
-_PARAMETRIC = ("codec2", "g723_1", "griffin_lim", "lpc_vocoder", "world_vocoder")
+# These keep what is heard, not the waveform that SI-SDR compares.
+_NOT_BY_WAVEFORM = {"codec", "vocoder"}
 # DNSMOS repeats a clip until it is over 9.01 s, and hears each second of that: these are heard once.
 _DNSMOS_S = ((4.505, 5.499), (9.01, 10.99))
 
@@ -85,8 +86,8 @@ def _has_meaning(clip: Utterance, metric: str) -> bool:
         return any(least <= clip.duration <= most for least, most in _DNSMOS_S)
     if metric in INTRUSIVE and clip.meta["family"] == "clean":
         return False
-    names = {name for name, _ in clip.meta["steps"]}
-    return not (metric == "si_sdr" and names & set(_PARAMETRIC))
+    kinds = {ALL_DEGRADATIONS[name].kind for name, _ in clip.meta["steps"]}
+    return not (metric == "si_sdr" and kinds & _NOT_BY_WAVEFORM)
 
 
 def _texts(values: dict[str, float]) -> dict[str, str]:

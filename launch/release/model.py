@@ -1,6 +1,7 @@
-"""Training of urgentmos-small in two stages, and its folder as it lies in the package."""
+"""Training of urgentmos-small, and its folder as it lies in the package."""
 
 import dataclasses
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,15 @@ from urgentmos_jax.manifests.records import Utterance
 from urgentmos_jax.manifests.writing import write_utterances
 from urgentmos_jax.metrics import Metric
 from urgentmos_jax.training.trainer import Trainer
-from urgentmos_jax.weights.model_folder import WEIGHTS_FILE, load_folder, save_folder
+from urgentmos_jax.weights.model_folder import DISTRIBUTION_FILE, WEIGHTS_FILE, load_folder, save_folder
+from urgentmos_jax.weights.rules import flat_state
 
-__all__ = ["package", "train", "training_manifest"]
+__all__ = ["package", "save_averaged", "train", "training_manifest"]
 
 _SCALE = (1.0, 5.0)
+# Part of the way from the pretrained to the fine-tuned encoder (arXiv 2109.01903, equation 1). On held-out clips of the
+# voices of training 0.85 is as good as 1; on other voices better.
+_TUNED = 0.85
 
 
 def training_manifest(folder: Path, manifests: Sequence[Path]) -> None:
@@ -41,15 +46,27 @@ def _mapped(labels: dict[str, float]) -> dict[str, float]:
     return found
 
 
-def train(data: Path, run: Path, **changes: Any) -> Path:
-    """Trains the first stage, or resumes it; the model as training has it is `run/model`."""
+def train(data: Path, run: Path, whisper: Path, **changes: Any) -> Path:
+    """Trains the first stage from Whisper, or resumes it; the model as training has it is `run/model`."""
     config = urgentmos_small.get_config()
+    config.model.encoders.whisper.pretrained = str(whisper)
     config.data.root = str(data)
     config.update(**changes)
     trainer = Trainer(config, run, name="configs/urgentmos_small.py")
     trainer.run()
-    trainer.export(run / "model")
+    trainer.export(run / "tuned")
+    save_averaged(run)
     return run / "model"
+
+
+def save_averaged(run: Path) -> None:
+    """Writes `run/model`: `run/tuned` with its encoder part of the way back to that of `run/start` (WiSE-FT)."""
+    module, content = load_folder(run / "tuned")
+    before = flat_state(load_folder(run / "start")[0])
+    for path, x in flat_state(module).items():
+        if path.startswith("encoders."):
+            x[...] = _TUNED * x[...] + (1 - _TUNED) * before[path][...]
+    save_folder(run / "model", module, content["origin"])
 
 
 def package(trained: Path, folder: Path, origin: dict[str, Any]) -> None:
@@ -62,10 +79,12 @@ def package(trained: Path, folder: Path, origin: dict[str, Any]) -> None:
     }
     module.config = dataclasses.replace(config, categories=categories)
     save_folder(folder, module, origin)
+    if (trained / DISTRIBUTION_FILE).exists():
+        shutil.copy(trained / DISTRIBUTION_FILE, folder / DISTRIBUTION_FILE)
     weights = safetensors.numpy.load_file(folder / WEIGHTS_FILE)
     safetensors.numpy.save_file({name: x.astype(np.float16) for name, x in weights.items()}, folder / WEIGHTS_FILE)
 
 
 def _released(name: str, metric: Metric) -> Metric:
-    least, greatest = urgentmos_small.RANGES[name]
+    least, greatest = urgentmos_small.RANGES.get(name, (metric.minimum, metric.maximum))
     return dataclasses.replace(metric, minimum=least, maximum=greatest)

@@ -27,7 +27,7 @@ from urgentmos_jax.cli.models import load
 from urgentmos_jax.cli.usage import UsageError
 from urgentmos_jax.scoring.model import Model
 from urgentmos_jax.weights.cache import find_model
-from urgentmos_jax.weights.hub import HubFileChanged, PushFailed, find_folder
+from urgentmos_jax.weights.hub import HubFileChanged, ModelNotFound, PushFailed, find_folder
 from urgentmos_jax.weights.model_folder import is_model_folder
 from urgentmos_jax.weights.torch_zip import read_torch_file
 from urgentmos_jax.weights.user_cache import temporary_folder
@@ -61,10 +61,14 @@ MAX_UPLOAD = 32 << 20
 
 
 class Hub:
-    """A hub that holds {id: {file: content}} and notes what it was asked for; who has the token may push."""
+    """A hub that holds {id: {file: content}} and notes what it was asked for; who has the token may push.
+
+    v1 is a tag of what is on main; branches are {(id, branch): {file: content}}.
+    """
 
     def __init__(self):
         self.repositories: dict[str, dict[str, bytes]] = {}
+        self.branches: dict[tuple[str, str], dict[str, bytes]] = {}
         self.commits: dict[str, dict[str, bytes]] = {}
         self.downloads: list[str] = []
         self.broken: set[str] = set()
@@ -160,18 +164,32 @@ class Hub:
                     for one in json.loads(body)["files"]
                 ]
             }
+        if kind == "branch":
+            if (name, parts[5]) in self.branches:
+                return 409, {"error": "it is there"}
+            self.branches[name, parts[5]] = dict(self.repositories[name])
+            return 200, {}
         assert kind == "commit", path
+        files = self.files(name, parts[5])
+        if files is None:
+            return 404, {"error": "no such branch"}
         for line in map(json.loads, body.splitlines()):
             value = line["value"]
             if line["key"] == "file":
-                self.repositories[name][value["path"]] = base64.b64decode(value["content"])
+                files[value["path"]] = base64.b64decode(value["content"])
             elif line["key"] == "lfsFile":
-                self.repositories[name][value["path"]] = self.uploaded.pop(value["oid"])
+                files[value["path"]] = self.uploaded.pop(value["oid"])
         self.pushes.append((name, parts[5]))
         return 200, {"success": True, "commitUrl": f"{self.endpoint}/{name}/commit/1", "commitOid": "1" * 40}
 
-    def commit(self, name: str) -> str:
-        files = self.repositories[name]
+    def files(self, name: str, revision: str) -> dict[str, bytes] | None:
+        """Of a branch, the tag, or a commit that was seen."""
+        if revision in ("main", "v1"):
+            return self.repositories[name]
+        return self.branches.get((name, revision), self.commits.get(revision))
+
+    def commit(self, name: str, revision: str = "main") -> str:
+        files = self.files(name, revision)
         commit = hashlib.sha1(b"".join(files[key] for key in sorted(files))).hexdigest()
         self.commits[commit] = dict(files)
         return commit
@@ -186,13 +204,11 @@ class Hub:
             return 404, b"", {"X-Error-Code": "EntryNotFound"}
         if name not in self.repositories:
             return 401, b"", {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Repository not found"}
-        files = self.repositories[name]
-        commit = self.commit(name)
         revision = parts[5 if kind != "resolve" else 3]
-        commit = revision if revision in self.commits else commit
-        if revision not in ("main", "v1", commit):
+        self.commit(name)
+        if (files := self.files(name, revision)) is None:
             return 404, b"", {"X-Error-Code": "RevisionNotFound"}
-        files = self.commits[commit]
+        commit = self.commit(name, revision)
         if kind == "resolve":
             if parts[4] not in files:
                 return 404, b"", {"X-Error-Code": "EntryNotFound"}
@@ -261,6 +277,7 @@ def golden_scores() -> dict[str, object]:
     return {name: pytest.approx(float(expected[f"abs/0/{name}"]), abs=1e-4) for name in names}
 
 
+@pytest.mark.slow
 def test_the_authors_checkpoint_by_its_id(hub: Hub, client: Client, clip: Path):
     content = read_torch_file(CASE / "model.pt")
     content["config"]["model"]["feature_extractor"]["feature_extractors"][0]["model_name"] = "tiny/wavlm"
@@ -273,6 +290,7 @@ def test_the_authors_checkpoint_by_its_id(hub: Hub, client: Client, clip: Path):
     assert client.run(SCORE, AUTHORS_ID, clip) == golden_scores(), "from the cache, without network"
 
 
+@pytest.mark.slow
 def test_a_model_folder_by_its_id(hub: Hub, client: Client, clip: Path, model_folder: Path):
     files = {path.name: path.read_bytes() for path in model_folder.iterdir()}
     hub.repositories["me/model"] = {**files, "README.md": b"never downloaded", "optimizer.bin": b"neither"}
@@ -401,6 +419,27 @@ def test_a_model_that_is_pushed_comes_back(hub: Hub, in_process: Path, model_fol
     assert str(back.folder) in said and weights in said and "authors' checkpoint" in said and "mos_overall" in said
     hub.stop()
     assert main(["fetch", "me/model"]) == 0 and capsys.readouterr().out == said, "without network"
+
+
+@pytest.mark.slow
+def test_a_branch_brings_the_model_that_was_pushed_there(hub: Hub, in_process: Path, model_folder: Path, clip: Path):
+    """Its scores are those of the model that was pushed; main keeps its own; a branch that is not there is named."""
+    model = Model.from_pretrained(model_folder, compile_cache=False)
+    model.push_to_hub("me/model", token=TOKEN)
+    other = model.with_params(jax.tree.map(lambda x: 1.01 * x, model.params))
+    for _ in range(2):
+        other.push_to_hub("me/model", revision="better", token=TOKEN)
+    assert hub.pushes == [("me/model", "main"), ("me/model", "better"), ("me/model", "better")]
+
+    back = Model.from_pretrained("me/model", revision="better", compile_cache=False)
+    assert back.folder.name == hub.commit("me/model", "better") != hub.commit("me/model")
+    clips = [np.load(clip)]
+    scores, pushed, main_scores = (one.score(clips, sample_rate=16000)[0]["scores"] for one in (back, other, model))
+    assert scores == pushed != main_scores
+    on_main = Model.from_pretrained("me/model", compile_cache=False)
+    assert jax.tree.all(jax.tree.map(np.array_equal, on_main.params, model.params))
+    with pytest.raises(ModelNotFound, match="me/model: the hub repository has no revision worse; give a branch"):
+        Model.from_pretrained("me/model", revision="worse", compile_cache=False)
 
 
 def test_another_model_is_pushed_as_it_is_now(hub: Hub, in_process: Path, model_folder: Path, tmp_path: Path):

@@ -53,6 +53,10 @@ def find_folder(source: str | Path, *, files: tuple[str, ...], revision: str | N
         raise ModelNotFound(f"{name}: no such folder, and not a hub id (owner/name)")
     try:
         folder = _snapshot(name, files, revision)
+    except huggingface_hub.errors.RevisionNotFoundError:
+        raise ModelNotFound(
+            f"{name}: the hub repository has no revision {revision or 'main'}; give a branch, tag or commit of it"
+        ) from None
     except Exception as error:  # Of the hub, of its HTTP client, or of the disk: they have no base in common.
         raise ModelNotFound(
             f"{name}: no folder of this name, and the hub repository could not be downloaded ({_first_line(error)}). "

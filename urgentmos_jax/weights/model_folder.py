@@ -1,10 +1,14 @@
-"""The model folder: `config.json` and `model.safetensors`. Self-contained; loading runs no code from it."""
+"""The model folder: `config.json` and `model.safetensors`, and perhaps `training_distribution.safetensors`.
+
+Self-contained; loading runs no code from it.
+"""
 
 import dataclasses
 import json
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +24,8 @@ from urgentmos_jax.weights.safetensors import read_safetensors
 
 FORMAT_VERSION = 1
 CONFIG_FILE, WEIGHTS_FILE, CARD_FILE = "config.json", "model.safetensors", "README.md"
+# What the training clips look like; a folder without it is a whole one.
+DISTRIBUTION_FILE = "training_distribution.safetensors"
 
 
 class ModelFolderError(ValueError):
@@ -36,7 +42,11 @@ class _Content:
 
 
 def save_folder(
-    folder: str | Path, module: UrgentMOS, origin: dict[str, Any], calibration: dict[str, Any] | None = None
+    folder: str | Path,
+    module: UrgentMOS,
+    origin: dict[str, Any],
+    calibration: dict[str, Any] | None = None,
+    distribution: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     """Writes a model folder, whole or not at all.
 
@@ -45,6 +55,7 @@ def save_folder(
         module: The model with its weights.
         origin: Where the weights come from (file hash, training run).
         calibration: {metric: `statistics.calibration.Calibration` as JSON}, of a model that is calibrated.
+        distribution: Arrays of a `statistics.training_distribution.TrainingDistribution`, where it is known.
 
     Raises:
         FileExistsError, OSError: as `check_target`.
@@ -65,6 +76,8 @@ def save_folder(
     try:
         (fresh / CONFIG_FILE).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
         safetensors.numpy.save_file(arrays, fresh / WEIGHTS_FILE)
+        if distribution:
+            safetensors.numpy.save_file(dict(distribution), fresh / DISTRIBUTION_FILE)
         fresh.chmod(0o755)
         aside = fresh.with_name(fresh.name + ".old")
         if folder.exists():
@@ -91,7 +104,7 @@ def check_target(folder: str | Path) -> Path:
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(f"{folder} is a file; choose another folder")
     held = {path.name for path in folder.iterdir()} if folder.exists() else set()
-    if held - {CONFIG_FILE, WEIGHTS_FILE} or (held and not is_model_folder(folder)):
+    if held - {CONFIG_FILE, WEIGHTS_FILE, DISTRIBUTION_FILE} or (held and not is_model_folder(folder)):
         raise FileExistsError(f"{folder} holds other than a model: {sorted(held)[:5]}; choose another folder")
     above = next(path for path in folder.parents if path.exists())
     try:
