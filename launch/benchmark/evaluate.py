@@ -1,4 +1,4 @@
-"""Evaluating predictions of many clips: time, and memory that stays bounded."""
+"""Evaluating, ranking and reporting on predictions of many clips: time, and memory that stays bounded."""
 
 import json
 import subprocess
@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from launch.benchmark.measuring import command_figures, tell
 from launch.benchmark.settings import Settings
 
 _SYSTEMS = 50
 _METRIC = "mos_overall"
 _EVALUATE = """
-import json, resource, sys, time
+import json, sys, time
 from pathlib import Path
+from launch.benchmark.peak import peak_memory_mb
 from urgentmos_jax.evaluation.datasets import read_datasets
 from urgentmos_jax.evaluation.evaluating import evaluate
 from urgentmos_jax.evaluation.predictions import join, read_predictions
@@ -22,10 +24,10 @@ started = time.perf_counter()
 datasets = read_datasets([Path(sys.argv[1])], check_files=False)
 predictions = {path: join(datasets, read_predictions(path)) for path in sys.argv[2:]}
 read = time.perf_counter()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+before = peak_memory_mb()
 results = evaluate(datasets, predictions).results
 done = time.perf_counter()
-after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+after = peak_memory_mb()
 levels = [level for one in results for level in one.levels.values()]
 assert all(interval.low < interval.value < interval.high for level in levels for interval in level.intervals.values())
 print(json.dumps([read - started, done - read, before, after]))
@@ -33,11 +35,12 @@ print(json.dumps([read - started, done - read, before, after]))
 
 
 def measure(settings: Settings) -> dict[str, Any]:
-    """Evaluates in a process of its own: clips of shared references, then clips without; one model, then two.
+    """Evaluates in a process of its own: clips of shared references, then clips without; one model, then two. Then the
+    commands `evaluate`, `rank` and `report`, of the clips of shared references.
 
     Returns:
         Seconds of reading and of all statistics with intervals (two models: and their differences), peak memory after
-        reading and in all.
+        reading and in all; of the commands seconds of CPU and peak memory, and the size of the page.
     """
     clips = settings.clips
     figures: dict[str, Any] = {"clips": clips, "systems": _SYSTEMS, "references": -(-clips // _SYSTEMS)}
@@ -49,7 +52,17 @@ def measure(settings: Settings) -> dict[str, Any]:
             raise SystemExit(done.stderr)
         keys = ("read_seconds", "evaluate_seconds", "peak_memory_mb_read", "peak_memory_mb")
         figures |= {f"{key}{name}": value for key, value in zip(keys, json.loads(done.stdout), strict=True)}
-    return figures
+        settings.partial(figures)
+    page = settings.scratch / "page.html"
+    predicted = [str(files["shared"]), "--predictions", str(files["predictions"][0])]
+    for command, *more in (("evaluate",), ("rank",), ("report", "--output", str(page))):
+        if settings.time_is_over():
+            break
+        found = command_figures(command, *predicted, *more)
+        figures |= dict(zip((f"{command}_seconds_of_cpu", f"{command}_command_mb"), found[1:], strict=True))
+        tell("urgentmos {}: {:.1f} s, {:.1f} s of CPU, {:.0f} MB".format(command, *found))
+        settings.partial(figures)
+    return figures | ({"report_mb": page.stat().st_size / 1e6} if page.exists() else {})
 
 
 def _write(scratch: Path, clips: int) -> dict[str, Any]:

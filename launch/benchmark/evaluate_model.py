@@ -53,7 +53,7 @@ def measure(settings: Settings) -> dict[str, Any]:
     alone, both = read_datasets(manifests[:1]), read_datasets(manifests)
     turns = {"clips": lambda: predict(model, alone, [name]), "clips_and_pairs": lambda: predict(model, both, [name])}
     cold = {f"{turn}_first_seconds": timed(run)[0] for turn, run in turns.items()}  # Compiles.
-    times = [taken for taken, _ in in_rounds(turns, settings.rounds)]
+    times = [taken for taken, _ in in_rounds(turns, settings)]
     return {
         "audio": description,
         "clips": len(clips),

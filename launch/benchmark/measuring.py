@@ -4,7 +4,7 @@ import contextlib
 import datetime
 import os
 import platform
-import resource
+import statistics
 import subprocess
 import sys
 import time
@@ -15,15 +15,49 @@ from typing import Any
 import jax
 import numpy as np
 
+from launch.benchmark.settings import Settings
+
+_COMMAND = """
+import resource, sys, time
+from launch.benchmark.peak import peak_memory_mb
+from urgentmos_jax.cli import main
+started = time.perf_counter()
+code = main(sys.argv[1:])
+used = resource.getrusage(resource.RUSAGE_SELF)
+print(time.perf_counter() - started, used.ru_utime + used.ru_stime, peak_memory_mb(), file=sys.stderr)
+sys.exit(code)
+"""
+
 MATMUL_SHAPE = (2048, 768, 3072)
 MATMUL_FLOPS = 10 * 2.0 * np.prod(MATMUL_SHAPE)
 
 
-def in_rounds(turns: Mapping[str, Callable[[], Any]], rounds: int) -> Iterator[tuple[dict[str, float], dict[str, Any]]]:
-    """Seconds and results of everyone's turn, round by round, so that a machine whose speed drifts is fair to all."""
-    for _ in range(rounds):
-        taken = {name: timed(turn) for name, turn in turns.items()}
+def in_rounds(
+    turns: Mapping[str, Callable[[], Any]], settings: Settings
+) -> Iterator[tuple[dict[str, float], dict[str, Any]]]:
+    """Seconds and results of everyone's turn, round by round, so that a machine whose speed drifts is fair to all.
+
+    Each turn is told on standard error as it ends, medians so far are given to `settings.partial`. Where the time is
+    over no other round begins; there is always one.
+    """
+    every: dict[str, list[float]] = {name: [] for name in turns}
+    for number in range(1, settings.rounds + 1):
+        taken = {}
+        for name, turn in turns.items():
+            taken[name] = timed(turn)
+            every[name].append(taken[name][0])
+            tell(f"round {number} of {settings.rounds}: {name} {taken[name][0]:.3g} s")
+        medians = {name: statistics.median(seconds) for name, seconds in every.items()}
+        settings.partial({"rounds": number, "median_seconds": medians})
         yield tuple({name: pair[i] for name, pair in taken.items()} for i in (0, 1))
+        if settings.time_is_over() and number < settings.rounds:
+            tell(f"the time is over after round {number} of {settings.rounds}")
+            return
+
+
+def tell(text: str) -> None:
+    """What is going on, for people."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def timed(turn: Callable[[], Any]) -> tuple[float, Any]:
@@ -33,14 +67,12 @@ def timed(turn: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - start, result
 
 
-def matmul_turn() -> Callable[[], Any]:
-    """Ten float32 products of the size of a feed-forward layer."""
+def matmul_turn(dtype: Any = np.float32, *, precision: str = "highest") -> Callable[[], Any]:
+    """Ten products of the size of a feed-forward layer."""
     rng = np.random.default_rng(0)
     rows, inner, columns = MATMUL_SHAPE
-    a, b = (
-        jax.device_put(rng.standard_normal(shape).astype(np.float32)) for shape in ((rows, inner), (inner, columns))
-    )
-    product = jax.jit(lambda a, b: jax.numpy.matmul(a, b, precision="highest"))
+    a, b = (jax.numpy.asarray(rng.standard_normal(shape), dtype) for shape in ((rows, inner), (inner, columns)))
+    product = jax.jit(lambda a, b: jax.numpy.matmul(a, b, precision=precision))
     jax.block_until_ready(product(a, b))
     return lambda: jax.block_until_ready([product(a, b) for _ in range(10)])
 
@@ -71,9 +103,17 @@ def process_seconds(code: str, environment: dict[str, str]) -> float:
     return timed(lambda: subprocess.run(command, **run))[0]
 
 
-def peak_memory_mb() -> float:
-    """Largest resident size of this process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def command_figures(*arguments: str) -> list[float]:
+    """Seconds, seconds of CPU and peak memory in MB of the command `urgentmos` in a fresh process.
+
+    Raises:
+        SystemExit: It failed; with what it said.
+    """
+    command = [sys.executable, "-c", _COMMAND, *arguments]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return [float(one) for one in done.stderr.splitlines()[-1].split()]
 
 
 def machine() -> dict[str, Any]:

@@ -1,8 +1,6 @@
 """Peak memory of scoring and of comparing recordings: it must follow neither their number nor their length."""
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from flax import nnx
 
 from configs import compact
 from launch.benchmark.clips import generated
+from launch.benchmark.measuring import command_figures, tell
 from launch.benchmark.settings import Settings
 from urgentmos_jax.model.urgentmos import UrgentMOS
 from urgentmos_jax.training.config import read_config
@@ -21,13 +20,6 @@ from urgentmos_jax.weights.model_folder import save_folder
 # (Seconds of each recording, fewer recordings, more of them.)
 CASES = ((120, 30, 300), (1200, 3, 20))
 _RATE_HZ = 24000
-_RUN = """
-import resource, sys
-from urgentmos_jax.cli import main
-code = main(sys.argv[1:])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, file=sys.stderr)
-sys.exit(code)
-"""
 
 
 def measure(settings: Settings, *, cases: tuple[tuple[int, int, int], ...] = CASES) -> dict[str, Any]:
@@ -44,26 +36,21 @@ def measure(settings: Settings, *, cases: tuple[tuple[int, int, int], ...] = CAS
     figures: dict[str, Any] = {}
     for seconds, *counts in cases:
         for command in ("score", "compare"):
+            if settings.time_is_over():
+                return figures
             for count in counts:
                 folder = settings.scratch / f"{count}x{seconds}"
                 inputs = [str(folder)] * (1 if command == "score" else 2)
                 if not folder.exists():
                     _write_recordings(folder, count, seconds)
                 name = f"{command}_{count}_of_{seconds}_s_mb"
-                figures[name] = _peak_mb(
-                    command, *inputs, "--model", str(model), output=settings.scratch / f"{name}.csv"
-                )
+                output = ("--output", str(settings.scratch / f"{name}.csv"))
+                figures[name] = command_figures(command, *inputs, "--model", str(model), *output)[-1]
+                tell(f"{name} {figures[name]:.0f}")
+                settings.partial(figures)
             fewer, more = (figures[f"{command}_{count}_of_{seconds}_s_mb"] for count in counts)
             figures[f"{command}_{seconds}_s_{counts[1]}_over_{counts[0]}"] = more / fewer
     return figures
-
-
-def _peak_mb(*arguments: str, output: Path) -> float:
-    command = [sys.executable, "-c", _RUN, *arguments, "--output", str(output)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    return float(done.stderr.splitlines()[-1])
 
 
 def small_model(folder: Path) -> Path:

@@ -13,10 +13,11 @@ from launch.benchmark.settings import Settings
 _RATE_HZ = 8000
 _BYTES_A_SAMPLE = 2
 _PREPARE = """
-import resource, sys
+import sys
+from launch.benchmark.peak import peak_memory_mb
 from urgentmos_jax.cli import main
 code = main(["prepare", "pstn", "--source", sys.argv[1], "--output", sys.argv[2]])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+print(peak_memory_mb())
 sys.exit(code)
 """
 

@@ -9,8 +9,9 @@ import jax
 import numpy as np
 
 from launch.benchmark.clips import speech
-from launch.benchmark.measuring import MATMUL_FLOPS, in_rounds, matmul_turn, peak_memory_mb, timed
+from launch.benchmark.measuring import MATMUL_FLOPS, in_rounds, matmul_turn, timed
 from launch.benchmark.models import model_files
+from launch.benchmark.peak import peak_memory_mb
 from launch.benchmark.settings import Settings
 from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ
 from urgentmos_jax.model.cost import clip_flops
@@ -40,7 +41,7 @@ def measure(settings: Settings) -> dict[str, Any]:
         turns |= torch_turns(checkpoint, encoder, clips)
     turns["matmul"] = matmul_turn()
     times = []
-    for taken, results in in_rounds(turns, settings.rounds):
+    for taken, results in in_rounds(turns, settings):
         times.append(taken)
         if settings.against_torch:
             figures["largest_difference"] = float(np.abs(results["ours"] - results["torch_single"]).max())

@@ -9,8 +9,9 @@ import jax
 import numpy as np
 
 from launch.benchmark.batches import pairs_of_clips
-from launch.benchmark.measuring import MATMUL_FLOPS, in_rounds, matmul_turn, peak_memory_mb, timed
+from launch.benchmark.measuring import MATMUL_FLOPS, in_rounds, matmul_turn, timed
 from launch.benchmark.models import model_files
+from launch.benchmark.peak import peak_memory_mb
 from launch.benchmark.settings import Settings
 from launch.benchmark.trainings import Ours, Theirs, agreement
 from urgentmos_jax.training import checkpoints
@@ -47,7 +48,7 @@ def measure(settings: Settings) -> dict[str, Any]:
     turns["matmul"] = matmul_turn()
     saves = Saves(settings.scratch / "checkpoints", ours)
     turns["checkpoint"] = saves
-    times = [taken for taken, _ in in_rounds(turns, settings.rounds)]
+    times = [taken for taken, _ in in_rounds(turns, settings)]
     median = {name: statistics.median(taken[name] for taken in times) for name in turns}
     figures |= {
         "ours_seconds_a_step": median["ours"],

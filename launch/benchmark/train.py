@@ -8,8 +8,9 @@ import numpy as np
 
 from launch.benchmark.batches import RECIPE, make_plan, plan_numbers, random_set, realistic_plans, training_flops
 from launch.benchmark.clips import recordings
-from launch.benchmark.measuring import MATMUL_FLOPS, compiling, in_rounds, matmul_turn, peak_memory_mb, timed
+from launch.benchmark.measuring import MATMUL_FLOPS, compiling, in_rounds, matmul_turn, timed
 from launch.benchmark.models import model_files
+from launch.benchmark.peak import peak_memory_mb
 from launch.benchmark.settings import Settings
 from launch.benchmark.trainings import Ours, Theirs, agreement
 from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ
@@ -81,7 +82,7 @@ def measure(settings: Settings) -> dict[str, Any]:
         prepared = [theirs.prepare(batch) for batch in batches]
         turns["torch"] = lambda: theirs.epoch(prepared)
     turns["matmul"] = matmul_turn()
-    times = [taken for taken, _ in in_rounds(turns, settings.rounds)]
+    times = [taken for taken, _ in in_rounds(turns, settings)]
 
     median = {name: statistics.median(taken[name] for taken in times) for name in turns}
     rate = MATMUL_FLOPS / median["matmul"]

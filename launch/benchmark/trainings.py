@@ -13,7 +13,7 @@ from launch.benchmark.batches import RECIPE
 from urgentmos_jax.data.batching import BatchArrays
 from urgentmos_jax.model.urgentmos import UrgentMOS
 from urgentmos_jax.training.sharding import Layout
-from urgentmos_jax.training.step import TrainStep, make_optimizer, split_module
+from urgentmos_jax.training.step import Precision, TrainStep, make_optimizer, split_module
 
 # Of the run that the steps are taken from: so long that the learning rate hardly falls.
 UPDATES = 1_000_000
@@ -27,9 +27,10 @@ class Ours:
     Args:
         module: Is left as it is.
         dropout: Whether there is any.
+        precision: See `TrainStep`.
     """
 
-    def __init__(self, module: UrgentMOS, *, dropout: bool = True):
+    def __init__(self, module: UrgentMOS, *, dropout: bool = True, precision: Precision = "float32"):
         self._layout = Layout(RECIPE.mesh, jax.local_devices()[:1])
         config = module.config
         graph, trained, frozen = split_module(module)
@@ -38,7 +39,8 @@ class Ours:
             graph = split_module(nnx.eval_shape(lambda: UrgentMOS(config, rngs=nnx.Rngs(0))))[0]
         trained, self._frozen = self._layout.put((trained, frozen))
         optimizer = make_optimizer(RECIPE.optimizer, UPDATES)
-        self._step = TrainStep(graph, trained, config, optimizer, RECIPE.loss, self._layout, seed=0)
+        settings = {"seed": 0, "precision": precision}
+        self._step = TrainStep(graph, trained, config, optimizer, RECIPE.loss, self._layout, **settings)
         # Copied, since the step donates its state.
         self.state = self._step.init(jax.tree.map(jax.numpy.copy, trained))
 
@@ -46,6 +48,11 @@ class Ours:
         """One step; the report of `TrainStep`, not waited for."""
         self.state, report = self._step(self.state, self._frozen, [self._layout.put_rows(batch)])
         return report
+
+    def memory(self, batch: BatchArrays) -> int:
+        """Bytes of the device for gradients of such a batch, by the compiler's plan; the moments lie beside them."""
+        found = self._step.compiled(self._frozen, self._layout.put_rows(batch)).memory_analysis()
+        return found.argument_size_in_bytes + found.output_size_in_bytes + found.temp_size_in_bytes
 
     def epoch(self, batches: Sequence[BatchArrays]) -> None:
         """One step with each batch."""

@@ -9,12 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from launch.benchmark import distill_mos, memory, serve
+from launch.benchmark import distill_mos, evaluate, gpu, growth, memory, rows, serve, serve_faults, slices
 from launch.benchmark.batches import training_flops
+from launch.benchmark.measuring import in_rounds
 from launch.benchmark.models import published_config
 from launch.benchmark.settings import Settings
 from launch.benchmark.torch_reference.distill_mos import weights_file
 from launch.benchmark.trainings import without_dropout
+from urgentmos_jax.accelerators.plan import Plan
+from urgentmos_jax.accelerators.work import Work
 from urgentmos_jax.data.batching import BatchArrays
 from urgentmos_jax.model.cost import clip_flops
 from urgentmos_jax.weights.model_folder import load_folder
@@ -69,7 +72,9 @@ def program(tmp_path: Path, *arguments: str) -> dict:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what", ["score", "first", "train", "step", "evaluate-model"])
+@pytest.mark.parametrize(
+    "what", ["score", "first", "train", pytest.param("step", marks=pytest.mark.long), "evaluate-model"]
+)
 def test_figures(tmp_path, model_folder, what: str):
     figures = program(tmp_path, what, f"--model={model_folder}", "--clips=6", "--rounds=1")
     assert all(np.isfinite(v) and v > 0 for v in figures.values() if isinstance(v, (int, float)))
@@ -79,6 +84,7 @@ def test_figures(tmp_path, model_folder, what: str):
         assert all(0.3 < value <= 1 for name, value in figures.items() if "padding_efficiency" in name)
 
 
+@pytest.mark.slow
 def test_memory_of_preparing_does_not_grow_with_audio(tmp_path):
     figures = program(tmp_path, "prepare", "--clips=300")
     assert WANTED["prepare"] <= figures.keys() and figures["clips"] == 300
@@ -86,10 +92,98 @@ def test_memory_of_preparing_does_not_grow_with_audio(tmp_path):
 
 
 @pytest.mark.slow
-def test_memory_follows_neither_the_number_nor_the_length_of_recordings(tmp_path):
-    figures = memory.measure(Settings(scratch=tmp_path), cases=((120, 20, 60), (1200, 2, 5)))
+@pytest.mark.parametrize(
+    "cases", [((60, 8, 24), (600, 1, 3)), pytest.param(((120, 20, 60), (1200, 2, 5)), marks=pytest.mark.long)]
+)
+def test_memory_follows_neither_the_number_nor_the_length_of_recordings(tmp_path, cases):
+    figures = memory.measure(Settings(scratch=tmp_path), cases=cases)
     ratios = [value for name, value in figures.items() if "over" in name]
     assert len(ratios) == 4 and max(ratios) <= 1.3, figures
+
+
+@pytest.mark.slow
+def test_growth(tmp_path, capsys):
+    points = {"clips": (2, 8), "clip_seconds": (1, 4), "batch_seconds": (8, 16, 32), "devices": (1, 2)}
+    told = []
+    settings = Settings(
+        scratch=tmp_path, rounds=1, plots=tmp_path / "plots", partial=lambda found: told.append(len(found))
+    )
+    figures = growth.measure(settings, points=points)
+    assert all(
+        figures[name] == list(values) and len(figures[f"{name}_took"]) == len(values) for name, values in points.items()
+    )
+    # Rows of a batch are independent: memory is their number times one's.
+    assert figures["memory_off_a_line"] < 0.05
+    assert len(figures["devices_memory_mb"]) == 2 and min(figures["devices_memory_mb"]) > 0
+    assert {path.name for path in (tmp_path / "plots").iterdir()} == {f"{name}.svg" for name in points}
+    assert told == sorted(told) and len(told) == 4 and "batch_seconds 32" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_time_and_memory_of_many_rows(tmp_path):
+    figures = rows.measure(Settings(scratch=tmp_path, plots=tmp_path / "plots"), rows=(400, 1200))
+    assert figures["rows"] == [400, 1200] and figures["cpu_seconds"][0] < figures["cpu_seconds"][1]
+    assert max(figures["peak_memory_mb"]) < 1.3 * min(figures["peak_memory_mb"])
+    assert (tmp_path / "plots" / "rows.svg").is_file()
+
+
+def test_exponents_and_lines():
+    assert growth.slope((1, 2, 4), (3, 12, 48)) == pytest.approx(2)
+    assert growth.off_a_line((1, 2, 4), (3, 5, 9)) == pytest.approx(0, abs=1e-12)
+    assert growth.off_a_line((1, 2, 3), (0, 3, 0)) == pytest.approx(2 / 3)
+
+
+def test_rounds_are_told_and_end_with_the_time(tmp_path, capsys):
+    told = []
+    settings = Settings(scratch=tmp_path, rounds=5, minutes=0.0, partial=told.append)
+    (found,) = in_rounds({"ours": lambda: 7}, settings)
+    assert found[1] == {"ours": 7} and found[0]["ours"] >= 0
+    assert told[0]["rounds"] == 1 and "ours" in told[0]["median_seconds"]
+    assert "round 1 of 5: ours" in capsys.readouterr().err
+    assert len(list(in_rounds({"ours": lambda: 7}, Settings(scratch=tmp_path, rounds=5)))) == 5
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_gpu_on_a_cpu(tmp_path, model_folder):
+    figures = gpu.measure(Settings(scratch=tmp_path, model=model_folder, clips=3, rounds=1, batch_seconds=10.0))
+    assert figures["gpu"] is False and figures["F1C1M5_score_float32_largest_difference"] <= 1e-3
+    for name in gpu.PRECISIONS:
+        for part in ("score", "train"):
+            assert figures[f"F1C1M5_{part}_{name}_audio_seconds_a_second"] > 0
+            assert (
+                figures[f"F1C1M5_{part}_{name}_memory_mb"] > 0
+                and figures[f"F1C1M5_{part}_{name}_share_of_matmul_rate"] > 0
+            )
+    assert figures["attention_largest_difference"] < 0.05 and figures["attention_fused_ms"] > 0
+
+
+def test_a_table_of_slices_is_made_of_what_was_compiled(tmp_path, monkeypatch):
+    plans = []
+
+    def plan_run(run, where, which, *, options):
+        plans.append((str(where), run.remat))
+        memory = 10e9 if run.remat else 40e9
+        shape = ({"data": where.chips, "model": 1}, "512 pairs of 2 x 5 s, the largest", 5120.0, memory, 16e9)
+        return Plan(
+            str(where), where.chips, *shape, {}, {"all-reduce": (4, 28_000_000)}, (), Work(4e14, 4e14, 1e12), 1.0, "0"
+        )
+
+    monkeypatch.setattr(slices, "plan_run", plan_run)
+    monkeypatch.setattr(slices, "TOPOLOGIES", ("v5e:2x2", "v5e:4x4"))
+    monkeypatch.setattr(slices, "RUNS", slices.RUNS[:1])
+    settings = Settings(scratch=tmp_path, cache=tmp_path / "cache")
+    table = slices.measure(settings)["rows"]
+    # What does not fit the smaller slice is not tried on the larger one of the same chips.
+    assert plans == [("v5e:2x2", False), ("v5e:2x2", True), ("v5e:4x4", True)]
+    assert [row.split(" | ")[6] for row in table] == ["no", "yes", "yes"]
+    assert slices.measure(settings)["rows"] == table and len(plans) == 3
+    assert slices.measure(Settings(scratch=tmp_path, cache=tmp_path / "new", minutes=0.0))["missing"] == [
+        "F1C1M5 on v5e:2x2",
+        "F1C1M5 on v5e:4x4",
+    ]
+    with pytest.raises(SystemExit, match="give --cache DIR"):
+        slices.measure(Settings(scratch=tmp_path))
 
 
 @pytest.mark.slow
@@ -98,6 +192,17 @@ def test_the_service_under_load(tmp_path):
     figures = serve.measure(Settings(scratch=tmp_path, rounds=1), seconds=3, rate=20, clients=4)
     assert figures["requests"] == 60 and figures["p50_ms"] <= figures["p99_ms"]
     assert figures["batched_over_one_by_one"] > 0 and figures["batched_requests_a_second"] > 0
+
+
+@pytest.mark.slow
+def test_the_service_among_bad_clients(tmp_path):
+    pytest.importorskip("uvicorn")
+    figures = serve_faults.measure(Settings(scratch=tmp_path), clients=16, bad_requests=400)
+    answered = {name: count for name, count in figures.items() if name.startswith("bad_")}
+    answered.pop("bad_requests_told_to_come_again", None)
+    assert sum(answered.values()) == 400 and answered["bad_requests_refused_400"] > 0
+    assert figures["good_requests_answered"] > 0 and figures["requests_cut_off"] > 0
+    assert len(figures["memory_mb_by_tenths"]) == 10
 
 
 @pytest.mark.torch
@@ -204,3 +309,10 @@ def test_operations_of_the_published_model():
     one, two = ([BatchArrays(None, {}, np.array(each), None, None, None, None)] for each in lengths)
     assert training_flops(config, one) == pytest.approx(encoder + 3 * category, rel=1e-6)
     assert training_flops(config, two) == pytest.approx(2 * encoder + 3 * (2 * category + crossed), rel=1e-6)
+
+
+@pytest.mark.slow
+def test_predictions_are_evaluated_ranked_and_reported_on(tmp_path):
+    figures = evaluate.measure(Settings(scratch=tmp_path, clips=2000))
+    assert {"evaluate_command_mb", "rank_command_mb", "report_command_mb", "report_mb"} <= figures.keys()
+    assert figures["peak_memory_mb"] < 1000 and 0 < figures["report_mb"] < 5
