@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import itertools
 import json
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,11 +16,12 @@ import soundfile
 from flax import nnx
 from ml_collections import ConfigDict
 
-from configs import demo
+from configs import common, demo
 from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ, load_audio
 from urgentmos_jax.corpora.custom import Columns, Scale, prepare_table
-from urgentmos_jax.files import write_text
+from urgentmos_jax.files import summarise_errors, write_text
 from urgentmos_jax.labels import intrusive
+from urgentmos_jax.labels.labelling import label_manifest
 from urgentmos_jax.manifests.reading import read_utterances
 from urgentmos_jax.manifests.records import Utterance
 from urgentmos_jax.manifests.sampling import stable_hash, stable_uniform
@@ -35,7 +37,10 @@ FOLDS = 5
 WITHHELD = 0.65
 # Objective metrics and what is mapped to 1 and 5.
 METRICS = {"estoi": (0.0, 1.0), "si_sdr": intrusive.SI_SDR_RANGE_DB, "pesq": (1.0, 4.5)}
-CLIP_SECONDS = 2.0
+# Predictors that hear the clip alone; their scores are from 1 to 5 as they are.
+REFERENCE_FREE = ("distill_mos", "dnsmos_ovrl", "dnsmos_sig", "dnsmos_bak", "dnsmos_p808")
+# To the compact encoder clips are cut, anew each epoch; a pretrained one hears them whole, so that its states are kept.
+CLIP_SECONDS, WHOLE_SECONDS = 2.0, 6.0
 
 # How the ratings of a set are read, and the system that is clean.
 RATED = {
@@ -116,23 +121,28 @@ class Supervision:
         data: Folder of the rated sets.
         workdir: Where it all goes. What is there is used again.
         updates: Of each training.
+        encoder: Hugging Face folder or hub id of a Whisper encoder, frozen, beneath heads that are trained; then b and
+            c learn predictors' scores too. "": the compact encoder, from nothing.
+        distill_mos: Model folder of that predictor; needed with `encoder`.
 
     Raises:
-        ValueError: The folder holds trainings of other length.
+        ValueError: The folder holds trainings of other length or of another encoder.
         FileNotFoundError: The rated sets are not there.
     """
 
-    def __init__(self, data: Path, workdir: Path, *, updates: int):
+    def __init__(self, data: Path, workdir: Path, *, updates: int, encoder: str = "", distill_mos: Path | None = None):
         self.data, self.workdir, self.updates = Path(data).absolute(), Path(workdir).absolute(), updates
+        self.encoder, self._distill_mos = encoder, distill_mos
         for name in RATED:
             if not (self.data / name / "ratings.csv").is_file():
                 raise FileNotFoundError(f"--data: no {self.data / name / 'ratings.csv'}; give the folder of {name}")
         self.workdir.mkdir(parents=True, exist_ok=True)
-        settings = self.workdir / "updates.txt"
-        if settings.exists() and settings.read_text() != f"{updates}\n":
-            text = settings.read_text().strip()
-            raise ValueError(f"--updates: {self.workdir} holds trainings of {text}; give that, or another --workdir")
-        settings.write_text(f"{updates}\n")
+        settings, text = self.workdir / "updates.txt", f"{updates} on {encoder}" if encoder else str(updates)
+        if settings.exists() and (before := settings.read_text().strip()) != text:
+            about = f"{self.workdir} holds trainings of {before}; give that, or another --workdir"
+            raise ValueError(f"--encoder, --updates: {about}")
+        settings.write_text(f"{text}\n")
+        self._seconds = WHOLE_SECONDS if encoder else CLIP_SECONDS
         self._models: dict[str, Model] = {}
 
     def run(self, folds: Sequence[int], seeds: Sequence[int], conditions: Sequence[str]) -> tuple[Path, Path]:
@@ -185,8 +195,27 @@ class Supervision:
                     labels = clip.metrics | _pesq(clip.uid, waveforms[clip.uid], cleans[clip.reference_id])
                     made.append(dataclasses.replace(clip, audio_path=str(path), metrics=labels))
                 write_utterances(labelled, made)
-            found[name], _ = read_utterances(labelled)
+            found[name] = self._taught(labelled)
         return found
+
+    def _taught(self, manifest: Path) -> list[Utterance]:
+        """The clips of a manifest; with `encoder` also their scores by predictors, most of them withheld."""
+        if not self.encoder:
+            return read_utterances(manifest)[0]
+        output = manifest.with_name("taught.jsonl")
+        labelled = label_manifest(
+            manifest, output, metrics=REFERENCE_FREE, model=self._distill_mos, processes=os.cpu_count() or 1
+        )
+        if labelled.errors:
+            faults = [error["message"] for error in labelled.errors.values()]
+            raise ValueError(summarise_errors(faults, "clips failed; the same command tries them again"))
+        clips, _ = read_utterances(output)
+        made = []
+        for clip in clips:
+            left_out = set(REFERENCE_FREE) - set(withhold(clip.uid, REFERENCE_FREE))
+            metrics = {name: value for name, value in clip.metrics.items() if name not in left_out}
+            made.append(dataclasses.replace(clip, metrics=metrics))
+        return made
 
     def _spoken(self) -> Path:
         """Generated speech, the same for all folds."""
@@ -208,8 +237,7 @@ class Supervision:
         plan = Plan(references=12, systems_per_reference=12, seed=fold, **_MAKING)
         degraded = generate(folder / "degraded_clean", plan, clean=clean)
         for name, manifest in (("spoken", self.workdir / "spoken" / "data.jsonl"), ("degraded", degraded)):
-            made, _ = read_utterances(manifest)
-            _write(folder / name / "train", made)
+            _write(folder / name / "train", self._taught(manifest))
 
     # Trainings.
 
@@ -219,10 +247,13 @@ class Supervision:
         config.seed = seed
         sources = [*RATED, *(["spoken", "degraded"] if condition != "a" else [])]
         config.data.update(root=str(self.workdir / "folds" / str(fold)), train=tuple(f"{s}/train" for s in sources))
-        # Clips are cut to one length, anew each epoch, so that few programs are compiled.
-        config.data.update(pairing_scope="corpus", max_seconds=CLIP_SECONDS)
-        config.batch.update(seconds=16 * CLIP_SECONDS, clips=16, accumulate=CONDITIONS[condition])
-        config.model.encoders.compact.architecture.update(SIZES)
+        config.data.update(pairing_scope="corpus", max_seconds=self._seconds)
+        config.batch.update(seconds=16 * self._seconds, clips=16, accumulate=CONDITIONS[condition])
+        if self.encoder:
+            config.model.encoders = dict(pretrained=common.frozen(self.encoder, own_length=True))
+            config.data.feature_cache = str(self.workdir / "states")
+        else:
+            config.model.encoders.compact.architecture.update(SIZES)
         # The heads sit right on the encoder, so that all that is learnt is shared. Objective metrics are a category of
         # their own: opinion has half the weight, however many there are.
         config.model.width, config.model.category = SIZES["hidden_size"], None
@@ -230,6 +261,7 @@ class Supervision:
         config.model.categories = dict(opinion=dict(mos_overall=dict(**bounds, comparative=True)))
         if condition != "a":
             metrics = [name for name in METRICS if name in intrusive.available()]
+            metrics += REFERENCE_FREE if self.encoder else ()
             config.model.categories.objective = {name: dict(**bounds, comparative=False) for name in metrics}
         # Rows are the same pairs in all conditions; only c learns from the differences of their scores.
         config.loss.update(tie=0.5, comparative=0.5 if condition == "c" else 0.0)
@@ -242,11 +274,12 @@ class Supervision:
         """Trains, and predicts the scores of the test clips; in c also the preferences."""
         print(f"\nfold {fold}, seed {seed}, condition {condition}", file=sys.stderr)
         result = self._result(fold, seed, condition)
-        trainer = Trainer(self._config(fold, seed, condition), result.parent, name="launch.supervision")
+        config = self._config(fold, seed, condition)
+        trainer = Trainer(config, result.parent, name="launch.supervision", confirm=lambda question: True)
         trainer.run()
         module = trainer.module()
         if condition not in self._models:
-            self._models[condition] = Model(module, window_seconds=CLIP_SECONDS)
+            self._models[condition] = Model(module, window_seconds=self._seconds)
         # Compiled once for all folds and seeds.
         model = self._models[condition].with_params(nnx.state(module))
         clips = self._tested(fold)

@@ -6,15 +6,17 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
 
 from launch.supervision import study as supervision_study
-from launch.supervision.study import FOLDS, Supervision, assign_folds, on_mos_scale, talker_of, withhold
-from tests.helpers.corpus import speech_like
+from launch.supervision.study import FOLDS, REFERENCE_FREE, Supervision, assign_folds, on_mos_scale, talker_of, withhold
+from tests.helpers.corpus import GOLDEN, speech_like
 from urgentmos_jax.manifests.reading import read_utterances
 from urgentmos_jax.manifests.records import Utterance
 from urgentmos_jax.manifests.writing import write_utterances
@@ -54,8 +56,8 @@ def write_wav(path: Path, waveform: np.ndarray) -> None:
 
 
 @pytest.fixture
-def study(tmp_path, monkeypatch) -> Supervision:
-    """Its generator writes one clip for each clean recording that it is given, with the raw labels of `generate`."""
+def generator(monkeypatch) -> None:
+    """Writes one clip for each clean recording that it is given, with the raw labels of `generate`."""
 
     def generate(folder, plan, *, clean=None):
         if (folder / "data.jsonl").exists():
@@ -68,6 +70,10 @@ def study(tmp_path, monkeypatch) -> Supervision:
         return folder / "data.jsonl"
 
     monkeypatch.setattr(supervision_study, "generate", generate)
+
+
+@pytest.fixture
+def study(tmp_path, generator) -> Supervision:
     return Supervision(write_rated_sets(tmp_path / "data"), tmp_path / "work", updates=2)
 
 
@@ -164,8 +170,68 @@ def test_wrong_settings_are_named(study):
         study.run([0], [0], ["d"])
     with pytest.raises(ValueError, match=r"--updates: .* holds trainings of 2; give that"):
         Supervision(study.data, study.workdir, updates=3)
+    with pytest.raises(ValueError, match=r"--encoder, --updates: .* holds trainings of 2; give that"):
+        Supervision(study.data, study.workdir, updates=2, encoder="whisper", distill_mos=Path("model"))
     with pytest.raises(FileNotFoundError, match="p835-wb"):
         Supervision(study.workdir, study.workdir, updates=2)
+
+
+@pytest.fixture
+def on_whisper(tmp_path, generator, monkeypatch) -> Supervision:
+    """A tiny Whisper encoder with random weights; its predictors give every clip 2.5."""
+
+    def label_manifest(manifest, output, *, metrics, model, processes):
+        assert (metrics, model) == (REFERENCE_FREE, tmp_path / "model")
+        clips, _ = read_utterances(manifest)
+        write_utterances(output, [replace(clip, metrics=clip.metrics | dict.fromkeys(metrics, 2.5)) for clip in clips])
+        return SimpleNamespace(errors={"c": {"message": "c.wav: it is broken"}} if broken else {})
+
+    broken: list[str] = []
+    monkeypatch.setattr(supervision_study, "label_manifest", label_manifest)
+    found = Supervision(
+        write_rated_sets(tmp_path / "data"),
+        tmp_path / "work",
+        updates=2,
+        encoder=str(GOLDEN / "encoders" / "whisper"),
+        distill_mos=tmp_path / "model",
+    )
+    found.broken = broken
+    return found
+
+
+def test_predictors_teach_what_is_trained_on_an_encoder(on_whisper, monkeypatch):
+    monkeypatch.setattr(on_whisper, "_train", lambda *names: None)
+    on_whisper.run([0], [0], ["b"])
+    config = on_whisper._config(0, 0, "b")
+    assert set(REFERENCE_FREE) < set(config.model.categories.objective)
+    assert "objective" not in on_whisper._config(0, 0, "a").model.categories
+    for name in config.data.train:
+        clips, _ = read_utterances(on_whisper.workdir / "folds" / "0" / name / "data.jsonl", ranges={})
+        for clip in clips:
+            kept = set(withhold(clip.uid, REFERENCE_FREE))
+            assert {one: clip.metrics[one] for one in REFERENCE_FREE if one in clip.metrics} == dict.fromkeys(kept, 2.5)
+    on_whisper.broken.append("now")
+    with pytest.raises(ValueError, match=r"c\.wav: it is broken"):
+        on_whisper.run([1], [0], ["b"])
+
+
+@pytest.mark.slow
+def test_heads_are_trained_on_the_stored_states_of_an_encoder(on_whisper, monkeypatch):
+    monkeypatch.setattr(on_whisper, "_seconds", 0.5)  # One length, and so few programs.
+    predictions, preferences = on_whisper.run([0], [0], ["c"])
+    assert list((on_whisper.workdir / "states").glob("*/*.f16"))
+    with predictions.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["fold"] == "0"]
+    assert all(1 <= float(row["c_0"]) <= 5 for row in rows) and len({row["c_0"] for row in rows}) > 1
+    assert len(preferences.read_text().splitlines()) > 1
+    (line, *_) = (on_whisper.workdir / "runs" / "fold0-seed0-c" / "metrics.jsonl").read_text().splitlines()
+    assert "distill_mos" in line
+
+
+def test_an_encoder_needs_the_model_of_distill_mos(tmp_path):
+    command = [sys.executable, "-m", "launch.supervision", "--data=d", f"--workdir={tmp_path}", "--encoder=whisper"]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert found.returncode == 1 and "--encoder and --distill_mos go together" in found.stderr
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the rated sets are there in development and CI only")
