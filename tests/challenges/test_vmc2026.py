@@ -22,6 +22,7 @@ def expected(model_folder) -> dict[str, dict[str, float]]:
     return expected_predictions(load_model(model_folder, compile_cache=False))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("max_feature_bytes", [1 << 30, 10_000, 0])
 def test_each_recording_is_encoded_once(source, expected, model_folder, tmp_path, max_feature_bytes):
     model = load_model(model_folder, compile_cache=False)

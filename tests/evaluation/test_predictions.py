@@ -19,9 +19,11 @@ def test_predictions_are_found_by_path_where_uids_differ(tmp_path, monkeypatch):
     file = tmp_path / "scores.csv"
     with file.open("w", newline="") as out:
         writer = csv.writer(out)
-        writer.writerow(["uid", "path", "mos_overall", "duration_s", "windows", "flags", "error", "message"])
+        ends = ("duration_s", "windows", "bandwidth_hz", "flags", "model", "error", "message")
+        writer.writerow(["uid", "path", "mos_overall", *ends])
         writer.writerows(
-            [Path(one.audio_path).stem, one.audio_path, place, 1, 1, "", "", ""] for place, one in enumerate(records)
+            [Path(one.audio_path).stem, one.audio_path, place, 1, 1, 7812.5, "", "m 12ab", "", ""]
+            for place, one in enumerate(records)
         )
     manifest = write_dataset(tmp_path, records)
     corpora = read_datasets([Path(manifest.name)], check_files=False)

@@ -32,7 +32,9 @@ def wavlm_base():
     return WavLMConfig()
 
 
-@pytest.mark.parametrize(("architecture", "do_normalize"), [(wavlm_base, False), (wavlm_large, True)])
+@pytest.mark.parametrize(
+    ("architecture", "do_normalize"), [(wavlm_base, False), pytest.param(wavlm_large, True, marks=pytest.mark.long)]
+)
 def test_full_size(architecture, do_normalize: bool, tmp_path):
     import torch
 

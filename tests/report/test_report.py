@@ -237,6 +237,27 @@ def test_failed_and_missing_clips_have_their_reasons(clips, tmp_path):
     assert f"{tmp_path / 'gone.wav'}" in page.text
 
 
+def test_of_very_many_clips_some_are_listed(clips, tmp_path, monkeypatch):
+    monkeypatch.setattr("urgentmos_jax.report.clips.MAX_LINES", 40)
+    monkeypatch.setattr("urgentmos_jax.report.clips.MAX_FAULTS", 4)
+    monkeypatch.setattr("urgentmos_jax.report.page.MAX_FAULTS", 4)
+    many = [Utterance(f"u{number}", str(tmp_path / "gone.wav"), 1.0, f"s{number % 3}") for number in range(400)]
+    scores = {f"u{number}": {"mos_overall": 5 - number / 100} for number in range(380)}
+    path = tmp_path / "r.html"
+    write_report(path, many, scores, metric="mos_overall")
+    page = Page(path)
+    listed = [int(row[1][1:]) for row in page.tables["clips"][0][1:]]
+    # The best and the worst nine, eighteen between them, and four without a score; the cards are among the former.
+    assert listed == sorted(listed) and len(listed) == 40 == len(set(listed))
+    assert listed[:9] == list(range(9)) and listed[-13:] == list(range(371, 384))
+    assert max(np.diff(listed[9:-13])) <= 22 and "40 of 400 clips are listed" in page.text
+    assert (
+        len(page.tables["failed"][0]) == 5 and "The first 4 of 20." in page.text and "20 without a score" in page.text
+    )
+    write_report(path, many[:40], scores, metric="mos_overall")
+    assert len(Page(path).tables["clips"][0]) == 41 and "clips are listed" not in Page(path).text
+
+
 def test_little_is_enough(clips, tmp_path):
     """One clip without label, system or reference; a system alone; nothing but failures."""
     path = tmp_path / "r.html"

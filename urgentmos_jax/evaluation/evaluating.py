@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from urgentmos_jax.evaluation.datasets import Dataset, record_name, references, some_names
-from urgentmos_jax.evaluation.predictions import HeadValue, Values
+from urgentmos_jax.evaluation.predictions import HeadValue
 from urgentmos_jax.evaluation.results import Evaluation, Result
 from urgentmos_jax.manifests.records import Utterance
 from urgentmos_jax.statistics.bootstrap import RESAMPLES, Difference, Estimates, paired_differences
@@ -16,7 +16,7 @@ from urgentmos_jax.statistics.correlation import agreement_with_intervals, syste
 from urgentmos_jax.statistics.preference import preference_with_intervals
 
 # {model: for each dataset, for each record, {metric: value}}.
-PredictionsOfModels = Mapping[str, Sequence[Sequence[Values]]]
+PredictionsOfModels = Mapping[str, Sequence[Sequence[Mapping[str, float]]]]
 
 # Names of warnings at each level: `one_cluster` is too few references at one, and too few systems at the other.
 _WARNINGS = {

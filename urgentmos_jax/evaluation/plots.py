@@ -13,30 +13,31 @@ def predicted_against_true(
     path: Path, panels: Mapping[str, tuple[Sequence[float], Sequence[float]]], groups: Sequence[Sequence[str]]
 ) -> None:
     """Scatter plots side by side as PNG: {title: (true [N], predicted [N])}, N names that colour the points of each."""
-    plt = _pyplot()
+    matplotlib = _matplotlib()
     names = sorted({name for group in groups for name in group})
-    figure, axes = plt.subplots(1, len(panels), figsize=(3.6 * len(panels), 3.9), squeeze=False, layout="constrained")
+    figure = matplotlib.figure.Figure(figsize=(3.6 * len(panels), 3.9), layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False)
     for axis, (title, (true, predicted)), group in zip(axes[0], panels.items(), groups, strict=True):
         x, y = np.asarray(true), np.asarray(predicted)
         for number, name in enumerate(names):
             chosen = np.asarray(group) == name
-            axis.scatter(x[chosen], y[chosen], s=14, color=plt.cm.tab10(number % 10), label=name)
+            axis.scatter(x[chosen], y[chosen], s=14, color=_colour(number), label=name)
         low, high = min(x.min(), y.min()), max(x.max(), y.max())
         axis.plot([low, high], [low, high], color="0.7", linewidth=1, zorder=0)
         axis.set(title=title, xlabel="true")
     axes[0, 0].set_ylabel("predicted")
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(names)), frameon=False, fontsize=8)
+    columns = min(5, 2 * len(panels), len(names))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=8)
     _save(figure, path)
-    plt.close(figure)
 
 
 def frame_scores(
     path: Path, clips: Mapping[str, tuple[np.ndarray, Sequence[float]]], *, sample_rate_hz: int, metric: str
 ) -> None:
     """Waveforms with the score of each frame over time as PNG, a row a clip: {title: (waveform [T], scores [L])}."""
-    plt = _pyplot()
-    figure, axes = plt.subplots(len(clips), 1, figsize=(7, 2.2 * len(clips)), squeeze=False, layout="constrained")
+    figure = _matplotlib().figure.Figure(figsize=(7, 2.2 * len(clips)), layout="constrained")
+    axes = figure.subplots(len(clips), 1, squeeze=False)
     low = min(min(scores) for _, scores in clips.values())
     high = max(max(scores) for _, scores in clips.values())
     margin = 0.05 * (high - low) or 1.0
@@ -51,7 +52,6 @@ def frame_scores(
         curve.yaxis.tick_left()
     axes[-1, 0].set_xlabel("seconds")
     _save(figure, path)
-    plt.close(figure)
 
 
 def label_coverage(path: Path, manifests: Mapping[str, Mapping[str, tuple[float, np.ndarray]]]) -> None:
@@ -62,14 +62,15 @@ def label_coverage(path: Path, manifests: Mapping[str, Mapping[str, tuple[float,
     Raises:
         ValueError: There is no label at all.
     """
-    plt = _pyplot()
+    matplotlib = _matplotlib()
     names, metrics = list(manifests), list(next(iter(manifests.values()), {}))
     if not metrics:
         raise ValueError("there is no label to draw")
     columns = min(4, len(metrics))
     lines = -(-len(metrics) // columns)
     heights = [0.45 * len(names) + 1.5, 2.1 * lines]
-    figure = plt.figure(figsize=(max(7.0, 0.8 * len(metrics) + 3, 2.6 * columns), sum(heights)), layout="constrained")
+    width = max(7.0, 0.8 * len(metrics) + 3, 2.6 * columns)
+    figure = matplotlib.figure.Figure(figsize=(width, sum(heights)), layout="constrained")
     top, bottom = figure.subfigures(2, 1, height_ratios=heights)
     shares = np.array([[manifests[name][metric][0] for metric in metrics] for name in names])
     axis = top.subplots()
@@ -88,7 +89,7 @@ def label_coverage(path: Path, manifests: Mapping[str, Mapping[str, tuple[float,
         edges = np.histogram_bin_edges(every, bins=30)
         for number, name in enumerate(names):
             if len(values := manifests[name][metric][1]):
-                shade = plt.cm.tab10(number % 10)
+                shade = _colour(number)
                 panel.hist(values, edges, density=True, histtype="step", color=shade, label=name)
         panel.set_title(metric, fontsize=9)
         panel.set_yticks([])
@@ -96,23 +97,25 @@ def label_coverage(path: Path, manifests: Mapping[str, Mapping[str, tuple[float,
     for panel in panels.flat[len(metrics) :]:
         panel.set_axis_off()
     if len(names) > 1:
-        handles = [plt.Line2D([], [], color=plt.cm.tab10(number % 10)) for number in range(len(names))]
+        handles = [matplotlib.lines.Line2D([], [], color=_colour(number)) for number in range(len(names))]
         bottom.legend(handles, names, loc="outside lower center", ncols=min(4, len(names)), frameon=False, fontsize=8)
     _save(figure, path)
-    plt.close(figure)
 
 
 def _save(figure: Any, path: Path) -> None:
     with atomic_write(path, binary=True) as file:
-        figure.savefig(file, dpi=90, format=Path(path).suffix.removeprefix(".") or "png")
+        figure.savefig(file, dpi=0.9 * figure.dpi, format=Path(path).suffix.removeprefix(".") or "png")
 
 
-def _pyplot() -> Any:
+def _colour(number: int) -> Any:
+    return _matplotlib().colormaps["tab10"](number % 10)
+
+
+def _matplotlib() -> Any:
+    """Without pyplot, whose backend is the caller's: in a notebook it shows pictures."""
     try:
-        import matplotlib
+        import matplotlib.figure
+        import matplotlib.lines
     except ImportError as error:
         raise ImportError('plots need matplotlib: pip install "urgentmos_jax[report]"') from error
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    return plt
+    return matplotlib

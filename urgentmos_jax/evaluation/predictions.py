@@ -17,7 +17,7 @@ Values = dict[str, float]  # {metric: value}
 # Columns of the two CSV files that are no metric.
 _ABOUT = {
     *("uid", "path", "path_a", "path_b", "duration_s", "duration_a_s", "duration_b_s"),
-    *("windows", "flags", "error", "message"),
+    *("windows", "bandwidth_hz", "bandwidth_a_hz", "bandwidth_b_hz", "flags", "model", "error", "message"),
 }
 # Of a metric in a row of `compare`.
 _COMPARED = ("cmos", "p_a", "p_b", "p_tie", "score_difference")

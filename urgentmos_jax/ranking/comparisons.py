@@ -143,7 +143,10 @@ def _separated(
         if isinstance(found, str):
             failed[one.uid] = found
             continue
-        predictions[one.uid] = {name: value for name, value in found.items() if math.isfinite(value)}
+        finite = found
+        if not all(map(math.isfinite, found.values())):
+            finite = {name: value for name, value in found.items() if math.isfinite(value)}
+        predictions[one.uid] = finite
         if metric in predictions[one.uid]:
             scores[one.uid] = found[metric]
         else:

@@ -21,11 +21,14 @@ if TYPE_CHECKING:
 
 # Clips of each kind to look at: best, worst, largest errors.
 _SHOWN = 5
+# Lines of a table: a browser takes seconds for ten thousand.
+MAX_LINES = 10_000
+MAX_FAULTS = 1_000
 # Samples at 16 kHz of which a waveform is drawn as their extremes: a recording of hours is not held whole.
 _RUN = 16
 
 
-@dataclass
+@dataclass(slots=True)
 class Clip:
     """A line of the table.
 
@@ -53,7 +56,7 @@ class Clip:
         return None if self.score is None or self.label is None else self.score - self.label
 
 
-@dataclass
+@dataclass(slots=True)
 class Card:
     """A clip to look at: SVG path of its waveform, SVG points of its frame scores; `fault` where it cannot be read."""
 
@@ -95,6 +98,22 @@ def to_look_at(clips: Sequence[Clip]) -> dict[str, list[Clip]]:
     wrong = sorted((clip for clip in scored if clip.error is not None), key=lambda clip: -abs(clip.error or 0))[:_SHOWN]
     groups = {"Best": best, "Worst": worst, "Largest errors": wrong}
     return {name: group for name, group in groups.items() if group}
+
+
+def some_lines(clips: Sequence[Clip], cards: Collection[int]) -> list[Clip]:
+    """The clips of the table, of very many some, in their order: the best and the worst quarter of `MAX_LINES`, others
+    at even places between, `MAX_FAULTS` without a score; and those whose places are those of `cards`."""
+    if len(clips) <= MAX_LINES:
+        return list(clips)
+    scored = sum(clip.score is not None for clip in clips)
+    chosen = set(range(scored, min(len(clips), scored + MAX_FAULTS)))
+    quarter = (MAX_LINES - len(chosen)) // 4
+    if scored > 4 * quarter:
+        chosen |= {*range(quarter), *range(scored - quarter, scored)}
+        chosen |= set(np.linspace(quarter, scored - quarter - 1, 2 * quarter).astype(int).tolist())
+    else:
+        chosen |= set(range(scored))
+    return [clip for number, clip in enumerate(clips) if number in chosen or clip.place in cards]
 
 
 def look(cards: Collection[Card], metric: str, model: "Model | None") -> Axis | None:

@@ -18,7 +18,7 @@ from urgentmos_jax.metrics import CATALOGUE
 from urgentmos_jax.ranking.ranking import Ranking, higher_is_better
 from urgentmos_jax.report.agreement import agreement_tables
 from urgentmos_jax.report.charts import Axis, Distribution, Scatter, distribution, scatter
-from urgentmos_jax.report.clips import Card, Clip, best_first, give_sounds, look, to_look_at
+from urgentmos_jax.report.clips import MAX_FAULTS, Card, Clip, best_first, give_sounds, look, some_lines, to_look_at
 from urgentmos_jax.report.rendering import page_template
 from urgentmos_jax.report.sound import SoundStore
 from urgentmos_jax.statistics.correlation import agreement, system_means
@@ -85,7 +85,7 @@ def write_report(
     both = {name for one in utterances for name in one.metrics if name in known.get(one.uid, ())}
     labelled = [name for name in metrics if name in both]
     if evaluation is None and labelled:
-        predicted = {"predictions": [[dict(known.get(one.uid, {})) for one in utterances]]}
+        predicted = {"predictions": [[known.get(one.uid, {}) for one in utterances]]}
         evaluation = evaluate([Dataset("all", False, utterances)], predicted, metrics=labelled, allow_missing=True)
     others = [(name, kind) for name in metrics[1:] for kind in ("", "label") if not kind or name in both]
     clips = best_first(utterances, known, metric, others, failures)
@@ -93,7 +93,8 @@ def write_report(
     cards = {clip.place: Card(clip) for group in groups.values() for clip in group}
     frames = look(cards.values(), metric, model)
     store = SoundStore(Path(path).parent, round(1e6 * embed_mb))
-    give_sounds(clips, cards.values(), store)
+    lines = some_lines(clips, cards.keys())
+    give_sounds(lines, cards.values(), store)
     systems = [system.name for system in ranking.systems] if ranking else []
     systems += sorted({clip.system for clip in clips if clip.system is not None} - set(systems))
     scores = [clip.score for clip in clips if clip.score is not None]
@@ -118,12 +119,14 @@ def write_report(
         level_with_first=_level_with_first(ranking),
         groups=_once(groups, cards),
         frames=frames,
-        clips=clips,
+        count=len(clips),
+        lines=lines,
         cards=cards,
         labelled=metric in both,
         others=others,
         store=store,
         failed=[clip for clip in clips if clip.failure],
+        max_faults=MAX_FAULTS,
     )
     write_text(path, page)
 
