@@ -1,7 +1,7 @@
 """Public names of a room, imported when they are asked for (PEP 562), so that to enter a room is light; extras."""
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 
@@ -26,3 +26,16 @@ def missing(error: ModuleNotFoundError, extra: str, why: str = "") -> ModuleNotF
     """What to raise, `from None`, where a package of an extra of setup.cfg is not installed."""
     text = f'{error.name} is missing: pip install "urgentmos_jax[{extra}]"' + (f" ({why})" if why else "")
     return ModuleNotFoundError(text, name=error.name)
+
+
+def need(packages: Iterable[str], extra: str) -> None:
+    """Looks for packages before work begins that uses them.
+
+    Raises:
+        ModuleNotFoundError: One is not installed; it names the extra of setup.cfg.
+    """
+    for name in packages:
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            raise missing(error, extra) from None

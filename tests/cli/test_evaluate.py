@@ -157,6 +157,7 @@ def test_benchmark(tmp_path):
     assert all(figures[f"{name}_of_two"] > 0 for name in ("read_seconds", "evaluate_seconds", "peak_memory_mb"))
 
 
+@pytest.mark.slow
 def test_command_with_a_model(tmp_path, capsys, monkeypatch, model_folder):
     # Eight devices are not what this is about, and take longer to compile for.
     monkeypatch.setattr(jax, "local_devices", lambda: jax.devices()[:1])

@@ -1,6 +1,7 @@
 """`urgentmos submission vmc2026-track1`: predictions of small local parts against `Model.score` and `compare`."""
 
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,60 @@ def test_a_folder_of_recordings_and_tables(expected, model_folder, tmp_path, cap
     assert run(root, tmp_path / "p.csv", model_folder) == 0
     assert read(tmp_path / "p.csv") == pytest.approx(expected["both"], abs=TOLERANCE)
     assert "recordings: 5, each encoded once" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_way_of_an_entrant(model_folder, tmp_path, capsys):
+    """A table of ratings to a manifest, its scores and how they agree, predictions of these recordings, the archive."""
+    root = tmp_path / "mine"
+    (root / "wavs").mkdir(parents=True)
+    for number in range(len(SECONDS)):
+        (root / "wavs" / f"{number}.wav").write_bytes(recording(number))
+    rows = [f"wavs/{number}.wav,{'ab'[number % 2]},{4.5 - number / 2}" for number in range(len(SECONDS))]
+    (root / "ratings.csv").write_text("\n".join(["file,system,rating", *rows, ""]))
+    data, model = tmp_path / "data" / "mine" / "dev", ["--model", str(model_folder)]
+    columns = ["--audio", "file", "--system", "system", "--metric", "mos_overall=rating"]
+    assert main(["prepare", "custom", "--source", str(root / "ratings.csv"), "--output", str(data), *columns]) == 0
+    assert main(["score", str(data / "data.jsonl"), "--output", str(tmp_path / "scores.jsonl"), *model]) == 0
+    scores = {
+        Path(row["path"]).stem: row["scores"]["mos_overall"]
+        for row in map(json.loads, (tmp_path / "scores.jsonl").read_text().splitlines())
+    }
+    predictions = ["--predictions", str(tmp_path / "scores.jsonl")]
+    assert main(["evaluate", str(data / "data.jsonl"), *predictions, "--json", str(tmp_path / "e.json")]) == 0
+
+    items = [f"{name},wavs/{number}.wav" for name, number in SCORED.items()]
+    (root / "acr.csv").write_text("\n".join(["sample_id,audio", *items, ""]))
+    items = [f"{name},wavs/{a}.wav,wavs/{b}.wav" for name, (a, b) in COMPARED.items()]
+    (root / "ccr.csv").write_text("\n".join(["sample_id,audio_a,audio_b", *items, ""]))
+    assert run(root, tmp_path / "p.csv", model_folder, "--zip") == 0
+    with zipfile.ZipFile(tmp_path / "p.zip") as archive:
+        archive.extract("predictions.csv", tmp_path / "handed_in")
+    found = read(tmp_path / "handed_in" / "predictions.csv")
+    assert list(found) == [*SCORED, *COMPARED]
+    wanted = {name: scores[str(number)] for name, number in SCORED.items()}
+    assert {name: found[name] for name in SCORED} == pytest.approx(wanted, abs=TOLERANCE)
+    assert checked(root, tmp_path / "handed_in" / "predictions.csv") == 0
+    capsys.readouterr()
+
+
+def test_the_archive_that_is_handed_in(source, model_folder, tmp_path, capsys):
+    assert run(source, tmp_path / "mine.csv", model_folder, "--zip") == 0
+    assert "mine.zip: to be handed in" in capsys.readouterr().err
+    packed = (tmp_path / "mine.zip").read_bytes()
+    with zipfile.ZipFile(tmp_path / "mine.zip") as archive:
+        assert archive.namelist() == ["predictions.csv"] and archive.testzip() is None
+        assert archive.read("predictions.csv") == (tmp_path / "mine.csv").read_bytes()
+    (tmp_path / "mine.zip").unlink()
+    paths = ["--source", str(source), "--check", str(tmp_path / "mine.csv"), "--zip"]
+    assert main(["submission", "vmc2026-track1", *paths]) == 0
+    assert (tmp_path / "mine.zip").read_bytes() == packed
+    (tmp_path / "mine.zip").unlink()
+    (tmp_path / "mine.csv").write_text("sample_id,pred_score\n")
+    assert main(["submission", "vmc2026-track1", *paths]) == 1 and not (tmp_path / "mine.zip").exists()
+    (tmp_path / "mine.zip").mkdir()
+    assert run(source, tmp_path / "mine.csv", model_folder, "--zip") == 4
+    assert "--zip" in capsys.readouterr().err
 
 
 def test_what_cannot_be_judged_keeps_its_row(expected, model_folder, tmp_path, capsys):

@@ -26,6 +26,7 @@ SUBCOMMANDS = {
     "info": "what a model is made of",
     "fetch": "a model of the hub into the cache, for work without network",
     "card": "a model card for the hub",
+    "export": "the scores of a model as StableHLO or ONNX, checked against the model",
     "convert": "the authors' checkpoint, or Distill-MOS's -> a model folder",
     "prepare": "a corpus, or recordings with ratings of your own -> manifests",
     "label": "objective metrics of the recordings of a manifest",
@@ -45,8 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs a subcommand.
 
     Returns:
-        0, also where the reader of a pipe has enough; 1 where rows failed; 2 for wrong usage; 4 where an output cannot
-        be written; 130 and 143 where Ctrl-C or SIGTERM ended it.
+        0, also where the reader of a pipe has enough; 1 where rows failed; 2 for wrong usage; 3 where scores are
+        under a gate; 4 where an output cannot be written; 130 and 143 where Ctrl-C or SIGTERM ended it.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     name = f"urgentmos {arguments[0]}" if arguments else "urgentmos"

@@ -63,7 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
     module, content = load_folder(model.folder)
     with writing(f"--output {arguments.output}"):
         calibrations = {**model.calibrations, **found.calibrations}
-        save_folder(arguments.output, module, content["origin"], plain(calibrations))
+        distribution = None if model.distribution is None else vars(model.distribution)
+        save_folder(arguments.output, module, content["origin"], plain(calibrations), distribution)
     if arguments.json:
         write_json("--json", arguments.json, as_json(found))
     parts = [as_text(found, metric) for metric in found.calibrations]

@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
     from urgentmos_jax.exporting.card import card_of
 
     check_output("--output", arguments.output)
-    with finding():
+    with finding(str(arguments.model)):
         card = card_of(arguments.model, revision=arguments.revision, evaluation=arguments.evaluation)
     if arguments.output:
         write_text("--output", arguments.output, card)

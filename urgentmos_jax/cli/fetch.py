@@ -18,7 +18,7 @@ def run(arguments: argparse.Namespace) -> int:
     from urgentmos_jax.weights.hub import content_hash
     from urgentmos_jax.weights.model_folder import WEIGHTS_FILE, read_folder_config
 
-    with finding():
+    with finding(arguments.model):
         folder = find_model(arguments.model, revision=arguments.revision)
         config, content = read_folder_config(folder)
         weights = content_hash(folder / WEIGHTS_FILE)

@@ -10,14 +10,19 @@ from typing import TYPE_CHECKING, Any
 from urgentmos_jax.cli.usage import UsageError
 
 if TYPE_CHECKING:
+    from urgentmos_jax.model.urgentmos import ModelConfig
     from urgentmos_jax.scoring.model import Model
 
 DEFAULT_MODEL = "urgent-challenge/urgent-mos-f1c1m5dcorpus"
+WITHOUT_NETWORK = (
+    "--model urgentmos-small, which is in the package and predicts the scores of Distill-MOS and DNSMOS, PESQ, ESTOI, "
+    "SI-SDR and, learnt from few ratings, MOS"
+)
 
 
 def add_model_arguments(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
     """--model (or several), None by default; --revision, --precision and --batch-seconds."""
-    what = f"model folder or hub id (default: {DEFAULT_MODEL})"
+    what = f"urgentmos-small, which is in the package; a model folder; or a hub id (default: {DEFAULT_MODEL})"
     parser.add_argument("--model", nargs="+" if several else None, metavar="M", help=what)
     add_revision_argument(parser)
     parser.add_argument(
@@ -36,14 +41,15 @@ def add_revision_argument(parser: argparse.ArgumentParser) -> None:
 
 
 @contextlib.contextmanager
-def finding() -> Iterator[None]:
+def finding(source: str) -> Iterator[None]:
     """Turns what can be wrong with a model that is looked for meanwhile into wrong usage."""
     from urgentmos_jax.weights.hub import ModelNotFound
 
     try:
         yield
     except ModelNotFound as error:
-        raise UsageError(f"--model {error}") from None
+        other = f"; or give {WITHOUT_NETWORK}" if source == DEFAULT_MODEL else ""
+        raise UsageError(f"--model {error}{other}") from None
     except (ValueError, OSError) as error:
         raise UsageError(str(error)) from None
 
@@ -57,7 +63,7 @@ def load(arguments: argparse.Namespace, source: str | None = None) -> "Model":
     if arguments.revision is not None and isinstance(arguments.model, list) and len(arguments.model) > 1:
         raise UsageError("--revision goes with one --model; for several, give each as owner/name@REVISION")
     source = source or arguments.model or DEFAULT_MODEL
-    with finding():
+    with finding(source):
         return load_model(
             source, revision=arguments.revision, precision=arguments.precision, batch_seconds=arguments.batch_seconds
         )
@@ -75,6 +81,18 @@ def about_lines(folder: Path | None, weights: str | None, content: Mapping[str, 
 
     lines = {"model": str(folder), "weights": f"sha256 {weights}", **facts(content)}
     return [f"{name:<12} {text}" for name, text in lines.items()]
+
+
+def config_of(arguments: argparse.Namespace) -> "ModelConfig | None":
+    """The architecture of a --model that is a folder on this machine, before its weights are loaded; None of others."""
+    from urgentmos_jax.weights.model_folder import ModelFolderError, is_model_folder, read_folder_config
+
+    if arguments.model is None or not is_model_folder(Path(arguments.model)):
+        return None
+    try:
+        return read_folder_config(arguments.model)[0]
+    except ModelFolderError:  # `load` says so.
+        return None
 
 
 def name_list(text: str) -> list[str]:

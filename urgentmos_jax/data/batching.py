@@ -5,7 +5,7 @@ S sides, T samples, K metrics, C comparative metrics.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypedDict
 
 import jax
@@ -64,6 +64,33 @@ class BatchArrays:
     cmos_mask: Any
 
 
+def array_shapes(
+    shape: BatchShape, metrics: int, comparative: int, states: Mapping[int, tuple[int, ...]], *, waveform: bool = True
+) -> BatchArrays:
+    """Shapes and dtypes of the arrays of a batch.
+
+    Args:
+        shape: Of its waveforms.
+        metrics, comparative: Numbers of metrics.
+        states: By the encoder's index, shapes of a clip's stored states.
+        waveform: Whether it has waveforms.
+    """
+    rows, sides, samples = shape
+
+    def array(dtype: Any, *last: int) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((rows, *last), dtype)
+
+    return BatchArrays(
+        waveform=array(np.float32, sides, samples) if waveform else None,
+        states={encoder: array(np.float16, sides, *one) for encoder, one in states.items()},
+        lengths=array(np.int32, sides),
+        labels=array(np.float32, sides, metrics),
+        label_mask=array(np.bool_, sides, metrics),
+        cmos=array(np.float32, comparative),
+        cmos_mask=array(np.bool_, comparative),
+    )
+
+
 class SkippedClip(TypedDict):
     """A clip that could not be loaded, with the code and the text of its `AudioError`."""
 
@@ -119,17 +146,17 @@ def cut_batches(
     while start < len(order):
         size = bucket_of(lengths[order[start]], sizes)
         stop = start + 1
-        while stop < len(order) and stop - start < _row_count(size, budget, max_rows):
+        while stop < len(order) and stop - start < rows_of(size, budget, max_rows):
             longer = max(size, bucket_of(lengths[order[stop]], sizes))
-            if stop - start >= _row_count(longer, budget, max_rows):
+            if stop - start >= rows_of(longer, budget, max_rows):
                 break
             size, stop = longer, stop + 1
-        batches.append(Batch(tuple(order[start:stop].tolist()), _row_count(size, budget, max_rows), size))
+        batches.append(Batch(tuple(order[start:stop].tolist()), rows_of(size, budget, max_rows), size))
         start = stop
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def _row_count(size: int, budget: int, max_rows: int) -> int:
-    """Rows of a bucket: within the budget, a multiple of 8 from 8 up, so that devices share them evenly."""
+def rows_of(size: int, budget: int, max_rows: int) -> int:
+    """Rows of a bucket's batches: within the budget, a multiple of 8 from 8 up, so that devices share them evenly."""
     rows = max(1, min(max_rows, budget // size))
     return rows - rows % 8 if rows > 8 else rows

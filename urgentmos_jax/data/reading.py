@@ -1,12 +1,10 @@
 """What a plan names, read: the audio of a batch, or the stored encoder states of its clips, and its labels."""
 
-from typing import Any
-
 import jax
 import numpy as np
 
 from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ, AudioError, load_audio
-from urgentmos_jax.data.batching import BatchArrays, BatchShape, HostRows, LoadedBatch, SkippedClip
+from urgentmos_jax.data.batching import BatchArrays, BatchShape, HostRows, LoadedBatch, SkippedClip, array_shapes
 from urgentmos_jax.data.feature_cache import StoredStates
 from urgentmos_jax.data.plan import Plan
 from urgentmos_jax.manifests.durations import DURATION_TOLERANCE_SECONDS
@@ -73,20 +71,13 @@ class BatchReader:
 
     def array_shapes(self, shape: BatchShape) -> BatchArrays:
         """Shapes and dtypes of the arrays of a batch."""
-        rows, sides, samples = shape
         data, stored = self.plan.data, () if self.states is None else self.states.shapes
-
-        def array(dtype: Any, *last: int) -> jax.ShapeDtypeStruct:
-            return jax.ShapeDtypeStruct((rows, *last), dtype)
-
-        return BatchArrays(
-            waveform=None if self.states and self.states.whole else array(np.float32, sides, samples),
-            states={one.encoder: array(np.float16, sides, *one.shape(samples)) for one in stored},
-            lengths=array(np.int32, sides),
-            labels=array(np.float32, sides, len(data.metrics)),
-            label_mask=array(np.bool_, sides, len(data.metrics)),
-            cmos=array(np.float32, len(data.comparative)),
-            cmos_mask=array(np.bool_, len(data.comparative)),
+        return array_shapes(
+            shape,
+            len(data.metrics),
+            len(data.comparative),
+            {one.encoder: one.shape(shape.samples) for one in stored},
+            waveform=not (self.states and self.states.whole),
         )
 
     def _fill(self, arrays: BatchArrays, at: tuple[int, int], clip: int, epoch: int) -> int:
