@@ -8,7 +8,8 @@ writes its labels beside itself, and stays in the clone.
 from setuptools import find_namespace_packages, find_packages, setup
 
 programs = find_namespace_packages(
-    include=["configs", "launch", "launch.*"], exclude=["launch.docker", "launch.release*", "launch.tpu"]
+    include=["configs", "launch", "launch.*"],
+    exclude=["launch.demo.clips", "launch.docker", "launch.release*", "launch.tpu", "launch.web*"],
 )
 setup(
     packages=[

@@ -10,6 +10,7 @@ from urgentmos_jax._moved import MODULES
 ROOT = Path(__file__).parents[1]
 READMES = [ROOT / "README.md", ROOT / "CHANGELOG.md"]
 READMES += sorted(path for room in ("launch", "urgentmos_jax", "tests") for path in (ROOT / room).rglob("README.md"))
+READMES = [path for path in READMES if "node_modules" not in path.parts]
 
 
 def test_the_first_readme_is_short_and_starts_with_scoring():

@@ -17,7 +17,7 @@ MAX_LINES = 420
 ORDER = (
     ("cli",),
     ("serving", "distributed"),
-    ("challenges", "exporting"),
+    ("challenges", "exporting", "interop"),
     ("training",),
     ("data",),
     ("report",),
@@ -30,7 +30,7 @@ ORDER = (
     ("weights",),
     ("model",),
     ("encoders",),
-    ("nn",),
+    ("nn", "accelerators"),
     ("manifests",),
     ("audio",),
     ("metrics", "schema", "files", "tables", "lazy", "launch", "version"),

@@ -4,8 +4,8 @@ COPY . /source
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheel /source
 
 FROM python:3.13-slim
-# More of setup.cfg's extras, such as [train] or [report].
-ARG EXTRAS=""
+# Extras of setup.cfg; more are [train] and [report].
+ARG EXTRAS="[serve]"
 RUN --mount=from=build,source=/wheel,target=/wheel \
     pip install --no-cache-dir "$(echo /wheel/*.whl)${EXTRAS}" \
     && useradd --create-home user && install -d -o user /cache /data
