@@ -35,10 +35,11 @@ def _user_cache(tmp_path_factory):
     """Nothing of the tests lands in the user's cache folder."""
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
     jax.config.update("jax_default_matmul_precision", "highest")
-    # Many tests build the same small programs anew; compiling is most of the time they take.
+    # Many tests build the same small programs anew; compiling is most of the time they take. `.ci/run` names a folder,
+    # so that its sessions share them.
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    jax.config.update("jax_compilation_cache_dir", str(shared / "compiled"))
+    jax.config.update("jax_compilation_cache_dir", os.environ.get("TEST_PROGRAMS", str(shared / "compiled")))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
