@@ -163,6 +163,7 @@ def test_wrong_usage_of_score(model_folder, tmp_path, capsys, monkeypatch):
     assert stop.value.code == 2
 
 
+@pytest.mark.slow
 def test_a_hub_id_without_network_says_what_to_do(tmp_path):
     environment = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path)}
     command = [sys.executable, "-m", "urgentmos_jax.cli", "score", write_recording(tmp_path / "a.wav", 1)]

@@ -71,6 +71,7 @@ def test_the_authors_order(source, expected, model_folder, tmp_path):
     assert found["p22"] != 0 and found["p01"] != -found["p10"]
 
 
+@pytest.mark.slow
 def test_a_folder_of_recordings_and_tables(expected, model_folder, tmp_path, capsys):
     root = tmp_path / "mine"
     (root / "wavs").mkdir(parents=True)
@@ -140,6 +141,7 @@ def test_the_archive_that_is_handed_in(source, model_folder, tmp_path, capsys):
     assert "--zip" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_what_cannot_be_judged_keeps_its_row(expected, model_folder, tmp_path, capsys):
     scored, compared = sounds()
     scored |= {"page": b"<html>404</html>", "nothing": None, "short": recording(0)[:144]}

@@ -22,8 +22,7 @@ TOLERANCE = 1e-4
 OWN = [f"{kind}{OWN_LENGTH}" for kind in ("whisper", "qwen2_audio_encoder")]
 KINDS = [
     "group",
-    "compact",
-    *(pytest.param(kind, marks=pytest.mark.slow) for kind in (*FUSED, "distill_mos", "fused", *OWN)),
+    *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("compact", *FUSED, "distill_mos", "fused", *OWN)),
 ]
 
 
