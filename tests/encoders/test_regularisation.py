@@ -480,7 +480,7 @@ def run_config(folder: Path, root: Path, *, noise: bool):
     return values
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_runs_with_rates(tmp_path: Path):
     """From a pretrained encoder, and from models that were made with regularisation and without."""
     folder = folder_with_rates(tmp_path / "encoder", "wavlm-base", **RATES_ON)

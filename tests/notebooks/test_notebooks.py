@@ -106,8 +106,14 @@ def test_runs(path, material, monkeypatch):
     printed_by(path, monkeypatch)
 
 
+# The same code as above, or trainings, and minutes each.
+MINUTES = ("evaluate_and_rank", "train_on_your_ratings", "use_as_a_loss")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SUBJECTS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.long] * (name in MINUTES)) for name in SUBJECTS]
+)
 def test_runs_on_what_the_package_holds(name, monkeypatch):
     # As users run them: what the tests set for tiny models makes the packaged one slow.
     for variable in list(os.environ):

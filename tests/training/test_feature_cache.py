@@ -51,7 +51,11 @@ def run(values, workdir: Path, confirm=lambda question: True) -> tuple[list[floa
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "kind", ["all states", "last layer", pytest.param("beside a trained encoder", marks=pytest.mark.long)]
+    "kind",
+    [
+        "last layer",
+        *(pytest.param(kind, marks=pytest.mark.long) for kind in ("all states", "beside a trained encoder")),
+    ],
 )
 def test_same_losses_within_the_storage_precision(data: Path, tmp_path, kind: str, monkeypatch, caplog):
     settings = {"aggregate": kind != "last layer", "unfrozen": kind == "beside a trained encoder"}

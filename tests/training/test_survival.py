@@ -79,6 +79,7 @@ def test_killed_at_ten_random_updates(whole: Path, data: Path, tmp_path):
 
 
 @pytest.mark.figures
+@pytest.mark.long
 def test_interrupted_at_random_updates(whole: Path, data: Path, tmp_path):
     """Case 24, SIGTERM: saved and ended within 30 s, status 143, nothing lost."""
     rng, seconds = random.Random(2), []
@@ -131,7 +132,7 @@ def full_at(update: int, workdir: str, data: str) -> None:
     processes.train(workdir, data, CHANGES)
 
 
-@pytest.mark.parametrize("update", [5, UPDATES - 1])
+@pytest.mark.parametrize("update", [pytest.param(5, marks=pytest.mark.long), UPDATES - 1])
 def test_a_disk_that_fills_up_is_an_error_within_an_interval(whole: Path, data: Path, tmp_path, update: int):
     """Case 20, also in the last save; what was there is resumed."""
     log, workdir = tmp_path / "log", tmp_path / "run"
@@ -229,7 +230,7 @@ LONG = HOSTS | {"updates": 100_000, "epochs": 0.0, "save_every": 10, "validate_e
 
 
 @pytest.mark.figures
-@pytest.mark.parametrize("lost", [1, 0])
+@pytest.mark.parametrize("lost", [pytest.param(1, marks=pytest.mark.long), 0])
 @pytest.mark.usefixtures("early")
 def test_a_lost_host_ends_the_run(data: Path, tmp_path, lost: int):
     """Case 27, worker and coordinator: the other ends non-zero, no half checkpoint counts, the run resumes after."""
@@ -269,6 +270,7 @@ def test_hosts_with_unlike_configs_or_data_say_so(data: Path, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.long
 def test_a_late_host_is_waited_for(early: tuple, data: Path):
     """Case 27: the others wait for one that starts a minute late."""
     folder, address, first, began = early
