@@ -101,7 +101,7 @@ def test_killed_at_20_random_moments(model_folder, tmp_path):
     assert not part.exists() and "Traceback" not in log.read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_shards_that_are_killed_join_to_the_whole(model_folder, tmp_path):
     """Of 1, 3 and 7 shards with bounds each is killed once and resumed."""
     for number in range(42):

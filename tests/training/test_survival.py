@@ -64,6 +64,7 @@ def same(workdir: Path, whole: Path) -> None:
 
 
 @pytest.mark.figures
+@pytest.mark.long
 def test_killed_at_ten_random_updates(whole: Path, data: Path, tmp_path):
     """Case 24, SIGKILL: the bits of the run that was not killed, and no more lost than an interval and a save."""
     rng, lost = random.Random(1), []
