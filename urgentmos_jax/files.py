@@ -19,6 +19,7 @@ import sys
 import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
 
@@ -262,6 +263,14 @@ def file_hash(path: Path, algorithm: str | Callable[[], Any] = "sha256") -> str:
     """Hash of a file, hexadecimal; the algorithm is a name of `hashlib` or a constructor like its own."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def hash_in_background(path: Path) -> Future[str]:
+    """`file_hash` in a thread of its own, which lets others go on."""
+    with_one_thread = ThreadPoolExecutor(max_workers=1)
+    found = with_one_thread.submit(file_hash, path)
+    with_one_thread.shutdown(wait=False)
+    return found
 
 
 class InUse(RuntimeError):

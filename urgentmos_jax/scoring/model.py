@@ -5,7 +5,6 @@ XLA computes in threads, which a fork does not have. Several processes are there
 """
 
 import copy
-import functools
 import tempfile
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 from flax import nnx
 
 from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ, check_rate
-from urgentmos_jax.files import file_hash
+from urgentmos_jax.files import hash_in_background
 from urgentmos_jax.model.urgentmos import UrgentMOS
 from urgentmos_jax.schema import as_json
 from urgentmos_jax.scoring import pairs as assessing
@@ -80,6 +79,7 @@ class Model:
         self.params = self.engine.place(nnx.state(module))
         # Until parameters or calibrations are others than those of the folder.
         self._is_as_stored = True
+        self._hashing = None if folder is None else hash_in_background(folder / WEIGHTS_FILE)
 
     @classmethod
     def from_pretrained(
@@ -205,7 +205,7 @@ class Model:
             params: An `nnx.State` of `UrgentMOS`.
         """
         model = copy.copy(self)
-        model.params, model._is_as_stored, model._weights_hash = self.engine.place(params), False, None
+        model.params, model._is_as_stored, model._hashing = self.engine.place(params), False, None
         model.distribution = None
         return model
 
@@ -388,9 +388,9 @@ class Model:
             distribution=self.distribution,
         )
 
-    @functools.cached_property
+    @property
     def _weights_hash(self) -> str | None:
-        return None if self.folder is None else file_hash(self.folder / WEIGHTS_FILE)
+        return None if self._hashing is None else self._hashing.result()
 
     @property
     def signature(self) -> str | None:
