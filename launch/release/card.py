@@ -1,10 +1,11 @@
-"""The card of urgentmos-small: what it agrees with, and where it fails."""
+"""The card of urgentmos-small: what it agrees with, where it fails, and how fast it is."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from launch.release.evaluate import table
 from launch.release.listeners import RATING
+from launch.release.speed import speed_text
 from urgentmos_jax.tables import markdown_table
 
 __all__ = ["agreement_text", "unlike_table"]
@@ -29,6 +30,7 @@ def agreement_text(evaluation: Mapping[str, Any], rated: Mapping[str, Any] | Non
         evaluation["limits"],
         "Rows of recordings unlike those of the training have the flag `unlike_training`:",
         unlike_table(evaluation),
+        speed_text(evaluation["speed"]),
     ]
     if rated is not None:
         parts += _rated(rated)

@@ -14,6 +14,7 @@ from launch.release.clips import SHARD, Shard, make_shard
 from launch.release.evaluate import evaluate, table
 from launch.release.labels import TABLES, label_shard
 from launch.release.limits import limits
+from launch.release.speed import speed
 from launch.release.unlike import unlike
 from launch.release.voices import VOICES, speak
 from urgentmos_jax.files import write_json, write_text
@@ -125,6 +126,7 @@ class Release:
         found = evaluate(model, held_out)
         paths = [Path(clip.audio_path) for manifest in held_out for clip in read_utterances(manifest)[0]]
         found["limits"] = limits(model, load_model(distill_mos), paths)
+        found["speed"] = speed(model, paths)
         train, dev = (
             [clip.audio_path for manifest in self._labelled(split) for clip in read_utterances(manifest)[0]]
             for split in ("train", "dev")

@@ -277,6 +277,7 @@ def test_a_shortened_release(tmp_path):
     assert "| all | 12 |" in done.stdout
     content = json.loads((tmp_path / "release" / "model" / "config.json").read_text())
     assert content["origin"]["clips"] == 12
+    assert " times real time: 12 clips of " in (tmp_path / "release" / "model" / "README.md").read_text()
     assert "mos_overall" in content["model"]["categories"]["quality"]
     assert json.loads((tmp_path / "release" / "rated.json").read_text())["p835-wb"]["clips"] == 18
     # Another time there is nothing to make.
