@@ -93,7 +93,7 @@ def test_memory_of_preparing_does_not_grow_with_audio(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "cases", [((20, 8, 24), (200, 1, 3)), pytest.param(((120, 20, 60), (1200, 2, 5)), marks=pytest.mark.long)]
+    "cases", [((60, 4, 12), (300, 1, 3)), pytest.param(((120, 20, 60), (1200, 2, 5)), marks=pytest.mark.long)]
 )
 def test_memory_follows_neither_the_number_nor_the_length_of_recordings(tmp_path, cases):
     figures = memory.measure(Settings(scratch=tmp_path), cases=cases)
