@@ -99,13 +99,19 @@ def test_the_same_seed_gives_the_same_clips(speech, tmp_path, monkeypatch):
         assert row.meta["family"] == "noise" and (tmp_path / "b" / row.meta["reference"]).exists()
 
 
-def test_known_labels_are_taken_and_changed_clips_labelled_anew(speech, tmp_path, monkeypatch):
+def noisy_clips(split: str, excerpts: int, speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Folder and rows of a shard whose clips all have white noise at 12 dB."""
     monkeypatch.setattr(clips, "draw", lambda rng, held_out: (Step("white_noise", 12.0),))
     folder = tmp_path / "clips"
     folder.mkdir()
-    shard = Shard("train", 0, 17, excerpts=2, voices="espeak-en-us")
-    rows = [row for n in range(2) for row in clips._make(clips._Task(shard, n, speech, folder))]
+    shard = Shard(split, 0, 17, excerpts=excerpts, voices="espeak-en-us")
+    rows = [row for n in range(excerpts) for row in clips._make(clips._Task(shard, n, speech, folder))]
     clips.write_utterances(folder / "data.jsonl", rows)
+    return folder, rows
+
+
+def test_known_labels_are_taken_and_changed_clips_labelled_anew(speech, tmp_path, monkeypatch):
+    folder, rows = noisy_clips("train", 2, speech, tmp_path, monkeypatch)
     asked = []
 
     def computed(manifest, wanted, distill_mos, processes):
@@ -148,12 +154,7 @@ def test_recordings_unlike_those_of_the_release(kind):
 
 @pytest.mark.slow
 def test_what_is_unlike_is_told_by_kind(speech, tmp_path, monkeypatch):
-    monkeypatch.setattr(clips, "draw", lambda rng, held_out: (Step("white_noise", 12.0),))
-    folder = tmp_path / "clips"
-    folder.mkdir()
-    shard = Shard("dev", 0, 17, excerpts=6, voices="espeak-en-us")
-    rows = [row for n in range(6) for row in clips._make(clips._Task(shard, n, speech, folder))]
-    clips.write_utterances(folder / "data.jsonl", rows)
+    folder, rows = noisy_clips("dev", 6, speech, tmp_path, monkeypatch)
     scorer = Model(random_module("compact"))
     paths = [folder / row.audio_path for row in rows]
     scorer = scorer.with_distribution(fit_distribution(scorer, paths[::2], paths[1::2]))
