@@ -266,10 +266,10 @@ def file_hash(path: Path, algorithm: str | Callable[[], Any] = "sha256") -> str:
 
 
 def hash_in_background(path: Path) -> Future[str]:
-    """`file_hash` in a thread of its own, which lets others go on."""
-    with_one_thread = ThreadPoolExecutor(max_workers=1)
-    found = with_one_thread.submit(file_hash, path)
-    with_one_thread.shutdown(wait=False)
+    """`file_hash` in a thread; hashing holds no other thread up."""
+    executor = ThreadPoolExecutor(max_workers=1)
+    found = executor.submit(file_hash, path)
+    executor.shutdown(wait=False)
     return found
 
 

@@ -115,4 +115,4 @@ def table_row(name: str, rung: tuple[bool, float, int], plan: Plan) -> str:
     rate = f"{plan.audio_rate:,.0f}" if plan.fits else "-"
     mesh = " x ".join(str(size) for size in plan.mesh.values())
     cells = (name, plan.topology, mesh, plan.batch.removesuffix(", the largest"), settings, memory, fits, told or "-")
-    return f"| {' | '.join((*cells, f'{1e3 * plan.least_seconds:,.0f}', rate))} |"
+    return f"| {' | '.join((*cells, f'{1e3 * plan.min_seconds:,.0f}', rate))} |"

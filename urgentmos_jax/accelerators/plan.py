@@ -57,7 +57,7 @@ class Plan:
         return self.memory <= self.limit
 
     @property
-    def least_seconds(self) -> float:
+    def min_seconds(self) -> float:
         """Of a step: at the peak of the matrix units, or of the memory."""
         chip = Slice.parse(self.topology).chip
         return self.work.seconds(chip.flops * self.chips, chip.bandwidth * self.chips)
@@ -161,7 +161,7 @@ def format_plan(plan: Plan) -> list[str]:
     lines += [
         f"  work         {each.flops / 1e12:,.2f} TFLOP a chip and step ({each.passes / 1e12:,.2f} in bfloat16), "
         f"{_gb(each.bytes)} read and written",
-        f"  roofline     at least {1e3 * plan.least_seconds:,.1f} ms a step, bound by {bound}",
+        f"  roofline     at least {1e3 * plan.min_seconds:,.1f} ms a step, bound by {bound}",
         f"  speed        {plan.audio_rate:,.0f} audio seconds a second at {100 * SHARE_OF_PEAK:.0f} % of the peak",
         f"  compiled     in {plan.compile_seconds:.0f} s by libtpu {plan.libtpu}",
     ]

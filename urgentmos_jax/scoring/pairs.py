@@ -155,7 +155,7 @@ def check_lists(
     pair_uids: Sequence[str] | None,
     order: str,
 ) -> None:
-    """Refuses what is no list, names that are not one for each input, and an unknown order, as `Model.assess` does."""
+    """Refuses what is not a list, names that are not one for each input, and unknown orders, as `Model.assess` does."""
     refuse_single(recordings, "recordings: [recording]")
     for given, names in ((recordings, uids), (pairs, pair_uids)):
         if isinstance(names, str):

@@ -73,7 +73,7 @@ async def read_multipart(
         limits: Say how many there may be.
 
     Raises:
-        Refused: It is no such form.
+        Refused: It is not such a form.
     """
     from python_multipart.exceptions import FormParserError
     from starlette.datastructures import Headers, UploadFile
@@ -117,7 +117,7 @@ def read_json(body: bytes, kind: str, model: Model, limits: Limits, root: Path |
         root: Folder below which paths lie; None refuses them.
 
     Raises:
-        Refused: It is no such body, or a path leads out of the root.
+        Refused: It is not such a body, or a path leads out of the root.
     """
     try:
         content = parse_json(body.decode("utf-8-sig"))
