@@ -73,6 +73,7 @@ def _write_recordings(folder: Path, count: int, seconds: int) -> None:
         with soundfile.SoundFile(first, "w", _RATE_HZ, 1, "PCM_16") as file:
             for _ in range(seconds // 60):
                 file.write(minute)
+            file.write(minute[: seconds % 60 * _RATE_HZ])
         for name in range(number + 3, count, 3):
             os.link(first, folder / f"{name}.wav")
 

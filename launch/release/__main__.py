@@ -38,10 +38,12 @@ def main(argv: list[str]) -> None:
     from launch.release.stages import Release
     from launch.release.voices import MissingSpeech
     from urgentmos_jax.scoring.loading import keep_freed_memory
+    from urgentmos_jax.scoring.stored import keep_compiled_programs
     from urgentmos_jax.training.logs import show_log
 
     show_log()
     keep_freed_memory()
+    keep_compiled_programs()
     release = Release(
         Path(_WORKDIR.value),
         shards=_SHARDS.value,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import huggingface_hub
+import huggingface_hub.errors
 
 from urgentmos_jax.files import file_hash, write_json
 from urgentmos_jax.weights.user_cache import cache_folder, tell, temporary_folder
