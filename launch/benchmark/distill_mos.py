@@ -20,13 +20,15 @@ from urgentmos_jax.scoring.loading import load_model
 from urgentmos_jax.weights.model_folder import save_folder
 from urgentmos_jax.weights.urgent_mos import read_checkpoint
 
-SCORES_AGREE = 1e-4
+# Where a recording has nothing, rounding errors are raised by the power of 0.3, and these are of different libraries.
+SCORES_AGREE = 1e-3
 
 
 def measure(settings: Settings) -> dict[str, Any]:
     """Returns the throughput of each, the ratios, and the largest difference of a score of Distill-MOS.
 
-    Decoding is not measured. The package's own loop takes one clip after another.
+    Decoding is not measured. The package's own loop takes one clip after another. The first round is a first use:
+    everyone loads, ours compiles too.
     """
     try:
         weights = weights_file()
@@ -49,8 +51,6 @@ def measure(settings: Settings) -> dict[str, Any]:
             name: functools.partial(lambda name: processes[name].submit(runs[name], clips).result(), name)
             for name in runs
         }
-        cold = {name: turns[name]()[0] for name in ("ours", "urgentmos_small")}
-        processes["package"].submit(_package, clips[:1]).result()  # Loads.
         times = []
         for _, results in in_rounds(turns, settings):
             times.append({name: taken for name, (taken, _) in results.items()})
@@ -58,10 +58,10 @@ def measure(settings: Settings) -> dict[str, Any]:
             if not difference <= SCORES_AGREE:
                 raise SystemExit(f"scores differ by {difference}: no benchmark of unlike things")
     figures |= {"clips": len(clips), "audio_seconds": seconds, "largest_difference": difference}
-    figures |= {f"{name}_first_pass_seconds": taken for name, taken in cold.items()}  # Load and compile.
     for name in runs:
+        figures[f"{name}_first_round_seconds"] = times[0][name]
         figures[f"{name}_audio_seconds_a_second"] = seconds / statistics.median(taken[name] for taken in times)
-    for name in cold:
+    for name in ("ours", "urgentmos_small"):
         figures[f"{name}_over_package"] = statistics.median(taken["package"] / taken[name] for taken in times)
     return figures
 
