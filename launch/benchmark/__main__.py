@@ -6,6 +6,9 @@ drifts is fair to all; medians and ratios are printed.
 
 first: seconds from the start of a process to the first score, with an empty and with a filled compile cache.
 
+runtimes: rows of 4 s, in batches and one by one, with ours, our export under ONNX Runtime and, with --against torch,
+the torch reference as it is and compiled, in turns (pip install "urgentmos_jax[onnx]").
+
 train: audio seconds a second of training steps on clips with random labels and pairs sampled from the corpus, in turns
 with the torch reference on the same clips, labels and pairs; padding and shapes of the batches, loading alone.
 
@@ -85,7 +88,7 @@ _EFFORT = flags.DEFINE_float(
 _JSON = flags.DEFINE_string("json", None, "Write the numbers to this file.")
 
 BENCHMARKS = (
-    *("score", "first", "train", "step", "prepare", "evaluate", "evaluate-model"),
+    *("score", "first", "runtimes", "train", "step", "prepare", "evaluate", "evaluate-model"),
     *("distill-mos", "memory", "rows", "serve", "serve-faults", "ray", "slices", "gpu", "growth"),
 )
 

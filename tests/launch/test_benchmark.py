@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from launch.benchmark import distill_mos, evaluate, gpu, growth, memory, rows, serve, serve_faults, slices
+from launch.benchmark import distill_mos, evaluate, gpu, growth, memory, rows, runtimes, serve, serve_faults, slices
 from launch.benchmark.batches import training_flops
 from launch.benchmark.measuring import in_rounds
 from launch.benchmark.models import published_config
@@ -210,6 +210,29 @@ def test_score_against_torch(tmp_path):
     figures = program(tmp_path, "score", "--clips=2", "--rounds=1", "--against=torch")
     assert figures["largest_difference"] < 1e-4
     assert figures["ours_over_torch_batches"] > 0 and figures["ours_over_torch_single"] > 0
+
+
+def agreeing_runtimes(figures: dict, names: list[str]) -> None:
+    assert figures["rows"] == 8 and figures["largest_difference"] < 1e-4
+    for name in names:
+        for kind in ("batches", "single"):
+            assert figures[f"{name}_{kind}_audio_seconds_a_second"] > 0
+            assert name == "ours" or figures[f"ours_over_{name}_{kind}"] > 0
+
+
+@pytest.mark.slow
+def test_runtimes(tmp_path, model_folder):
+    pytest.importorskip("onnxruntime")
+    settings = Settings(scratch=tmp_path, model=model_folder, clips=10, rounds=1)
+    agreeing_runtimes(runtimes.measure(settings), ["ours", "onnxruntime"])
+
+
+@pytest.mark.torch
+def test_runtimes_against_torch(tmp_path, model_folder):
+    pytest.importorskip("onnxruntime")
+    weights = [f"--model={model_folder}", f"--checkpoint={CASE / 'model.pt'}", f"--encoder={CASE / 'encoder'}"]
+    figures = program(tmp_path, "runtimes", "--clips=10", "--rounds=1", "--against=torch", *weights)
+    agreeing_runtimes(figures, ["ours", "onnxruntime", "torch", "torch_compiled"])
 
 
 @pytest.mark.torch
