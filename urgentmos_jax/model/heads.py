@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -40,38 +41,68 @@ class AbsoluteHead(nnx.Module):
     score of the clip is the mean over its segments.
     """
 
-    def __init__(
-        self, width: int, metric: Metric, config: HeadConfig, *, segment_frames: int | None = None, rngs: nnx.Rngs
-    ):
-        if not metric.minimum < metric.maximum:
-            raise ValueError(f"the range of a metric is {metric.minimum} to {metric.maximum}")
-        self.metric = metric
+    def __init__(self, width: int, config: HeadConfig, *, segment_frames: int | None = None, rngs: nnx.Rngs):
         self.segment_frames = segment_frames
         self.encoder = transformer(width, config.transformer, rngs=rngs) if config.transformer else None
         self.pool = pooling(config.pooling, width, rngs=rngs)
         self.score = linear(width, 1, rngs=rngs)
+        self.is_small = (
+            config.transformer is None and config.pooling in ("mean", "attentive") and segment_frames is None
+        )
 
     def __call__(
-        self, x: jax.Array, mask: jax.Array, *, dropout_key: jax.Array | None = None
+        self, x: jax.Array, mask: jax.Array, metric: Metric, *, dropout_key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Scores [B], frame scores [B, L] and weights of the frames [B, L], float32, of features [B, L, D]."""
         if self.encoder is not None:
             x = self.encoder(x, mask, dropout_key=dropout_key)
         if self.segment_frames is None:
-            pooled, frames, weights = self.pool(x, mask)
-            return self._activate(pooled), self._activate(frames), weights
+            return in_range(metric, *self.outputs(x, mask))
         rows, size = mask.shape
         segments = mask.reshape(-1, self.segment_frames)
-        pooled, frames, weights = self.pool(x.reshape(*segments.shape, -1), segments)
+        pooled, frames, weights = in_range(metric, *self.outputs(x.reshape(*segments.shape, -1), segments))
         part = segments.any(1).reshape(rows, -1)
         part = part / jnp.maximum(part.sum(1, keepdims=True), 1)
-        score = (part * self._activate(pooled).reshape(part.shape)).sum(1)
+        score = (part * pooled.reshape(part.shape)).sum(1)
         weights = weights.reshape(*part.shape, -1) * part[..., None]
-        return score, self._activate(frames).reshape(rows, size), weights.reshape(rows, size)
+        return score, frames.reshape(rows, size), weights.reshape(rows, size)
 
-    def _activate(self, x: jax.Array) -> jax.Array:
-        y = self.score(x)[..., 0].astype(jnp.float32)
-        return range_activation(y, self.metric.minimum, self.metric.maximum)
+    def outputs(self, x: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """As `__call__`, the scores as real numbers, which `in_range` brings into the range of the metric."""
+        pooled, frames, weights = self.pool(x, mask)
+        return self._number(pooled), self._number(frames), weights
+
+    def _number(self, x: jax.Array) -> jax.Array:
+        return self.score(x)[..., 0].astype(jnp.float32)
+
+
+def in_range(
+    metric: Metric, pooled: jax.Array, frames: jax.Array, weights: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Real numbers of `AbsoluteHead.outputs` as scores of a metric, of a clip and of its frames."""
+    bounds = metric.minimum, metric.maximum
+    return range_activation(pooled, *bounds), range_activation(frames, *bounds), weights
+
+
+def absolute_scores(
+    heads: Sequence[AbsoluteHead],
+    metrics: Sequence[Metric],
+    x: jax.Array,
+    mask: jax.Array,
+    *,
+    dropout_keys: Sequence[jax.Array | None],
+) -> list[tuple[jax.Array, jax.Array, jax.Array]]:
+    """What each head of one category gives, see `AbsoluteHead.__call__`.
+
+    Heads that hold next to nothing are computed as one, which compiles as one in place of as many as there are metrics.
+    """
+    if len(heads) == 1 or not all(head.is_small for head in heads):
+        each = zip(heads, metrics, dropout_keys, strict=True)
+        return [head(x, mask, metric, dropout_key=key) for head, metric, key in each]
+    graphs, states = zip(*map(nnx.split, heads), strict=True)
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+    outputs = jax.vmap(lambda state: nnx.merge(graphs[0], state).outputs(x, mask))(stacked)
+    return [in_range(metric, *(part[i] for part in outputs)) for i, metric in enumerate(metrics)]
 
 
 class CMOSHead(nnx.Module):

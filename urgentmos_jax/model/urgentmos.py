@@ -12,7 +12,7 @@ from urgentmos_jax.encoders.encoder import Architecture, no_regularisation
 from urgentmos_jax.encoders.registry import ENCODERS, make_encoder
 from urgentmos_jax.metrics import Metric
 from urgentmos_jax.model.fusion import Fusion
-from urgentmos_jax.model.heads import AbsoluteHead, CMOSHead, HeadConfig
+from urgentmos_jax.model.heads import AbsoluteHead, CMOSHead, HeadConfig, absolute_scores
 from urgentmos_jax.model.transformer import TransformerConfig, transformer
 from urgentmos_jax.nn.blocks import scale_gradient, split_key
 from urgentmos_jax.nn.masking import length_mask
@@ -79,6 +79,9 @@ class ModelConfig:
         if not self.encoders or not names or not all(self.categories.values()) or len(set(names)) < len(names):
             text = "a model has at least one encoder, each category a metric, and no metric is in two of them"
             raise ValueError(text)
+        for name, metric in self.metrics.items():
+            if not metric.minimum < metric.maximum:
+                raise ValueError(f"the range of {name} is {metric.minimum} to {metric.maximum}")
         if not self.fusion and self.encoder_widths != [self.width]:
             raise ValueError(f"without fusion a model has one encoder, and width is its {self.encoder_widths}")
         if len(self.encoders) > 1 and any(one.architecture.segment_frames for one in self.encoders):
@@ -158,8 +161,8 @@ class UrgentMOS(nnx.Module):
         )
         self.absolute_heads = nnx.Dict(
             {
-                name: AbsoluteHead(width, metric, config.absolute, segment_frames=config.segment_frames, rngs=rngs)
-                for name, metric in config.metrics.items()
+                name: AbsoluteHead(width, config.absolute, segment_frames=config.segment_frames, rngs=rngs)
+                for name in config.metrics
             }
         )
         self.cmos_heads = nnx.Dict(
@@ -226,10 +229,17 @@ class UrgentMOS(nnx.Module):
 
     def absolute(self, features: Features, *, dropout_key: jax.Array | None = None) -> dict[str, Absolute]:
         """Scores by metric, in the order of the config."""
-        found = {}
-        for name, key in zip(self.config.metrics, split_key(dropout_key, len(self.config.metrics)), strict=True):
-            x = features.by_category[self.config.category_of(name)]
-            found[name] = Absolute(*self.absolute_heads[name](x, features.mask, dropout_key=key))
+        found: dict[str, Absolute] = {}
+        keys = iter(split_key(dropout_key, len(self.config.metrics)))
+        for category, metrics in self.config.categories.items():
+            scores = absolute_scores(
+                [self.absolute_heads[name] for name in metrics],
+                list(metrics.values()),
+                features.by_category[category],
+                features.mask,
+                dropout_keys=[next(keys) for _ in metrics],
+            )
+            found |= {name: Absolute(*one) for name, one in zip(metrics, scores, strict=True)}
         return found
 
     def compare(
