@@ -17,7 +17,7 @@ from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ
 from urgentmos_jax.data.loader import LoadedBatches
 from urgentmos_jax.data.reading import BatchReader
 from urgentmos_jax.manifests.durations import measure_durations
-from urgentmos_jax.scoring.engine import min_samples
+from urgentmos_jax.scoring.windows import min_samples
 from urgentmos_jax.weights.model_folder import load_folder
 
 # On a CPU, where the published batch would take gigabytes and minutes.

@@ -14,5 +14,6 @@ def count_encoded(model: Model) -> list[int]:
         lengths.extend(int(count) for count in np.asarray(samples) if count)
         return encode(params, waveform, samples, **options)
 
+    counting.lower = encode.lower
     model.engine.encode = counting
     return lengths

@@ -14,11 +14,11 @@ import soundfile
 
 from tests.helpers.corpus import speech_like
 from tests.helpers.models import model_config
-from urgentmos_jax.scoring import decoding, engine
-from urgentmos_jax.scoring.engine import min_samples
+from urgentmos_jax.scoring import decoding, windows
 from urgentmos_jax.scoring.loading import load_model
 from urgentmos_jax.scoring.model import Model
 from urgentmos_jax.scoring.times import Times
+from urgentmos_jax.scoring.windows import min_samples
 from urgentmos_jax.weights.model_folder import load_folder
 
 
@@ -138,6 +138,7 @@ def test_a_batch_that_a_device_has_no_memory_for_is_halved(model_folder, monkeyp
                 raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 1 bytes.")
             return function(params, x, *arguments, **options)
 
+        call.lower = function.lower
         return call
 
     encode, compare = model.engine.encode, model.engine._compare_both
@@ -180,7 +181,7 @@ def test_the_shortest_clip_has_a_frame_of_every_encoder(windowed: Model, monkeyp
     """Three mel frames where an encoder takes the mean of two of its own."""
     kinds = ("group", "compact", "whisper", "qwen2_audio_encoder", "qwen3_omni", "fused")
     assert {min_samples(model_config(kind)) for kind in kinds} == {400}
-    monkeypatch.setattr(engine, "MIN_SAMPLES", 1)
+    monkeypatch.setattr(windows, "MIN_SAMPLES", 1)
     assert min_samples(model_config("qwen2_audio_encoder")) == 321
     monkeypatch.setattr(windowed.engine, "min_samples", 480)
     (row,) = windowed.score([np.ones(479)], sample_rate=16000)

@@ -1,6 +1,7 @@
 """Length buckets: clips of like length share a batch, and few shapes are ever compiled."""
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Sequence
 
@@ -8,6 +9,8 @@ import numpy as np
 
 # A clip of a shorter bucket joins a batch if it fills at least this part of its length; less would be mostly padding.
 _MIN_FILL = 0.75
+# To compile less, a group of clips may cost so much more to compute: they may be computed again and again.
+_MAX_EXCESS = 1.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,3 +87,76 @@ def plan_batches(
         batches.append(Batch(tuple(order[start : min(start + rows, alike)]), rows, size))
         start += len(batches[-1].indices)
     return batches
+
+
+class BatchPlanner:
+    """Plans group after group of clips as `plan_batches`, with fewer shapes where padding costs less than compiling.
+
+    What a shape takes to compile is of use later too: it is shared with the groups planned so far, as if as many were
+    to come. So a few clips are computed in few shapes, and a stream of them in as many as pay. The plan is a function
+    of the lengths given so far, whatever was compiled before.
+
+    Args:
+        sizes: Buckets, ascending.
+        multiple: Rows are divisible by it (number of devices).
+        cost: Of a row by its size.
+        shape_cost, batch_cost: Of compiling a shape and of starting a batch, in the same unit.
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        *,
+        multiple: int,
+        cost: Callable[[int], int] = int,
+        shape_cost: float = 0.0,
+        batch_cost: float = 0.0,
+    ):
+        self._sizes, self._multiple, self._cost = sizes, multiple, cost
+        self._shape_cost, self._batch_cost = shape_cost, batch_cost
+        self._shapes: set[tuple[int, int]] = set()
+        self._seen = 0
+
+    def __call__(self, lengths: Sequence[int], budget: int) -> list[Batch]:
+        """Batches that hold each clip of the next group once; `budget` as in `plan_batches`."""
+        finest = plan_batches(lengths, self._sizes, budget=budget, multiple=self._multiple, cost=self._cost)
+        order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+        descending = [lengths[i] for i in order]
+        before = list(itertools.accumulate(descending, initial=0))
+        self._seen += before[-1]
+        share = before[-1] / max(1, self._seen)
+        fits = {(rows, size) for rows, size in self._shapes if rows * self._cost(size) <= budget}
+
+        def with_shapes(shapes: set[tuple[int, int]]) -> tuple[float, float, list[Batch]]:
+            """Longest first, each batch of the shape that costs least for what it holds: cost of all, with compiling
+            and without, and the batches."""
+            costs = {(rows, size): rows * self._cost(size) + self._batch_cost for rows, size in shapes}
+            batches: list[Batch] = []
+            total, start = 0.0, 0
+            while start < len(order):
+                choices = [
+                    (cost / (before[min(start + rows, len(order))] - before[start]), rows, size)
+                    for (rows, size), cost in costs.items()
+                    if size >= descending[start]
+                ]
+                if not choices:
+                    return math.inf, math.inf, []
+                _, rows, size = min(choices)
+                batches.append(Batch(tuple(order[start : start + rows]), rows, size))
+                start, total = start + rows, total + costs[rows, size]
+            return total + share * self._shape_cost * len(_shapes(batches) - fits), total, batches
+
+        best = with_shapes(fits | _shapes(finest))
+        most = _MAX_EXCESS * best[1]
+        while new := _shapes(best[2]) - fits:
+            plans = (with_shapes((fits | new) - {one}) for one in sorted(new))
+            fewer = min((plan for plan in plans if plan[1] <= most), key=lambda plan: plan[0], default=best)
+            if fewer[0] >= best[0]:
+                break
+            best = fewer
+        self._shapes |= _shapes(best[2])
+        return best[2]
+
+
+def _shapes(batches: Sequence[Batch]) -> set[tuple[int, int]]:
+    return {(batch.rows, batch.size) for batch in batches}

@@ -7,7 +7,6 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import Any, Literal
 
 import jax
@@ -17,19 +16,24 @@ from flax import nnx
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ
+from urgentmos_jax.model.cost import clip_flops
 from urgentmos_jax.model.urgentmos import Features, ModelConfig, UrgentMOS
 from urgentmos_jax.nn.masking import masked_mean
-from urgentmos_jax.scoring.batching import Batch, bucket_sizes, plan_batches
+from urgentmos_jax.scoring.ahead import CompiledAhead
+from urgentmos_jax.scoring.batching import Batch, BatchPlanner, bucket_sizes, plan_batches
 from urgentmos_jax.scoring.rows import EncodedWindow, WindowComparison
 from urgentmos_jax.scoring.times import Times
+from urgentmos_jax.scoring.windows import min_samples, window_samples
 
 logger = logging.getLogger(__name__)
 
 Precision = Literal["float32", "bfloat16"]
 Params = Any
 
-WINDOW_SECONDS = 60.0
-MIN_SAMPLES = 400
+# What batches are planned by: operations a second of an accelerator, and of two cores; seconds to trace and compile a
+# shape, between those with the compile cache empty and filled; seconds to start a batch.
+_FLOPS, _FLOPS_OF_CPU = 3e13, 1e11
+_COMPILING_SECONDS, _STARTING_SECONDS = 1.0, 0.005
 
 # Batches computed or waiting at a time; the device never waits for the host to pack the next.
 _IN_FLIGHT = 3
@@ -105,11 +109,16 @@ class Engine:
             batch_seconds = 24.0 if devices[0].platform == "cpu" else 400.0
         self.batch_seconds = batch_seconds * self.device_count
         self.min_samples = min_samples(self.config)
-        self.window_samples = _window_samples(self.config, window_seconds)
+        self.window_samples = window_samples(self.config, window_seconds)
         self.bucket_sizes = bucket_sizes(SAMPLE_RATE_HZ // 2, self.window_samples, multiple=SAMPLE_RATE_HZ // 10)
+        flops = self.device_count * (_FLOPS_OF_CPU if devices[0].platform == "cpu" else _FLOPS)
+        usual = min(5 * SAMPLE_RATE_HZ, self.window_samples)
+        self._samples_a_second = flops / clip_flops(self.config, usual) * self._cost(usual)
         self.times = Times()
         self._backed_off = False
         self._shapes: set[tuple[int, int]] = set()
+        # By what is asked for, (rows, samples) that need no compiling.
+        self._compiled: dict[tuple[bool, ...], set[tuple[int, int]]] = {}
         self.encode = jax.jit(self._encode, static_argnames=("frames", "features", "pooled"))
         self._compare_both = jax.jit(self._compare)
 
@@ -145,10 +154,15 @@ class Engine:
         """Rows of a full batch of a bucket, and the program that scores it, traced by the shapes of `abstract`."""
         clips = self.device_count + round(self.batch_seconds * SAMPLE_RATE_HZ) // size
         rows = self.plan([size] * clips)[0].rows
-        waveform = jax.ShapeDtypeStruct((rows, size), jnp.float32, sharding=self._by_row)
-        lengths = jax.ShapeDtypeStruct((rows,), jnp.int32, sharding=self._by_row)
         features = bool(self._compared_categories)
-        return rows, self.encode.trace(params, waveform, lengths, frames=False, features=features)
+        return rows, self.encode.trace(params, *self._batch_of(rows, size), frames=False, features=features)
+
+    def _batch_of(self, rows: int, size: int) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]:
+        """Shapes of waveforms and lengths."""
+        return (
+            jax.ShapeDtypeStruct((rows, size), jnp.float32, sharding=self._by_row),
+            jax.ShapeDtypeStruct((rows,), jnp.int32, sharding=self._by_row),
+        )
 
     # What is compiled: pure functions of the parameters and the batch.
 
@@ -200,7 +214,14 @@ class Engine:
     # Windows -> batches -> results.
 
     def encode_windows(
-        self, params: Params, windows: Sequence[np.ndarray], *, frames: bool, features: bool, pooled: bool = False
+        self,
+        params: Params,
+        windows: Sequence[np.ndarray],
+        *,
+        frames: bool,
+        features: bool,
+        pooled: bool = False,
+        planner: BatchPlanner | None = None,
     ) -> list[EncodedWindow]:
         """Encodes windows.
 
@@ -210,30 +231,44 @@ class Engine:
             frames: Keep scores and weights of the frames.
             features: Keep features, for `compare_windows`.
             pooled: Keep the mean of the features.
+            planner: That of the groups of windows before, of one list of recordings; None = these are the first.
         """
+        planner = planner or self.planner()
         found: dict[int, EncodedWindow] = {}
-        compute = partial(self.encode, params, frames=frames, features=features, pooled=pooled)
+        options = {"frames": frames, "features": features, "pooled": pooled}
+        compiled = self._compiled.setdefault((frames, features, pooled), set())
+
+        def compile_shape(shape: tuple[int, int]) -> None:
+            # What `encode` asks for later is then there.
+            self.encode.lower(params, *self._batch_of(*shape), **options).compile()
+
+        def plan(lengths: Sequence[int]) -> list[Batch]:
+            batches = self.plan(lengths, planner)
+            ahead.announce(batches)
+            return batches
 
         def start(batch: Batch) -> Any:
+            ahead.wait(batch)
             waveform = np.zeros((batch.rows, batch.size), np.float32)
             lengths = np.zeros(batch.rows, np.int32)
             for row, index in enumerate(batch.indices):
                 samples = windows[index]
                 waveform[row, : len(samples)], lengths[row] = samples, len(samples)
-            return compute(*jax.device_put((waveform, lengths), self._by_row))
+            return self.encode(params, *jax.device_put((waveform, lengths), self._by_row), **options)
 
-        for batch, (scores, by_category, means) in self._run([len(window) for window in windows], self.plan, start):
-            for row, index in enumerate(batch.indices):
-                samples = len(windows[index])
-                count = self._frame_count(samples)
-                found[index] = EncodedWindow(
-                    samples,
-                    {name: float(x[0][row]) for name, x in scores.items()},
-                    {name: self._in_time(samples, x[1][row], x[2][row]) for name, x in scores.items() if frames},
-                    # A copy, or the whole batch would be kept.
-                    {name: x[row, :count].copy() for name, x in by_category.items()},
-                    None if means is None else means[row].copy(),
-                )
+        with CompiledAhead(compiled, compile_shape) as ahead:
+            for batch, (scores, by_category, means) in self._run([len(window) for window in windows], plan, start):
+                for row, index in enumerate(batch.indices):
+                    samples = len(windows[index])
+                    count = self._frame_count(samples)
+                    found[index] = EncodedWindow(
+                        samples,
+                        {name: float(x[0][row]) for name, x in scores.items()},
+                        {name: self._in_time(samples, x[1][row], x[2][row]) for name, x in scores.items() if frames},
+                        # A copy, or the whole batch would be kept.
+                        {name: x[row, :count].copy() for name, x in by_category.items()},
+                        None if means is None else means[row].copy(),
+                    )
         return [found[index] for index in range(len(windows))]
 
     def compare_windows(
@@ -321,10 +356,19 @@ class Engine:
             )
         self._backed_off = True
 
-    def plan(self, lengths: Sequence[int]) -> list[Batch]:
-        """Batches of windows of these lengths, in samples."""
-        budget = round(self.batch_seconds * SAMPLE_RATE_HZ)
-        return plan_batches(lengths, self.bucket_sizes, budget=budget, multiple=self.device_count, cost=self._cost)
+    def planner(self) -> BatchPlanner:
+        """Plans the batches of one list of recordings, group after group of their windows."""
+        return BatchPlanner(
+            self.bucket_sizes,
+            multiple=self.device_count,
+            cost=self._cost,
+            shape_cost=_COMPILING_SECONDS * self._samples_a_second,
+            batch_cost=_STARTING_SECONDS * self._samples_a_second,
+        )
+
+    def plan(self, lengths: Sequence[int], planner: BatchPlanner | None = None) -> list[Batch]:
+        """Batches of windows of these lengths, in samples; by the planner of the windows before, if there were any."""
+        return (planner or self.planner())(lengths, round(self.batch_seconds * SAMPLE_RATE_HZ))
 
     def _cost(self, samples: int) -> int:
         """Samples that the costliest encoder computes for a row of so many."""
@@ -352,28 +396,6 @@ class Engine:
     def padding_efficiency(self, lengths: Sequence[int]) -> float:
         """Part of the computed samples that is audio, for clips of these lengths (samples, at most a window)."""
         return sum(lengths) / sum(batch.rows * batch.size for batch in self.plan(lengths))
-
-
-def min_samples(config: ModelConfig) -> int:
-    """Samples of the shortest clip that is scored: one frame of each encoder, and at least 400 (25 ms)."""
-    return max(
-        next(n for n in range(MIN_SAMPLES, SAMPLE_RATE_HZ) if encoder.architecture.frame_lengths(n) > 0)
-        for encoder in config.encoders
-    )
-
-
-def max_samples(config: ModelConfig) -> int | None:
-    """Samples of the longest clip that every encoder takes, None without a limit."""
-    return min((m for e in config.encoders if (m := e.architecture.max_samples) is not None), default=None)
-
-
-def _window_samples(config: ModelConfig, window_seconds: float | None) -> int:
-    samples, longest = round((window_seconds or WINDOW_SECONDS) * SAMPLE_RATE_HZ), max_samples(config)
-    if longest is None or samples <= longest:
-        return samples
-    if window_seconds is not None:
-        raise ValueError(f"window_seconds is {window_seconds:g}, an encoder takes {longest / SAMPLE_RATE_HZ:g}")
-    return longest
 
 
 def _stack(items: Sequence[dict[str, np.ndarray]], rows: int, size: int) -> tuple[dict[str, np.ndarray], np.ndarray]:

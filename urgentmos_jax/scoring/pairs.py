@@ -74,6 +74,7 @@ def assess(
     kept: dict[int, tuple[str, str | None, Encoded | AudioError]] = {}
     encoded_count = compared_count = 0
     windows: list[EncodedWindow] = []
+    planner = engine.planner()
     frame_rate_hz = engine.frame_rate_hz if frames else None
     decoder = Decoder(
         _named(inputs, uids, sequence),
@@ -87,7 +88,7 @@ def assess(
         for group in groups:
             waveforms = [waveform for item in group for waveform in item.windows]
             options = {"frames": frames, "features": bool(len(pairs)), "pooled": distribution is not None}
-            found = collections.deque(engine.encode_windows(params, waveforms, **options))
+            found = collections.deque(engine.encode_windows(params, waveforms, planner=planner, **options))
             for item in group:
                 index = encoded_count if sequence is None else sequence[encoded_count]
                 for window in (found.popleft() for _ in item.windows):

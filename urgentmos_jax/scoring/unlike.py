@@ -24,12 +24,13 @@ def recording_features(model: Model, recordings: Iterable[Any]) -> np.ndarray:
     found: list[np.ndarray] = []
     windows: list[EncodedWindow] = []
     failed: list[str] = []
+    planner = engine.planner()
     limits = {"longest": engine.window_samples, "shortest": engine.min_samples}
     with Decoder(named, SAMPLE_RATE_HZ, **limits, batch_seconds=engine.batch_seconds, times=engine.times) as groups:
         for group in groups:
             waveforms = [waveform for item in group for waveform in item.windows]
             options = {"frames": False, "features": False, "pooled": True}
-            encoded = iter(engine.encode_windows(model.params, waveforms, **options))
+            encoded = iter(engine.encode_windows(model.params, waveforms, planner=planner, **options))
             for item in group:
                 windows += [next(encoded) for _ in item.windows]
                 if item.end is None:

@@ -4,9 +4,12 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from urgentmos_jax.audio.loading import AudioBlocks
+from urgentmos_jax.audio.loading import SAMPLE_RATE_HZ, AudioBlocks
+from urgentmos_jax.model.urgentmos import ModelConfig
 
 VERY_SHORT_SECONDS = 0.5
+WINDOW_SECONDS = 60.0
+MIN_SAMPLES = 400
 
 
 def cut_windows(blocks: Iterable[np.ndarray], *, longest: int, shortest: int) -> Iterator[np.ndarray]:
@@ -38,3 +41,30 @@ def recording_flags(clip: AudioBlocks, *, longest: int, shortest: int) -> list[s
         if 0 < clip.samples % longest < shortest:
             flags.append("tail_left_out")
     return flags
+
+
+def min_samples(config: ModelConfig) -> int:
+    """Samples of the shortest clip that is scored: one frame of each encoder, and at least 400 (25 ms)."""
+    return max(
+        next(n for n in range(MIN_SAMPLES, SAMPLE_RATE_HZ) if encoder.architecture.frame_lengths(n) > 0)
+        for encoder in config.encoders
+    )
+
+
+def max_samples(config: ModelConfig) -> int | None:
+    """Samples of the longest clip that every encoder takes, None without a limit."""
+    return min((m for e in config.encoders if (m := e.architecture.max_samples) is not None), default=None)
+
+
+def window_samples(config: ModelConfig, window_seconds: float | None) -> int:
+    """Samples of the longest window; None: 60 s, or less where an encoder takes less.
+
+    Raises:
+        ValueError: An encoder takes less than was asked for.
+    """
+    samples, longest = round((window_seconds or WINDOW_SECONDS) * SAMPLE_RATE_HZ), max_samples(config)
+    if longest is None or samples <= longest:
+        return samples
+    if window_seconds is not None:
+        raise ValueError(f"window_seconds is {window_seconds:g}, an encoder takes {longest / SAMPLE_RATE_HZ:g}")
+    return longest

@@ -14,7 +14,7 @@ from urgentmos_jax.files import absolute_path
 from urgentmos_jax.manifests.overlap import overlaps
 from urgentmos_jax.manifests.records import ManifestError
 from urgentmos_jax.model.urgentmos import ModelConfig
-from urgentmos_jax.scoring.engine import max_samples
+from urgentmos_jax.scoring.windows import max_samples
 from urgentmos_jax.training.config import ConfigError, TrainConfig
 from urgentmos_jax.training.validation import ValidationSet, read_validation_sets
 

@@ -16,8 +16,8 @@ from urgentmos_jax.data.loader import DataWorkerLost, LoadedBatches
 from urgentmos_jax.data.reading import BatchReader
 from urgentmos_jax.files import InUse, Lock, absolute_path, is_remote, write_text
 from urgentmos_jax.model.urgentmos import UrgentMOS
-from urgentmos_jax.scoring.engine import min_samples
 from urgentmos_jax.scoring.model import Model
+from urgentmos_jax.scoring.windows import min_samples
 from urgentmos_jax.training import topology
 from urgentmos_jax.training.checkpoints import BestCheckpoint, CheckpointError, Checkpoints, complete_steps
 from urgentmos_jax.training.config import differences, read_config
