@@ -10,7 +10,7 @@ import numpy as np
 # A clip of a shorter bucket joins a batch if it fills at least this part of its length; less would be mostly padding.
 _MIN_FILL = 0.75
 # To compile less, a group of clips may cost so much more to compute: they may be computed again and again.
-_MAX_EXCESS = 1.1
+_MAX_EXCESS = 1.05
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -169,12 +168,11 @@ def load_folder(folder: str | Path) -> tuple[UrgentMOS, dict[str, Any]]:
     """
     folder = Path(folder)
     config, content = read_folder_config(folder)
+    try:
+        module = nnx.eval_shape(lambda: UrgentMOS(config, rngs=nnx.Rngs(0)))
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ModelFolderError(f"{folder / CONFIG_FILE}: not a config this release knows: {error}") from None
     weights = folder / WEIGHTS_FILE
-    with ThreadPoolExecutor(1) as pool:
-        reading = pool.submit(read_safetensors, weights)
-        try:
-            module = nnx.eval_shape(lambda: UrgentMOS(config, rngs=nnx.Rngs(0)))
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            raise ModelFolderError(f"{folder / CONFIG_FILE}: not a config this release knows: {error}") from None
-    fill(module, reading.result(), origin=str(weights))
+    arrays = read_safetensors(weights)
+    fill(module, arrays, origin=str(weights))
     return module, content
