@@ -228,6 +228,7 @@ def test_runtimes(tmp_path, model_folder):
 
 
 @pytest.mark.torch
+@pytest.mark.long
 def test_runtimes_against_torch(tmp_path, model_folder):
     pytest.importorskip("onnxruntime")
     weights = [f"--model={model_folder}", f"--checkpoint={CASE / 'model.pt'}", f"--encoder={CASE / 'encoder'}"]
