@@ -13,7 +13,7 @@ class CompiledAhead:
     """Compiles the shapes of planned batches in their order, but that of the first, which is computed at once.
 
     Args:
-        compiled: (rows, size) that need nothing any more; those compiled here are added.
+        compiled: (rows, size) that need nothing any more; those that were waited for are added.
         compile_shape: Compiles one.
     """
 

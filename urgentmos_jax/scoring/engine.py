@@ -116,8 +116,7 @@ class Engine:
         self._samples_a_second = flops / clip_flops(self.config, usual) * self._cost(usual)
         self.times = Times()
         self._backed_off = False
-        self._shapes: set[tuple[int, int]] = set()
-        # By what is asked for, (rows, samples) that need no compiling.
+        # By what was asked for, (rows, samples) of the batches that were computed.
         self._compiled: dict[tuple[bool, ...], set[tuple[int, int]]] = {}
         self.encode = jax.jit(self._encode, static_argnames=("frames", "features", "pooled"))
         self._compare_both = jax.jit(self._compare)
@@ -130,7 +129,7 @@ class Engine:
     @property
     def compiled_shapes(self) -> frozenset[tuple[int, int]]:
         """(rows, samples) of every batch of waveforms that was compiled."""
-        return frozenset(self._shapes)
+        return frozenset().union(*self._compiled.values())
 
     def place(self, params: Params) -> Params:
         """Parameters as the programs take them: on every device, the encoders' in the engine's precision."""
@@ -184,7 +183,6 @@ class Engine:
     ) -> tuple[dict[str, tuple[jax.Array, ...]], dict[str, jax.Array], jax.Array | None]:
         """As `absolute`; with `features` {category: [B, L, D]} of the categories that are compared; and with `pooled`
         the mean [B, D] over frames of the first category's features."""
-        self._shapes.add((waveform.shape[0], waveform.shape[1]))
         with jax.default_matmul_precision("highest"):
             module = nnx.merge(self.graph, params)
             module.config = self._scoring_config
