@@ -29,8 +29,9 @@ SCORES_AGREE = 1e-4
 def measure(settings: Settings) -> dict[str, Any]:
     """Returns audio seconds a second of each, in batches of 8 rows of 4 s and row by row, and its ratio to ours.
 
-    The rows are cut from the clips in turn, as many as --clips says. Every row is full, so nothing is lost to padding;
-    `score` measures clips as they come. Everyone compiles before the first round.
+    The clips are cut, one behind the other, into as many rows as --clips says. They are computed as they are: nobody
+    pads them, and nobody plans batches, as `score` does with clips as they come. Everyone compiles before the first
+    round.
 
     Raises:
         SystemExit: A score differs from ours by more than 1e-4.
@@ -45,7 +46,7 @@ def measure(settings: Settings) -> dict[str, Any]:
     rows = stream[: count * samples].reshape(count, samples)
     folder, checkpoint, encoder = model_files(settings)
     module, _ = load_folder(folder)
-    model = Model(module, batch_seconds=ROWS["batches"] * SECONDS)
+    model = Model(module)
     scorers = {"ours": _ours(model), "onnxruntime": _onnx(model)}
     if checkpoint and encoder:
         scorers |= _torch(checkpoint, encoder)
@@ -87,8 +88,9 @@ def _by(scorer: Callable[[np.ndarray], np.ndarray], rows: np.ndarray, size: int)
 
 def _ours(model: Model) -> Callable[[np.ndarray], np.ndarray]:
     def run(rows: np.ndarray) -> np.ndarray:
-        found = model.engine.encode_windows(model.params, list(rows), frames=False, features=False)
-        return np.array([[window.scores[name] for name in model.metrics] for window in found])
+        lengths = np.full(len(rows), rows.shape[1], np.int32)
+        scores, _, _ = model.engine.encode(model.params, rows, lengths, frames=False, features=False)
+        return np.stack([np.asarray(scores[name][0]) for name in model.metrics], 1)
 
     return run
 
