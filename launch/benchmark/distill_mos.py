@@ -20,8 +20,9 @@ from urgentmos_jax.scoring.loading import load_model
 from urgentmos_jax.weights.model_folder import save_folder
 from urgentmos_jax.weights.urgent_mos import read_checkpoint
 
-# Where a recording has nothing, rounding errors are raised by the power of 0.3, and these are of different libraries.
-SCORES_AGREE = 1e-3
+# More than the 1e-4 of the tests on 20 recordings: where a spectrum has nothing, rounding errors of two libraries are
+# raised by the power 0.3, to 1.8e-4 among a thousand recordings. Noise at -80 dB takes nine tenths of it away.
+SCORES_AGREE = 3e-4
 
 
 def measure(settings: Settings) -> dict[str, Any]:
