@@ -95,7 +95,8 @@ def test_memory_of_preparing_does_not_grow_with_audio(tmp_path):
 @pytest.mark.parametrize(
     "cases", [((60, 4, 12), (300, 1, 3)), pytest.param(((120, 20, 60), (1200, 2, 5)), marks=pytest.mark.long)]
 )
-def test_memory_follows_neither_the_number_nor_the_length_of_recordings(tmp_path, cases):
+def test_memory_follows_neither_the_number_nor_the_length_of_recordings(tmp_path, monkeypatch, cases):
+    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "1")
     figures = memory.measure(Settings(scratch=tmp_path), cases=cases)
     ratios = [value for name, value in figures.items() if "over" in name]
     assert len(ratios) == 4 and max(ratios) <= 1.3, figures

@@ -1,6 +1,7 @@
 """What a run starts from and ends with: other weights, the best checkpoint, memory, one run a folder, strictness."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -181,7 +182,8 @@ def test_other_metrics_are_not_resumed(trained: Path, data: Path):
 
 def program(*arguments: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "launch.train", "--config", "configs/compact.py", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    environment = os.environ | {"JAX_NUM_CPU_DEVICES": "1"}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
 
 
 @pytest.mark.slow
