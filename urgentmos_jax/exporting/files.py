@@ -11,7 +11,6 @@ from urgentmos_jax.scoring.model import Model
 from urgentmos_jax.version import __version__
 
 Format = Literal["stablehlo", "onnx"]
-FORMATS: tuple[Format, ...] = ("stablehlo", "onnx")
 
 
 @dataclass(frozen=True)
