@@ -16,6 +16,7 @@ from urgentmos_jax.evaluation.predictions import HeadValue, Values
 from urgentmos_jax.evaluation.results import Evaluation
 from urgentmos_jax.evaluation.tables import as_json as evaluation_as_json
 from urgentmos_jax.evaluation.tables import sections
+from urgentmos_jax.files import progress
 from urgentmos_jax.manifests.records import Pair, Utterance
 from urgentmos_jax.statistics.bootstrap import Difference, paired_differences
 from urgentmos_jax.statistics.calibration import Calibration, tie_logit
@@ -77,7 +78,7 @@ def calibrate(model: "Model", datasets: Sequence[Dataset], metrics: Sequence[str
     scores = dict(zip(recordings, scored, strict=True))
     values = [value for part in compared for value in part]
     found = Calibrated({}, {}, {}, {}, failed)
-    for metric in metrics:
+    for metric in progress(metrics, len(metrics), "metric", "calibration"):
         _calibrate(found, metric, pairs, values, scores, seed)
     return found
 
