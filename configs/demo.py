@@ -22,10 +22,10 @@ def get_config() -> ConfigDict:
             categories=dict(quality=common.metrics("estoi", comparative=True) | si_sdr | common.metrics("pesq"))
         ),
         loss=dict(criterion="huber", tie=0.05),
-        optimizer=dict(learning_rate=2e-3, warmup_updates=30),
-        updates=440,
-        validate_every=440,
-        save_every=220,
+        optimizer=dict(learning_rate=2e-3, warmup_updates=30, clip_norm=5.0),
+        updates=600,
+        validate_every=600,
+        save_every=300,
         log_every=25,
         keep=1,
     )
