@@ -213,7 +213,7 @@ def test_score_against_torch(tmp_path):
     assert figures["ours_over_torch_batches"] > 0 and figures["ours_over_torch_single"] > 0
 
 
-def look_at_runtimes(figures: dict, names: list[str]) -> None:
+def assert_rates(figures: dict, names: list[str]) -> None:
     for name in names:
         for kind in ("batches", "single"):
             assert figures[f"{name}_{kind}_audio_seconds_a_second"] > 0
@@ -226,7 +226,7 @@ def test_runtimes(tmp_path, model_folder):
     settings = Settings(scratch=tmp_path, model=model_folder, clips=10, rounds=1)
     figures = runtimes.measure(settings)
     assert figures["rows"] == 8 and figures["largest_difference"] < 1e-4
-    look_at_runtimes(figures, ["ours", "onnxruntime"])
+    assert_rates(figures, ["ours", "onnxruntime"])
 
 
 @pytest.mark.torch
@@ -236,7 +236,7 @@ def test_runtimes_against_torch(tmp_path, model_folder):
     weights = [f"--model={model_folder}", f"--checkpoint={CASE / 'model.pt'}", f"--encoder={CASE / 'encoder'}"]
     figures = program(tmp_path, "runtimes", "--clips=10", "--rounds=1", "--against=torch", *weights)
     assert figures["rows"] == 8 and figures["largest_difference"] < 1e-4
-    look_at_runtimes(figures, ["ours", "onnxruntime", "torch", "torch_compiled"])
+    assert_rates(figures, ["ours", "onnxruntime", "torch", "torch_compiled"])
 
 
 @pytest.mark.torch
